@@ -1,0 +1,63 @@
+package taskstore
+
+import (
+	"fmt"
+	"time"
+)
+
+// What every backend refuses before it does anything: one place, so that they
+// refuse the same.
+
+func checkKey(k Key) error {
+	if k.Task == "" {
+		return &KeyError{Key: k, Reason: "the task is empty"}
+	}
+	return checkPrefix(k)
+}
+
+// checkPrefix is checkKey for a prefix, whose task may be empty.
+func checkPrefix(k Key) error {
+	switch {
+	case k.Owner == "":
+		return &KeyError{Key: k, Reason: "the owner is empty"}
+	case len(k.Owner) > MaxKeyLength:
+		return &KeyError{Key: k, Reason: fmt.Sprintf("the owner has %d bytes, at most %d are allowed", len(k.Owner), MaxKeyLength)}
+	case len(k.Task) > MaxKeyLength:
+		return &KeyError{Key: k, Reason: fmt.Sprintf("the task has %d bytes, at most %d are allowed", len(k.Task), MaxKeyLength)}
+	}
+	return nil
+}
+
+// maxExpiry is the last millisecond of the year 9999: far below 2^53, so that
+// Lua and sorted sets hold it exactly, and the last that time.Time marshals.
+var maxExpiry = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+
+// checkValue returns the value's expiry in Unix milliseconds, 0 for none.
+func checkValue(v Value, maxData int) (expiresAt int64, err error) {
+	if maxData > 0 && len(v.Data) > maxData {
+		return 0, &CapacityError{Limit: LimitData, Max: uint64(maxData), Asked: uint64(len(v.Data))}
+	}
+	if v.ExpiresAt.IsZero() {
+		return 0, nil
+	}
+	// In seconds first: UnixMilli overflows for years that a Time can hold.
+	if s := v.ExpiresAt.Unix(); s > maxExpiry.Unix() || v.ExpiresAt.UnixMilli() < 1 {
+		return 0, &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie within the years 1970 to 9999, or be the zero Time for a record that never expires"}
+	}
+	return v.ExpiresAt.UnixMilli(), nil
+}
+
+// expiryTime is checkValue's way back.
+func expiryTime(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func checkLimit(limit int) error {
+	if limit < 1 {
+		return &ArgumentError{Argument: "limit", Reason: fmt.Sprintf("a page holds at least 1 record, %d were asked for", limit)}
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package taskstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// The kinds of failure. Errors match them through [errors.Is]; the types below
+// carry the details.
+var (
+	// ErrNotFound says that there is no record of that key, or none any more.
+	ErrNotFound = errors.New("taskstore: record not found")
+	// ErrVersionConflict says that the record's version was not the expected one.
+	ErrVersionConflict = errors.New("taskstore: version conflict")
+	// ErrCapacityExceeded says that a write would go beyond a limit. Nothing was
+	// changed. See CapacityError.
+	ErrCapacityExceeded = errors.New("taskstore: capacity exceeded")
+	// ErrInvalidKey says that an owner or a task is empty or too long.
+	ErrInvalidKey = errors.New("taskstore: invalid key")
+	// ErrInvalidCursor says that a cursor is malformed or belongs to another
+	// prefix. Start the walk again.
+	ErrInvalidCursor = errors.New("taskstore: invalid cursor")
+	// ErrInvalidArgument says that some other argument makes no sense. See
+	// ArgumentError.
+	ErrInvalidArgument = errors.New("taskstore: invalid argument")
+	// ErrCorrupt says that what the store holds is not what this library writes:
+	// another program damaged it or uses the same keys. See CorruptError.
+	ErrCorrupt = errors.New("taskstore: corrupt record")
+	// ErrOutcomeUnknown says that a write may or may not have been applied: it was
+	// sent and no answer came. Get tells what is there now.
+	ErrOutcomeUnknown = errors.New("taskstore: outcome unknown")
+	// ErrClosed says that the backend was closed.
+	ErrClosed = errors.New("taskstore: backend is closed")
+)
+
+// A VersionConflictError reports a PutIfVersion that found another version than
+// the expected one. It matches [ErrVersionConflict], and [ErrNotFound] too when
+// Actual is 0: there is no record to update.
+type VersionConflictError struct {
+	Key      Key `json:"-"` // not printed: see Key
+	Expected Version
+	Actual   Version // 0: there is no record
+}
+
+func (e *VersionConflictError) Error() string {
+	switch {
+	case e.Actual == 0:
+		return fmt.Sprintf("taskstore: version conflict: expected version %d, there is no record", e.Expected)
+	case e.Expected == 0:
+		return fmt.Sprintf("taskstore: version conflict: expected no record, there is version %d", e.Actual)
+	}
+	return fmt.Sprintf("taskstore: version conflict: expected version %d, there is version %d", e.Expected, e.Actual)
+}
+
+// Is matches ErrVersionConflict, and ErrNotFound where there is no record.
+func (e *VersionConflictError) Is(target error) bool {
+	return target == ErrVersionConflict || target == ErrNotFound && e.Actual == 0
+}
+
+// A Limit is what a CapacityError is about.
+type Limit string
+
+const (
+	LimitRecords  Limit = "records per owner"
+	LimitData     Limit = "bytes of data per record"
+	LimitVersions Limit = "versions per record"
+)
+
+// A CapacityError reports a write beyond a limit. It matches
+// [ErrCapacityExceeded].
+type CapacityError struct {
+	Limit Limit
+	Max   uint64 // the limit's value
+	Asked uint64 // what the write would have made it
+}
+
+func (e *CapacityError) Error() string {
+	return fmt.Sprintf("taskstore: capacity exceeded: at most %d %s, the write asks for %d", e.Max, e.Limit, e.Asked)
+}
+
+// Is matches ErrCapacityExceeded.
+func (e *CapacityError) Is(target error) bool { return target == ErrCapacityExceeded }
+
+// A KeyError reports an invalid key. It matches [ErrInvalidKey].
+type KeyError struct {
+	Key    Key `json:"-"` // not printed: see Key
+	Reason string
+}
+
+func (e *KeyError) Error() string { return "taskstore: invalid key: " + e.Reason }
+
+// Is matches ErrInvalidKey.
+func (e *KeyError) Is(target error) bool { return target == ErrInvalidKey }
+
+// An ArgumentError reports an argument, an option or a URL that cannot be used.
+// It matches [ErrInvalidArgument].
+type ArgumentError struct {
+	Argument string // as it is called in the documentation
+	Reason   string // what is wrong and what would be right
+}
+
+func (e *ArgumentError) Error() string {
+	return "taskstore: invalid " + e.Argument + ": " + e.Reason
+}
+
+// Is matches ErrInvalidArgument.
+func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
+
+// A CorruptError reports a record that this library did not write as it stands.
+// It matches [ErrCorrupt]. Nothing was changed.
+type CorruptError struct {
+	Key    Key    `json:"-"` // not printed: see Key
+	Reason string // what is wrong with it
+	Err    error  // what the server said; nil where the record speaks for itself
+}
+
+func (e *CorruptError) Error() string {
+	s := "taskstore: corrupt record: " + e.Reason
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Is matches ErrCorrupt.
+func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// Unwrap returns what the server said.
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// A ConnectError reports a server that OpenRedis could not use.
+type ConnectError struct {
+	Addr   string // the address that was tried, without user name and password
+	Reason string // what is wrong and what to do
+	Err    error  // the cause
+}
+
+func (e *ConnectError) Error() string {
+	s := "taskstore: cannot use Redis at " + e.Addr + ": " + e.Reason
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// MarshalJSON prints the cause as text; most causes have no JSON of their own.
+func (e *ConnectError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// MarshalJSON prints the cause as text, and not the key.
+func (e *CorruptError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// unknownOutcome says that a write was sent and its answer did not come because
+// of cause, which it matches as well.
+func unknownOutcome(cause error) error {
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
+}
