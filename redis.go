@@ -1,0 +1,354 @@
+package taskstore
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Storage layout. <owner> and <task> stand for the escaped forms (redis_keys.go),
+// so all keys of an owner carry one hash tag and lie in one slot of a Cluster.
+//
+//	key                              type        content
+//	<prefix>:tasks:{<owner>}:<task>  hash        one record, TTL from expires_at
+//	    version                                  decimal
+//	    data                                     any bytes
+//	    expires_at                               Unix milliseconds; absent: never
+//	    ops                                      ids of the last 8 writes, newest
+//	                                             first, 8 bytes each
+//	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
+//	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
+//	                                             expires_at
+//	<prefix>:watch:{<owner>}         channel     "<version> <task>", 0: gone
+//
+// The score in idx is the server's time of creation in microseconds, raised
+// where needed to be greater than every earlier one: a total order, and so a
+// cursor. The two sets hold the live tasks and at most those expired ones that
+// are not trimmed yet. Equal sizes say that all tasks expire; then both sets live
+// as long as the last of them, otherwise for ever. So the number of live tasks is
+// exact and cheap to ask for, and nothing is left of an owner whose tasks are
+// gone, whether or not anybody comes back to look.
+//
+// A field that this version does not know is left alone. A layout that it could
+// not read would use other keys.
+
+// RedisOptions adjusts a RedisBackend. The zero value means the defaults.
+type RedisOptions struct {
+	// Prefix starts every key and channel name. Empty means "taskstore". Colons are
+	// fine ("app:prod"); braces are refused, they would take the place of the hash
+	// tag. Backends with one prefix on one server share their records.
+	Prefix string
+	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
+	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
+	// no limit. The count is exact whoever else writes.
+	MaxRecordsPerOwner int
+	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
+	// that matches [ErrCapacityExceeded]. 0 or less: no limit but Redis's own, 512
+	// MiB.
+	MaxDataBytes int
+	// NoHints makes writes publish nothing, which saves the server a little work at
+	// each. Watch then fails with an error that matches [errors.ErrUnsupported],
+	// and what backends without NoHints watch misses the writes of this one.
+	NoHints bool
+}
+
+// A RedisBackend keeps records in Redis or Valkey, version 6.2 or later, on one
+// server, behind Sentinel or in a Cluster. Any number of processes may share
+// them. It implements [StorageBackend], [Pager], [Watcher], [Clock], [Pinger] and
+// [io.Closer].
+//
+// Every write is one atomic script and one round trip, Get is one HMGET.
+// CleanupExpired has nothing to do: the server expires records, and the scripts
+// keep the indexes clean.
+//
+// The server must not evict keys (maxmemory-policy noeviction): an evicted index
+// hides the tasks that are in it.
+type RedisBackend struct {
+	client redis.UniversalClient
+	owned  io.Closer // the client, if Close is to close it
+	keys   redisKeys
+	opts   RedisOptions
+	limit  string // MaxRecordsPerOwner as the scripts want it
+	hints  string // the command that publishes hints, empty for none
+	clock  serverClock
+	watch  redisWatch
+
+	closing sync.Once
+	closed  chan struct{}
+}
+
+var (
+	_ StorageBackend = (*RedisBackend)(nil)
+	_ Pager          = (*RedisBackend)(nil)
+	_ Watcher        = (*RedisBackend)(nil)
+	_ Clock          = (*RedisBackend)(nil)
+	_ Pinger         = (*RedisBackend)(nil)
+	_ io.Closer      = (*RedisBackend)(nil)
+)
+
+// A clusterClient is what a client of a Cluster can do besides: tell which node
+// has a key.
+type clusterClient interface {
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	ReloadState(ctx context.Context)
+}
+
+// NewRedisBackend returns a backend on a client that stays the caller's: Close
+// leaves it open. It talks to no server yet. Nil opts mean the defaults.
+//
+// What cannot keep the contract gives an error that matches
+// [ErrInvalidArgument]: no client, a Ring, a client that reads from replicas or
+// from a cache in the process.
+func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBackend, error) {
+	if err := checkClient(client); err != nil {
+		return nil, err
+	}
+	b := &RedisBackend{client: client, closed: make(chan struct{})}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.Prefix == "" {
+		b.opts.Prefix = "taskstore"
+	}
+	if strings.ContainsAny(b.opts.Prefix, "{}") {
+		return nil, &ArgumentError{Argument: "RedisOptions.Prefix", Reason: "it must not contain braces, which mark the part of a key that chooses its slot"}
+	}
+	b.keys = redisKeys{prefix: b.opts.Prefix}
+	b.limit = strconv.Itoa(max(b.opts.MaxRecordsPerOwner, 0))
+	b.clock.local = time.Now
+	_, cluster := client.(clusterClient)
+	switch {
+	case b.opts.NoHints:
+	case cluster:
+		// PUBLISH reaches every node of a Cluster, SPUBLISH those of one shard.
+		b.hints = "SPUBLISH"
+	default:
+		b.hints = "PUBLISH"
+	}
+	b.watch.init(b)
+	return b, nil
+}
+
+func checkClient(client redis.UniversalClient) error {
+	refuse := func(reason string) error { return &ArgumentError{Argument: "client", Reason: reason} }
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return refuse("it is nil")
+	}
+	switch c := client.(type) {
+	case *redis.Ring:
+		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return refuse("it reads from replicas, which lag behind; clear ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	case *redis.Client:
+		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
+			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
+		}
+	}
+	return nil
+}
+
+// Close ends the watches and, on a backend that OpenRedis made, closes the
+// connections. Calls that come later give an error that matches [ErrClosed].
+// Closing again does nothing.
+func (b *RedisBackend) Close() (err error) {
+	b.closing.Do(func() {
+		close(b.closed)
+		b.watch.close()
+		if b.owned != nil {
+			err = b.owned.Close()
+		}
+	})
+	return err
+}
+
+// Ping implements [Pinger]. In a Cluster it asks all masters.
+func (b *RedisBackend) Ping(ctx context.Context) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	_, err := within(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
+	if err != nil {
+		return failure("ping", Key{}, false, err)
+	}
+	return nil
+}
+
+// usable is what every method asks first.
+func (b *RedisBackend) usable(ctx context.Context) error {
+	select {
+	case <-b.closed:
+		return ErrClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// Get implements [StorageBackend].
+func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
+	if err := b.usable(ctx); err != nil {
+		return Record{}, err
+	}
+	if err := checkKey(key); err != nil {
+		return Record{}, err
+	}
+	recordKey := b.keys.owner(key.Owner).task(key.Task)
+	fields, err := within(ctx, func() ([]any, error) {
+		return b.client.HMGet(ctx, recordKey, recordFields...).Result()
+	})
+	if err != nil {
+		return Record{}, failure("get", key, false, err)
+	}
+	rec, ok, err := decodeRecord(key, fields)
+	if err != nil {
+		return Record{}, err
+	}
+	if ok && b.overdue(rec.expiresAt) {
+		now, err := b.readClock(ctx, recordKey)
+		if err != nil {
+			return Record{}, failure("get", key, false, err)
+		}
+		ok = now.UnixMilli() <= rec.expiresAt
+	}
+	if !ok {
+		return Record{}, ErrNotFound
+	}
+	return rec.Record, nil
+}
+
+// recordFields are the fields that a reader asks for.
+var recordFields = []string{"version", "data", "expires_at"}
+
+// A redisRecord is a Record with its expiry as it is stored.
+type redisRecord struct {
+	Record
+	expiresAt int64
+}
+
+// decodeRecord reads the answer to HMGET of recordFields. ok is false where
+// there is no record.
+func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
+	corrupt := func(reason string) (redisRecord, bool, error) {
+		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}
+	}
+	if len(fields) != len(recordFields) {
+		return corrupt(fmt.Sprintf("%d fields were asked for and %d came", len(recordFields), len(fields)))
+	}
+	version, hasVersion := fields[0].(string)
+	data, hasData := fields[1].(string)
+	expires, hasExpiry := fields[2].(string)
+	switch {
+	case !hasVersion && !hasData && !hasExpiry:
+		return redisRecord{}, false, nil
+	case !hasVersion:
+		return corrupt("version is missing")
+	case !hasData:
+		return corrupt("data is missing")
+	}
+	n, err := parseVersion(version)
+	if err != nil || n == 0 {
+		return corrupt("version is not a number")
+	}
+	rec.Key, rec.Version, rec.Data = key, Version(n), []byte(data)
+	if hasExpiry {
+		ms, err := parseVersion(expires)
+		if err != nil || ms == 0 || int64(ms) > maxExpiry.UnixMilli() {
+			return corrupt("expires_at is not a number of milliseconds")
+		}
+		rec.expiresAt = int64(ms)
+		rec.ExpiresAt = expiryTime(rec.expiresAt)
+	}
+	return rec, true, nil
+}
+
+// Put implements [StorageBackend].
+func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
+	return b.write(ctx, "put", putScript, key, v, 0)
+}
+
+// PutIfVersion implements [StorageBackend].
+func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
+	next := ""
+	if expected < MaxVersion {
+		next = strconv.FormatUint(uint64(expected)+1, 10)
+	}
+	return b.write(ctx, "put if version", putIfVersionScript, key, v, expected,
+		strconv.FormatUint(uint64(expected), 10), next)
+}
+
+func (b *RedisBackend) write(ctx context.Context, verb string, s *script, key Key, v Value, expected Version, more ...any) (Version, error) {
+	if err := b.usable(ctx); err != nil {
+		return 0, err
+	}
+	if err := checkKey(key); err != nil {
+		return 0, err
+	}
+	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
+	if err != nil {
+		return 0, err
+	}
+	expires := ""
+	if expiresAt != 0 {
+		expires = strconv.FormatInt(expiresAt, 10)
+	}
+	o := b.keys.owner(key.Owner)
+	// string(v.Data) is a copy: a command that ctx left behind may still be sent
+	// when the caller has its slice back.
+	args := append([]any{newOperationID(), string(v.Data), expires, key.Task, b.limit, b.hints, o.channel}, more...)
+	r, err := b.run(ctx, s, []string{o.task(key.Task), o.index, o.expiry}, args...)
+	if err != nil {
+		return 0, failure(verb, key, true, err)
+	}
+	switch r.status {
+	case statusOK:
+		return Version(r.number), nil
+	case statusConflict:
+		return 0, &VersionConflictError{Key: key, Expected: expected, Actual: Version(r.number)}
+	case statusFull:
+		return 0, &CapacityError{Limit: LimitRecords, Max: uint64(b.opts.MaxRecordsPerOwner), Asked: r.number + 1}
+	case statusOverflow:
+		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
+	default:
+		return 0, &CorruptError{Key: key, Reason: r.reason}
+	}
+}
+
+// newOperationID returns 8 bytes that no other write has. They tell writes
+// apart, nothing has to be kept from guessing them.
+func newOperationID() string {
+	var id [8]byte
+	binary.NativeEndian.PutUint64(id[:], rand.Uint64())
+	return string(id[:])
+}
+
+// Delete implements [StorageBackend]. It also removes a record that is damaged.
+func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
+	if err := b.usable(ctx); err != nil {
+		return false, err
+	}
+	if err := checkKey(key); err != nil {
+		return false, err
+	}
+	o := b.keys.owner(key.Owner)
+	r, err := b.run(ctx, deleteScript, []string{o.task(key.Task), o.index, o.expiry}, key.Task, b.hints, o.channel)
+	if err != nil {
+		return false, failure("delete", key, true, err)
+	}
+	return r.number == 1, nil
+}
+
+// CleanupExpired implements [StorageBackend]. It returns 0: the server reclaims
+// expired records and the scripts their index entries.
+func (b *RedisBackend) CleanupExpired(ctx context.Context) (int, error) {
+	return 0, b.usable(ctx)
+}

@@ -1,0 +1,88 @@
+package taskstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// clockReadingAge is how long one reading of the server's clock is relied on. A
+// step of that clock is noticed within it, and two quartz clocks part by less
+// than a millisecond meanwhile.
+const clockReadingAge = 10 * time.Second
+
+// A serverClock estimates the server's clock from one reading and the process's
+// monotonic clock. The process's wall clock plays no part, so it may be wrong by
+// any amount.
+type serverClock struct {
+	local func() time.Time // time.Now; tests put a wrong one
+
+	mu     sync.Mutex
+	server time.Time     // what the server said
+	at     time.Time     // when it said so, by local; zero if it never did
+	slack  time.Duration // how far off that may be
+}
+
+// set notes that the server said server between the local instants from and to.
+func (c *serverClock) set(server, from, to time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slack = to.Sub(from)/2 + time.Millisecond
+	c.server, c.at = server, from.Add(to.Sub(from)/2)
+}
+
+// estimate returns the server's time, give or take slack, if it was read lately.
+func (c *serverClock) estimate() (now time.Time, slack time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	age := c.local().Sub(c.at)
+	if c.at.IsZero() || age > clockReadingAge {
+		return time.Time{}, 0, false
+	}
+	return c.server.Add(age), c.slack, true
+}
+
+// Now implements [Clock]: it is the server's time, give or take half a round
+// trip. It asks the server at most every ten seconds. In a Cluster it asks one
+// node; the masters' clocks should be kept together, as for any Cluster.
+func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
+	if err := b.usable(ctx); err != nil {
+		return time.Time{}, err
+	}
+	if now, _, ok := b.clock.estimate(); ok {
+		return now, nil
+	}
+	now, err := b.readClock(ctx, b.keys.clock())
+	if err != nil {
+		return time.Time{}, failure("read the server's clock", Key{}, false, err)
+	}
+	return now, nil
+}
+
+// readClock asks the server that has key.
+func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, error) {
+	from := b.clock.local()
+	r, err := b.run(ctx, clockScript, []string{key})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if r.status != statusOK {
+		return time.Time{}, fmt.Errorf("script %s: unexpected status %s", clockScript.name, r.status)
+	}
+	now := time.UnixMicro(int64(r.number)).UTC()
+	b.clock.set(now, from, b.clock.local())
+	return now, nil
+}
+
+// overdue reports whether a record that the server still shows seems to be past
+// its expiresAt. That takes a TTL that somebody removed or an estimate that is
+// wrong, so the server that has the record must be asked before it is believed.
+// Within the slack the server has decided by showing the record.
+func (b *RedisBackend) overdue(expiresAt int64) bool {
+	if expiresAt == 0 {
+		return false
+	}
+	now, slack, ok := b.clock.estimate()
+	return !ok || now.Add(-slack).UnixMilli() > expiresAt
+}

@@ -1,0 +1,38 @@
+package taskstore
+
+import "net/url"
+
+// redisKeys builds every key and channel name of one RedisBackend. The layout is
+// at the top of redis.go.
+//
+// Owner and task are escaped as in a URL query, which is injective and lets no
+// brace and no colon of theirs through. So the parts cannot be confused, and the
+// only hash tag of a key is the owner's: all keys of an owner are in one slot of
+// a Cluster.
+type redisKeys struct{ prefix string }
+
+func escapeKeyPart(s string) string { return url.QueryEscape(s) }
+
+// ownerKeys are the keys of one owner.
+type ownerKeys struct {
+	tasks   string // what the keys of the tasks start with
+	index   string
+	expiry  string
+	channel string
+}
+
+func (k redisKeys) owner(owner string) ownerKeys {
+	tag := ":{" + escapeKeyPart(owner) + "}"
+	return ownerKeys{
+		tasks:   k.prefix + ":tasks" + tag + ":",
+		index:   k.prefix + ":idx" + tag,
+		expiry:  k.prefix + ":exp" + tag,
+		channel: k.prefix + ":watch" + tag,
+	}
+}
+
+func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
+
+// clock is the key that the script clock names so that a Cluster sends it to
+// always the same node. Nothing is ever stored there.
+func (k redisKeys) clock() string { return k.prefix + ":clock" }

@@ -1,0 +1,233 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A listing walks the index in order of creation, a batch at a time: one range of
+// the index, then all its records in one pipeline, which fetches the next range
+// too. No command of it is long, however many tasks there are.
+const (
+	firstBatch = 128     // before the size of the records is known
+	minBatch   = 16      // however large they are
+	maxBatch   = 500     // a range of so many takes a third of a millisecond
+	batchBytes = 1 << 20 // what a batch should come to
+	pageBytes  = 4 << 20 // a page that has more ends early
+)
+
+// ListByPrefix implements [StorageBackend].
+func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, err
+	}
+	if err := checkPrefix(prefix); err != nil {
+		return nil, err
+	}
+	l := listing{b: b, prefix: prefix}
+	r, err := l.first(ctx, 0, firstBatch)
+	for err == nil && !l.done {
+		r, err = l.step(ctx, r, l.nextBatch())
+	}
+	if err != nil {
+		return nil, listFailure(prefix, err)
+	}
+	return l.records, nil
+}
+
+// ListPage implements [Pager]. It looks at no more than limit tasks, and at 500
+// at most, so a page is short where the prefix leaves tasks out.
+func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, limit int) ([]Record, string, error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	if err := checkPrefix(prefix); err != nil {
+		return nil, "", err
+	}
+	if err := checkLimit(limit); err != nil {
+		return nil, "", err
+	}
+	after, err := decodeCursor(redisCursor, prefix, cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	l := listing{b: b, prefix: prefix}
+	left := min(limit, maxBatch)
+	r, err := l.first(ctx, after, min(left, firstBatch))
+	for err == nil && !l.done {
+		left -= r.looked
+		last := r.last
+		r, err = l.step(ctx, r, min(left, l.nextBatch()))
+		if err == nil && !l.done && (left == 0 || l.bytes > pageBytes) {
+			return l.records, encodeCursor(redisCursor, prefix, last), nil
+		}
+	}
+	if err != nil {
+		return nil, "", listFailure(prefix, err)
+	}
+	return l.records, "", nil
+}
+
+func listFailure(prefix Key, err error) error {
+	if errors.Is(err, ErrCorrupt) {
+		return err // it names the record
+	}
+	return failure("list", prefix, false, err)
+}
+
+// A listing is what a walk has gathered so far.
+type listing struct {
+	b       *RedisBackend
+	prefix  Key
+	records []Record
+	bytes   int
+	done    bool
+}
+
+// An indexRange is a stretch of an owner's index.
+type indexRange struct {
+	tasks  []string // those that match the prefix
+	looked int      // how many there were to look at
+	last   uint64   // the score of the last of them
+	end    bool     // nothing was behind it
+}
+
+func (l *listing) nextBatch() int {
+	if len(l.records) == 0 {
+		return firstBatch
+	}
+	return min(max(batchBytes*len(l.records)/(l.bytes+1), minBatch), maxBatch)
+}
+
+// first returns the range of n behind the score after.
+func (l *listing) first(ctx context.Context, after uint64, n int) (indexRange, error) {
+	members, err := within(ctx, func() ([]redis.Z, error) {
+		return l.rangeBehind(ctx, l.b.client, after, n).Result()
+	})
+	if err != nil {
+		return indexRange{}, err
+	}
+	return l.decodeRange(members, n), nil
+}
+
+// step gathers the records of r and returns the range of n behind it, in one
+// round trip. With n 0 it returns none.
+func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, error) {
+	if len(r.tasks) == 0 && r.end {
+		l.done = true
+		return indexRange{}, nil
+	}
+	o := l.b.keys.owner(l.prefix.Owner)
+	type answer struct {
+		records []*redis.SliceCmd
+		members *redis.ZSliceCmd
+	}
+	got, err := within(ctx, func() (a answer, err error) {
+		pipe := l.b.client.Pipeline()
+		a.records = make([]*redis.SliceCmd, len(r.tasks))
+		for i, task := range r.tasks {
+			a.records[i] = pipe.HMGet(ctx, o.task(task), recordFields...)
+		}
+		if n > 0 && !r.end {
+			a.members = l.rangeBehind(ctx, pipe, r.last, n)
+		}
+		_, err = pipe.Exec(ctx)
+		if serverSaid(err, "WRONGTYPE") {
+			err = nil // of one command; it is looked at below
+		}
+		return a, err
+	})
+	if err != nil {
+		return indexRange{}, err
+	}
+	if err := l.gather(ctx, o, r.tasks, got.records); err != nil {
+		return indexRange{}, err
+	}
+	l.done = r.end
+	if got.members == nil {
+		return indexRange{}, nil
+	}
+	members, err := got.members.Result()
+	if err != nil {
+		return indexRange{}, err
+	}
+	return l.decodeRange(members, n), nil
+}
+
+func (l *listing) rangeBehind(ctx context.Context, c redis.Cmdable, after uint64, n int) *redis.ZSliceCmd {
+	return c.ZRangeByScoreWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, &redis.ZRangeBy{
+		Min: "(" + strconv.FormatUint(after, 10), Max: "+inf", Count: int64(n),
+	})
+}
+
+func (l *listing) decodeRange(members []redis.Z, n int) indexRange {
+	r := indexRange{looked: len(members), end: len(members) < n}
+	for _, m := range members {
+		task := fmt.Sprint(m.Member) // always a string
+		if strings.HasPrefix(task, l.prefix.Task) {
+			r.tasks = append(r.tasks, task)
+		}
+		r.last = uint64(m.Score)
+	}
+	return r
+}
+
+// gather adds the live records among the answers for tasks, and has the index
+// repaired where it named others.
+func (l *listing) gather(ctx context.Context, o ownerKeys, tasks []string, answers []*redis.SliceCmd) error {
+	var now int64 // asked for at most once a batch
+	var gone []string
+	for i, task := range tasks {
+		key := Key{Owner: l.prefix.Owner, Task: task}
+		fields, err := answers[i].Result()
+		if err != nil {
+			return failure("list", key, false, err)
+		}
+		rec, ok, err := decodeRecord(key, fields)
+		if err != nil {
+			return err
+		}
+		if ok && l.b.overdue(rec.expiresAt) {
+			if now == 0 {
+				t, err := l.b.readClock(ctx, o.index)
+				if err != nil {
+					return err
+				}
+				now = t.UnixMilli()
+			}
+			ok = now <= rec.expiresAt
+		}
+		if !ok {
+			gone = append(gone, task)
+			continue
+		}
+		l.records = append(l.records, rec.Record)
+		l.bytes += len(rec.Data)
+	}
+	l.b.repair(ctx, o, gone)
+	return nil
+}
+
+// maxRepair keeps the script short; the next listing goes on.
+const maxRepair = 128
+
+// repair removes index entries of tasks that seem to be gone; the script looks
+// again itself, for one of them may just have been created anew. Nothing that can
+// be observed depends on it, so it may fail.
+func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) {
+	if len(gone) == 0 {
+		return
+	}
+	gone = gone[:min(len(gone), maxRepair)]
+	keys, args := []string{o.index, o.expiry}, []any{}
+	for _, task := range gone {
+		keys = append(keys, o.task(task))
+		args = append(args, task)
+	}
+	_, _ = b.run(ctx, repairScript, keys, args...)
+}
