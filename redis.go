@@ -28,7 +28,7 @@ import (
 //	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
 //	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
 //	                                             expires_at
-//	<prefix>:watch:{<owner>}         channel     "<version> <task>", 0: gone
+//	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone
 //
 // The score in idx is the server's time of creation in microseconds, raised
 // where needed to be greater than every earlier one: a total order, and so a
@@ -73,14 +73,13 @@ type RedisOptions struct {
 // The server must not evict keys (maxmemory-policy noeviction): an evicted index
 // hides the tasks that are in it.
 type RedisBackend struct {
-	client redis.UniversalClient
-	owned  io.Closer // the client, if Close is to close it
-	keys   redisKeys
-	opts   RedisOptions
-	limit  string // MaxRecordsPerOwner as the scripts want it
-	hints  string // the command that publishes hints, empty for none
-	clock  serverClock
-	watch  redisWatch
+	client  redis.UniversalClient
+	owned   io.Closer // the client, if Close is to close it
+	keys    redisKeys
+	opts    RedisOptions
+	scripts scripts
+	clock   serverClock
+	watch   redisWatch
 
 	closing sync.Once
 	closed  chan struct{}
@@ -123,17 +122,15 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 		return nil, &ArgumentError{Argument: "RedisOptions.Prefix", Reason: "it must not contain braces, which mark the part of a key that chooses its slot"}
 	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
-	b.limit = strconv.Itoa(max(b.opts.MaxRecordsPerOwner, 0))
-	b.clock.local = time.Now
-	_, cluster := client.(clusterClient)
-	switch {
-	case b.opts.NoHints:
-	case cluster:
-		// PUBLISH reaches every node of a Cluster, SPUBLISH those of one shard.
-		b.hints = "SPUBLISH"
-	default:
-		b.hints = "PUBLISH"
+	publish := "PUBLISH"
+	if _, cluster := client.(clusterClient); cluster {
+		publish = "SPUBLISH" // PUBLISH would reach every node, not one shard's
 	}
+	if b.opts.NoHints {
+		publish = ""
+	}
+	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish)
+	b.clock.local = time.Now
 	b.watch.init(b)
 	return b, nil
 }
@@ -273,53 +270,81 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 
 // Put implements [StorageBackend].
 func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
-	return b.write(ctx, "put", putScript, key, v, 0)
+	w, err := b.prepare(ctx, key, v)
+	if err != nil {
+		return 0, err
+	}
+	if !b.ahead(w.expiresAt) {
+		w.args = append(w.args, judge)
+	}
+	return b.write(ctx, "put", b.scripts.put, w, 0)
 }
 
 // PutIfVersion implements [StorageBackend].
 func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
+	w, err := b.prepare(ctx, key, v)
+	if err != nil {
+		return 0, err
+	}
 	next := ""
 	if expected < MaxVersion {
 		next = strconv.FormatUint(uint64(expected)+1, 10)
 	}
-	return b.write(ctx, "put if version", putIfVersionScript, key, v, expected,
-		strconv.FormatUint(uint64(expected), 10), next)
+	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
+	if expected == 0 || next == "" || !b.ahead(w.expiresAt) {
+		w.args = append(w.args, judge)
+	}
+	return b.write(ctx, "put if version", b.scripts.putIfVersion, w, expected)
 }
 
-func (b *RedisBackend) write(ctx context.Context, verb string, s *script, key Key, v Value, expected Version, more ...any) (Version, error) {
+// judge is the argument that has a script look closely.
+const judge = "1"
+
+// A redisWrite is a write that is ready to be sent.
+type redisWrite struct {
+	key       Key
+	expiresAt int64
+	args      []any // those that both scripts have
+}
+
+func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (redisWrite, error) {
 	if err := b.usable(ctx); err != nil {
-		return 0, err
+		return redisWrite{}, err
 	}
 	if err := checkKey(key); err != nil {
-		return 0, err
+		return redisWrite{}, err
 	}
 	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
 	if err != nil {
-		return 0, err
+		return redisWrite{}, err
 	}
 	expires := ""
 	if expiresAt != 0 {
 		expires = strconv.FormatInt(expiresAt, 10)
 	}
-	o := b.keys.owner(key.Owner)
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
-	args := append([]any{newOperationID(), string(v.Data), expires, key.Task, b.limit, b.hints, o.channel}, more...)
-	r, err := b.run(ctx, s, []string{o.task(key.Task), o.index, o.expiry}, args...)
+	args := append(make([]any, 0, 7), newOperationID(), string(v.Data), expires, key.Task)
+	return redisWrite{key: key, expiresAt: expiresAt, args: args}, nil
+}
+
+func (b *RedisBackend) write(ctx context.Context, verb string, s *script, w redisWrite, expected Version) (Version, error) {
+	o := b.keys.owner(w.key.Owner)
+	r, err := b.run(ctx, s, []string{o.task(w.key.Task), o.index, o.expiry}, w.args...)
 	if err != nil {
-		return 0, failure(verb, key, true, err)
+		return 0, failure(verb, w.key, true, err)
 	}
 	switch r.status {
 	case statusOK:
 		return Version(r.number), nil
 	case statusConflict:
-		return 0, &VersionConflictError{Key: key, Expected: expected, Actual: Version(r.number)}
+		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.number)}
 	case statusFull:
 		return 0, &CapacityError{Limit: LimitRecords, Max: uint64(b.opts.MaxRecordsPerOwner), Asked: r.number + 1}
 	case statusOverflow:
 		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
 	default:
-		return 0, &CorruptError{Key: key, Reason: r.reason}
+		return 0, &CorruptError{Key: w.key, Reason: r.reason}
 	}
 }
 
@@ -340,7 +365,7 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 		return false, err
 	}
 	o := b.keys.owner(key.Owner)
-	r, err := b.run(ctx, deleteScript, []string{o.task(key.Task), o.index, o.expiry}, key.Task, b.hints, o.channel)
+	r, err := b.run(ctx, b.scripts.delete, []string{o.task(key.Task), o.index, o.expiry}, key.Task)
 	if err != nil {
 		return false, failure("delete", key, true, err)
 	}

@@ -2,8 +2,8 @@ package taskstore
 
 import (
 	"context"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +16,8 @@ const clockReadingAge = 10 * time.Second
 // monotonic clock. The process's wall clock plays no part, so it may be wrong by
 // any amount.
 type serverClock struct {
-	local func() time.Time // time.Now; tests put a wrong one
+	local   func() time.Time // time.Now; tests put a wrong one
+	reading atomic.Bool      // in the background
 
 	mu     sync.Mutex
 	server time.Time     // what the server said
@@ -63,12 +64,9 @@ func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 // readClock asks the server that has key.
 func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, error) {
 	from := b.clock.local()
-	r, err := b.run(ctx, clockScript, []string{key})
+	r, err := b.run(ctx, b.scripts.clock, []string{key})
 	if err != nil {
 		return time.Time{}, err
-	}
-	if r.status != statusOK {
-		return time.Time{}, fmt.Errorf("script %s: unexpected status %s", clockScript.name, r.status)
 	}
 	now := time.UnixMicro(int64(r.number)).UTC()
 	b.clock.set(now, from, b.clock.local())
@@ -85,4 +83,26 @@ func (b *RedisBackend) overdue(expiresAt int64) bool {
 	}
 	now, slack, ok := b.clock.estimate()
 	return !ok || now.Add(-slack).UnixMilli() > expiresAt
+}
+
+// ahead reports whether expiresAt is surely in the server's future. Where that
+// cannot be told it is not, and the clock is read in the background so that it
+// can be told soon.
+func (b *RedisBackend) ahead(expiresAt int64) bool {
+	if expiresAt == 0 {
+		return true
+	}
+	now, slack, ok := b.clock.estimate()
+	if ok {
+		return now.Add(slack+time.Second).UnixMilli() < expiresAt
+	}
+	if b.clock.reading.CompareAndSwap(false, true) {
+		go func() {
+			defer b.clock.reading.Store(false)
+			ctx, cancel := context.WithTimeout(context.Background(), clockReadingAge)
+			defer cancel()
+			_, _ = b.readClock(ctx, b.keys.clock())
+		}()
+	}
+	return false
 }

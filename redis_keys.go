@@ -15,24 +15,22 @@ func escapeKeyPart(s string) string { return url.QueryEscape(s) }
 
 // ownerKeys are the keys of one owner.
 type ownerKeys struct {
-	tasks   string // what the keys of the tasks start with
-	index   string
-	expiry  string
-	channel string
+	tasks  string // what the keys of the tasks start with
+	index  string // also the name of the channel
+	expiry string
 }
 
 func (k redisKeys) owner(owner string) ownerKeys {
 	tag := ":{" + escapeKeyPart(owner) + "}"
 	return ownerKeys{
-		tasks:   k.prefix + ":tasks" + tag + ":",
-		index:   k.prefix + ":idx" + tag,
-		expiry:  k.prefix + ":exp" + tag,
-		channel: k.prefix + ":watch" + tag,
+		tasks:  k.prefix + ":tasks" + tag + ":",
+		index:  k.prefix + ":idx" + tag,
+		expiry: k.prefix + ":exp" + tag,
 	}
 }
 
 func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
 
-// clock is the key that the script clock names so that a Cluster sends it to
+// clock is the key that the clock script names so that a Cluster sends it to
 // always the same node. Nothing is ever stored there.
 func (k redisKeys) clock() string { return k.prefix + ":clock" }

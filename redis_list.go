@@ -229,5 +229,5 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) {
 		keys = append(keys, o.task(task))
 		args = append(args, task)
 	}
-	_, _ = b.run(ctx, repairScript, keys, args...)
+	_, _ = b.run(ctx, b.scripts.repair, keys, args...)
 }

@@ -15,7 +15,7 @@ import (
 // MaxRetries. Its own resending cannot tell a write that was applied and whose
 // answer was lost from one that was not: it would apply a Put twice and call a
 // PutIfVersion that won a conflict.
-type once struct{ *redis.SliceCmd }
+type once struct{ *redis.Cmd }
 
 // NoRetry is what go-redis asks.
 func (once) NoRetry() bool { return true }
@@ -24,7 +24,7 @@ func (once) NoRetry() bool { return true }
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
 // nothing when it says so, and is sent the source.
 func (b *RedisBackend) run(ctx context.Context, s *script, keys []string, args ...any) (reply, error) {
-	raw, err := within(ctx, func() ([]any, error) {
+	raw, err := within(ctx, func() (any, error) {
 		raw, err := b.eval(ctx, "evalsha", s.sha, keys, args)
 		if serverSaid(err, "NOSCRIPT") {
 			raw, err = b.eval(ctx, "eval", s.source, keys, args)
@@ -37,13 +37,13 @@ func (b *RedisBackend) run(ctx context.Context, s *script, keys []string, args .
 	return s.decodeReply(raw)
 }
 
-func (b *RedisBackend) eval(ctx context.Context, command, script string, keys []string, args []any) ([]any, error) {
+func (b *RedisBackend) eval(ctx context.Context, command, script string, keys []string, args []any) (any, error) {
 	all := make([]any, 0, 3+len(keys)+len(args))
 	all = append(all, command, script, len(keys))
 	for _, k := range keys {
 		all = append(all, k)
 	}
-	cmd := once{redis.NewSliceCmd(ctx, append(all, args...)...)}
+	cmd := once{redis.NewCmd(ctx, append(all, args...)...)}
 	_ = b.client.Process(ctx, cmd)
 	return cmd.Result()
 }

@@ -67,7 +67,7 @@ func (w *redisWatch) join(prefix Key) *watcher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	watcher, _ := w.hub.join(prefix)
-	name := w.b.keys.owner(prefix.Owner).channel
+	name := w.b.keys.owner(prefix.Owner).index
 	c := w.channels[name]
 	switch {
 	case w.closed:
@@ -88,7 +88,7 @@ func (w *redisWatch) leave(watcher *watcher) {
 	if last := w.hub.leave(watcher); !last {
 		return
 	}
-	name := w.b.keys.owner(watcher.prefix.Owner).channel
+	name := w.b.keys.owner(watcher.prefix.Owner).index
 	c := w.channels[name]
 	if c == nil {
 		return
