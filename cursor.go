@@ -35,8 +35,9 @@ func decodeCursor(kind byte, prefix Key, cursor string) (position uint64, err er
 	if cursor == "" {
 		return 0, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(b) != cursorLength || b[0] != kind {
+	b, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || len(b) != cursorLength || b[0] != kind ||
+		base64.RawURLEncoding.EncodeToString(b) != cursor { // the decoder skips line ends
 		return 0, fmt.Errorf("%w: it is not one that this backend returned", ErrInvalidCursor)
 	}
 	if string(b[9:]) != string(prefixDigest(prefix)) {

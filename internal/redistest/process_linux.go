@@ -1,0 +1,30 @@
+package redistest
+
+import (
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// spawner returns the channel to a goroutine that starts processes. The kernel
+// sends Pdeathsig when the thread that forked ends, not the process, and the Go
+// runtime ends idle threads: so the goroutine keeps one thread for ever.
+var spawner = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
+
+// spawn starts a process, in a group of its own, that dies with this one.
+func spawn(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	result := make(chan error)
+	spawner() <- func() { result <- cmd.Start() }
+	return <-result
+}

@@ -1,0 +1,121 @@
+package redistest
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	mainRuns atomic.Bool
+
+	closersMu sync.Mutex
+	closers   []func()
+)
+
+// Main runs the tests of a package that shares servers, and ends these after the
+// last test. It is the body of TestMain, or its last call:
+//
+//	func TestMain(m *testing.M) { redistest.Main(m) }
+func Main(m *testing.M) {
+	mainRuns.Store(true)
+	// TestMain has to return, not exit: go test then exits with the result.
+	defer removeRoot()
+	defer closeShared()
+	m.Run()
+}
+
+func closeShared() {
+	closersMu.Lock()
+	defer closersMu.Unlock()
+	for _, closer := range closers {
+		closer()
+	}
+	closers = nil
+}
+
+// The shared servers start with their first use. A failed start is not tried
+// again: each later use would cost its time limit.
+var (
+	sharedServer = sync.OnceValues(func() (*Server, error) {
+		s, err := startServer(Config{})
+		return share(s, err, func() []*Server { return []*Server{s} })
+	})
+	sharedCluster = sync.OnceValues(func() (*Cluster, error) {
+		c, err := startCluster(nil)
+		return share(c, err, func() []*Server { return c.nodes() })
+	})
+	sharedSentinel = sync.OnceValues(func() (*Sentinel, error) {
+		s, err := startSentinel(nil)
+		return share(s, err, func() []*Server { return s.servers() })
+	})
+)
+
+// share hands the servers of a successful start to Main.
+func share[T any](v T, err error, servers func() []*Server) (T, error) {
+	if err == nil {
+		closersMu.Lock()
+		defer closersMu.Unlock()
+		closers = append(closers, func() { closeAll(servers()) })
+	}
+	return v, err
+}
+
+// Shared returns one server for the whole test binary, as [Start] makes it. The
+// first call starts it; if that fails, every call fails its test with the same
+// message. It needs [Main]. Tests that use it have to keep their keys apart, and
+// must not stop or change it: they would disturb the others.
+func Shared(tb testing.TB) *Server {
+	tb.Helper()
+	s := use(tb, sharedServer)
+	logSharedOnFailure(tb, s)
+	return s
+}
+
+// SharedURL returns [ExternalURL] or else the URL of the [Shared] server.
+func SharedURL(tb testing.TB) string {
+	tb.Helper()
+	if url, ok := ExternalURL(); ok {
+		return url
+	}
+	return Shared(tb).URL()
+}
+
+// SharedCluster is [Shared] for [StartCluster].
+func SharedCluster(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := use(tb, sharedCluster)
+	logSharedOnFailure(tb, c.nodes()...)
+	return c
+}
+
+// SharedSentinel is [Shared] for [StartSentinel].
+func SharedSentinel(tb testing.TB) *Sentinel {
+	tb.Helper()
+	s := use(tb, sharedSentinel)
+	logSharedOnFailure(tb, s.servers()...)
+	return s
+}
+
+func use[T any](tb testing.TB, start func() (T, error)) T {
+	tb.Helper()
+	if !mainRuns.Load() {
+		tb.Fatal("redistest: a shared server needs redistest.Main in TestMain")
+	}
+	v, err := start()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+func logSharedOnFailure(tb testing.TB, servers ...*Server) {
+	tb.Cleanup(func() {
+		if !tb.Failed() {
+			return
+		}
+		for _, s := range servers {
+			tb.Log(s.logOnFailure())
+		}
+	})
+}

@@ -1,0 +1,312 @@
+//go:build integration
+
+// The tests that need a Redis. They start their own servers; see the package
+// internal/redistest.
+
+package taskstore_test
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/backendtest"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// The topologies that every rule must hold on.
+var topologies = []struct {
+	name string
+	url  func(testing.TB) string
+}{
+	{"OneServer", redistest.SharedURL},
+	{"Cluster", func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() }},
+	{"Sentinel", func(tb testing.TB) string { return redistest.SharedSentinel(tb).URL() }},
+}
+
+func onEachTopology(t *testing.T, test func(t *testing.T, url string)) {
+	for _, topology := range topologies {
+		t.Run(topology.name, func(t *testing.T) { test(t, topology.url(t)) })
+	}
+}
+
+// openRedis opens a backend whose keys nobody else has: the prefix is a UUID
+// unless opts say otherwise.
+func openRedis(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.RedisBackend {
+	tb.Helper()
+	if opts.Prefix == "" {
+		opts.Prefix = uuid.NewString()
+	}
+	b, err := taskstore.OpenRedis(context.Background(), url, &opts)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// A store is a backend on the shared server, with its prefix and a client of its
+// own to look behind the backend's back.
+type store struct {
+	*taskstore.RedisBackend
+	prefix string
+	client *redis.Client
+}
+
+func newStore(t *testing.T, opts taskstore.RedisOptions) store {
+	t.Helper()
+	url := redistest.SharedURL(t)
+	options, err := redis.ParseURL(url)
+	require.NoError(t, err)
+	client := redis.NewClient(options)
+	t.Cleanup(func() { _ = client.Close() })
+	opts.Prefix = uuid.NewString()
+	return store{openRedis(t, url, opts), opts.Prefix, client}
+}
+
+func (s store) recordKey(k taskstore.Key) string {
+	return s.prefix + ":tasks:{" + k.Owner + "}:" + k.Task
+}
+func (s store) indexKey(owner string) string  { return s.prefix + ":idx:{" + owner + "}" }
+func (s store) expiryKey(owner string) string { return s.prefix + ":exp:{" + owner + "}" }
+
+var (
+	ctx   = context.Background()
+	key   = taskstore.Key{Owner: "owner", Task: "task"}
+	hello = taskstore.Value{Data: []byte("hello")}
+)
+
+// The contract, on every topology.
+
+func TestRedisKeepsTheContract(t *testing.T) {
+	onEachTopology(t, func(t *testing.T, url string) {
+		backendtest.Run(t,
+			func(tb testing.TB) taskstore.StorageBackend { return openRedis(tb, url, taskstore.RedisOptions{}) },
+			&backendtest.Hooks{
+				OpenLimited: func(tb testing.TB, records, bytes int) taskstore.StorageBackend {
+					return openRedis(tb, url, taskstore.RedisOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
+				},
+				Break: func(tb testing.TB, _ taskstore.StorageBackend) { cutSubscriptions(tb, url) },
+			})
+	})
+}
+
+// cutSubscriptions ends every connection that listens, on every server behind
+// url. Other tests that watch meanwhile see what they must be able to see: a
+// Resync.
+func cutSubscriptions(tb testing.TB, url string) {
+	cut := func(ctx context.Context, c *redis.Client) error {
+		return c.ClientKillByFilter(ctx, "TYPE", "pubsub").Err()
+	}
+	switch {
+	case strings.Contains(url, "master_name"):
+		o, err := redis.ParseFailoverURL(url)
+		require.NoError(tb, err)
+		c := redis.NewFailoverClient(o)
+		defer c.Close()
+		require.NoError(tb, cut(ctx, c))
+	case strings.Contains(url, "addr="):
+		o, err := redis.ParseClusterURL(url)
+		require.NoError(tb, err)
+		c := redis.NewClusterClient(o)
+		defer c.Close()
+		require.NoError(tb, c.ForEachShard(ctx, cut))
+	default:
+		o, err := redis.ParseURL(url)
+		require.NoError(tb, err)
+		c := redis.NewClient(o)
+		defer c.Close()
+		require.NoError(tb, cut(ctx, c))
+	}
+}
+
+// The floor: what a Redis backend must at least do, rule by rule.
+
+func TestRedisGet(t *testing.T) {
+	t.Run("MissingKeyIsNotFound", func(t *testing.T) {
+		s := newStore(t, taskstore.RedisOptions{})
+		_, err := s.Get(ctx, key)
+		assert.ErrorIs(t, err, taskstore.ErrNotFound)
+	})
+	t.Run("ReturnsWhatWasStored", func(t *testing.T) {
+		s := newStore(t, taskstore.RedisOptions{})
+		expiresAt := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
+		v := taskstore.Value{Data: []byte("d\x00\xff"), ExpiresAt: expiresAt}
+		_, err := s.Put(ctx, key, v)
+		require.NoError(t, err)
+		got, err := s.Get(ctx, key)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Record{Key: key, Version: 1, Value: v}, got)
+	})
+}
+
+func TestRedisPut(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	t.Run("NewKeyIsVersion1", func(t *testing.T) {
+		v, err := s.Put(ctx, key, hello)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Version(1), v)
+	})
+	t.Run("ExistingKeyIsOneMore", func(t *testing.T) {
+		v, err := s.Put(ctx, key, hello)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Version(2), v)
+	})
+	t.Run("OverwritesData", func(t *testing.T) {
+		_, err := s.Put(ctx, key, taskstore.Value{Data: []byte("other")})
+		require.NoError(t, err)
+		got, err := s.Get(ctx, key)
+		require.NoError(t, err)
+		assert.Equal(t, "other", string(got.Data))
+	})
+}
+
+func TestRedisPutIfVersion(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	_, err := s.Put(ctx, key, hello)
+	require.NoError(t, err)
+	t.Run("SucceedsOnMatchAndUpdatesData", func(t *testing.T) {
+		v, err := s.PutIfVersion(ctx, key, taskstore.Value{Data: []byte("other")}, 1)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Version(2), v)
+		got, err := s.Get(ctx, key)
+		require.NoError(t, err)
+		assert.Equal(t, "other", string(got.Data))
+	})
+	t.Run("ConflictOnMismatchCarriesKeyAndExpectedVersion", func(t *testing.T) {
+		_, err := s.PutIfVersion(ctx, key, hello, 1)
+		var conflict *taskstore.VersionConflictError
+		require.ErrorAs(t, err, &conflict)
+		assert.Equal(t, taskstore.VersionConflictError{Key: key, Expected: 1, Actual: 2}, *conflict)
+		assert.NotErrorIs(t, err, taskstore.ErrNotFound)
+	})
+	t.Run("ConflictOnMissingKey", func(t *testing.T) {
+		missing := taskstore.Key{Owner: "owner", Task: "missing"}
+		_, err := s.PutIfVersion(ctx, missing, hello, 7)
+		var conflict *taskstore.VersionConflictError
+		require.ErrorAs(t, err, &conflict)
+		assert.Equal(t, taskstore.VersionConflictError{Key: missing, Expected: 7, Actual: 0}, *conflict)
+		assert.ErrorIs(t, err, taskstore.ErrNotFound)
+	})
+}
+
+func TestRedisDelete(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	_, err := s.Put(ctx, key, hello)
+	require.NoError(t, err)
+	t.Run("ExistingIsTrue", func(t *testing.T) {
+		existed, err := s.Delete(ctx, key)
+		require.NoError(t, err)
+		assert.True(t, existed)
+	})
+	t.Run("MissingIsFalse", func(t *testing.T) {
+		existed, err := s.Delete(ctx, key)
+		require.NoError(t, err)
+		assert.False(t, existed)
+	})
+	t.Run("ThenGetIsNotFound", func(t *testing.T) {
+		_, err := s.Get(ctx, key)
+		assert.ErrorIs(t, err, taskstore.ErrNotFound)
+	})
+}
+
+func TestRedisListByPrefix(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	for i, task := range []string{"a", "b"} {
+		for _, owner := range []string{"one", "two"} {
+			k := taskstore.Key{Owner: owner, Task: task}
+			for range i + 1 {
+				_, err := s.Put(ctx, k, taskstore.Value{Data: []byte(owner + task)})
+				require.NoError(t, err)
+			}
+		}
+	}
+	t.Run("OnlyOneOwnersTasks", func(t *testing.T) {
+		got, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "one"})
+		require.NoError(t, err)
+		require.Len(t, got, 2)
+		assert.True(t, slices.IndexFunc(got, func(r taskstore.Record) bool { return r.Key.Owner != "one" }) < 0)
+	})
+	t.Run("DataAndVersionsAreRight", func(t *testing.T) {
+		got, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "two"})
+		require.NoError(t, err)
+		assert.Equal(t, []taskstore.Record{
+			{Key: taskstore.Key{Owner: "two", Task: "a"}, Version: 1, Value: taskstore.Value{Data: []byte("twoa")}},
+			{Key: taskstore.Key{Owner: "two", Task: "b"}, Version: 2, Value: taskstore.Value{Data: []byte("twob")}},
+		}, got)
+	})
+	t.Run("EmptyOnNoMatch", func(t *testing.T) {
+		got, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "three"})
+		require.NoError(t, err)
+		assert.Empty(t, got)
+	})
+}
+
+func TestRedisCleanupExpiredReturnsZero(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Millisecond)})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { _, err := s.Get(ctx, key); return err != nil }, 5*time.Second, time.Millisecond)
+	removed, err := s.CleanupExpired(ctx)
+	require.NoError(t, err)
+	assert.Zero(t, removed)
+}
+
+func TestRedisExpiry(t *testing.T) {
+	t.Run("PastIsNotFoundEvenIfTheHashIsStillThereAndHasLostItsTTL", func(t *testing.T) {
+		s := newStore(t, taskstore.RedisOptions{})
+		past := time.Now().Add(-time.Minute).UnixMilli()
+		require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", "3", "data", "old", "expires_at", past).Err())
+		require.NoError(t, s.client.ZAdd(ctx, s.indexKey(key.Owner), redis.Z{Score: 1, Member: key.Task}).Err())
+		require.NoError(t, s.client.ZAdd(ctx, s.expiryKey(key.Owner), redis.Z{Score: float64(past), Member: key.Task}).Err())
+
+		_, err := s.Get(ctx, key)
+		assert.ErrorIs(t, err, taskstore.ErrNotFound)
+		_, err = s.PutIfVersion(ctx, key, hello, 3)
+		assert.ErrorIs(t, err, taskstore.ErrNotFound, "a CAS of the dead version")
+		list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
+		require.NoError(t, err)
+		assert.Empty(t, list)
+		v, err := s.Put(ctx, key, hello)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Version(1), v, "a new life starts at version 1")
+	})
+	t.Run("SetsTheFieldAndTheTTL", func(t *testing.T) {
+		s := newStore(t, taskstore.RedisOptions{})
+		at := time.Now().Add(time.Hour)
+		_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
+		require.NoError(t, err)
+		field, err := s.client.HGet(ctx, s.recordKey(key), "expires_at").Result()
+		require.NoError(t, err)
+		assert.Equal(t, strconv.FormatInt(at.UnixMilli(), 10), field)
+		ttl, err := s.client.PExpireTime(ctx, s.recordKey(key)).Result()
+		require.NoError(t, err)
+		assert.Equal(t, at.UnixMilli(), ttl.Milliseconds())
+	})
+	t.Run("NoneLeavesBothOut", func(t *testing.T) {
+		s := newStore(t, taskstore.RedisOptions{})
+		for _, at := range []time.Time{time.Now().Add(time.Hour), {}} { // none from the start, and taken away
+			_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
+			require.NoError(t, err)
+		}
+		for _, k := range []taskstore.Key{key, {Owner: "owner", Task: "another"}} {
+			_, err := s.Put(ctx, k, hello)
+			require.NoError(t, err)
+			has, err := s.client.HExists(ctx, s.recordKey(k), "expires_at").Result()
+			require.NoError(t, err)
+			assert.False(t, has)
+			ttl, err := s.client.PTTL(ctx, s.recordKey(k)).Result()
+			require.NoError(t, err)
+			assert.Equal(t, time.Duration(-1), ttl)
+		}
+	})
+}
