@@ -1,0 +1,127 @@
+package taskstore
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func (m *MemoryBackend) held() (records int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, o := range m.owners {
+		records += len(o.tasks)
+	}
+	return records
+}
+
+// Expired records are reclaimed with nobody calling anything, and the timer that
+// does it does not outlive them.
+func TestMemoryReclaimsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		for i := range 5000 {
+			at := time.Now().Add(time.Duration(i) * time.Second)
+			_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: at})
+			require.NoError(t, err)
+		}
+		time.Sleep(2500 * time.Second)
+		assert.InDelta(t, 2500, m.held(), 2)
+		time.Sleep(2501 * time.Second)
+		assert.Zero(t, m.held())
+		assert.Empty(t, m.owners)
+		assert.Nil(t, m.sweeper)
+	})
+}
+
+func TestMemoryHandlesExpiriesFurtherAwayThanADuration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		key := Key{"o", "t"}
+		_, err := m.Put(t.Context(), key, Value{ExpiresAt: maxExpiry})
+		require.NoError(t, err)
+		time.Sleep(72 * time.Hour)
+		_, err = m.Get(t.Context(), key)
+		assert.NoError(t, err)
+		_, err = m.Delete(t.Context(), key)
+		require.NoError(t, err)
+		assert.Empty(t, m.expiring)
+	})
+}
+
+// Writes reclaim too, so a busy backend does not depend on the timer.
+func TestMemoryReclaimsOnWrites(t *testing.T) {
+	m := NewMemoryBackend(nil)
+	m.mu.Lock()
+	m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+	m.mu.Unlock()
+	soon := time.Now().Add(time.Millisecond)
+	for i := range 100 {
+		_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: soon})
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return time.Now().UnixMilli() > soon.UnixMilli() }, time.Second, time.Millisecond)
+	for i := range 100/reclaimPerWrite + 1 {
+		_, err := m.Put(t.Context(), Key{"other", fmt.Sprint(i)}, Value{})
+		require.NoError(t, err)
+	}
+	assert.Nil(t, m.owners["o"])
+}
+
+func TestMemoryCleanupCountsWhatItRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		at := time.Now().Add(time.Millisecond)
+		for i := range 2*reclaimPerSweep + 1 {
+			_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: at})
+			require.NoError(t, err)
+		}
+		_, err := m.Put(t.Context(), Key{"o", "stays"}, Value{})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Millisecond) // before the sweeper, which waits for more
+		removed, err := m.CleanupExpired(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 2*reclaimPerSweep+1, removed)
+		assert.Equal(t, 1, m.held())
+	})
+}
+
+// A backend with records that expire in a year is garbage when nobody holds it.
+func TestMemoryIsNotKeptAliveByItsTimer(t *testing.T) {
+	m := NewMemoryBackend(nil)
+	_, err := m.Put(context.Background(), Key{"o", "t"}, Value{ExpiresAt: time.Now().Add(365 * 24 * time.Hour)})
+	require.NoError(t, err)
+	gone := weak.Make(m)
+	m = nil
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 10*time.Second, time.Millisecond)
+}
+
+// What is deleted does not stay behind in the order of an owner that lives on.
+func TestMemoryOrderShrinks(t *testing.T) {
+	m := NewMemoryBackend(nil)
+	for i := range 1000 {
+		_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{})
+		require.NoError(t, err)
+	}
+	for i := range 999 {
+		_, err := m.Delete(t.Context(), Key{"o", fmt.Sprint(i)})
+		require.NoError(t, err)
+	}
+	assert.Less(t, len(m.owners["o"].order), 100)
+}
+
+func TestMemoryGetAllocatesOnlyTheCopy(t *testing.T) {
+	m := NewMemoryBackend(nil)
+	key := Key{"o", "t"}
+	_, err := m.Put(t.Context(), key, Value{Data: make([]byte, 1024)})
+	require.NoError(t, err)
+	ctx := context.Background()
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = m.Get(ctx, key) }), 1.0)
+}

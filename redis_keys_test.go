@@ -1,0 +1,84 @@
+package taskstore
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Every pair of short strings over the characters that could be mistaken for
+// structure has keys of its own.
+func TestKeysAreInjective(t *testing.T) {
+	const alphabet = "a:{}%+ "
+	words := []string{}
+	for _, a := range alphabet {
+		words = append(words, string(a))
+		for _, b := range alphabet {
+			words = append(words, string(a)+string(b))
+			for _, c := range alphabet {
+				words = append(words, string(a)+string(b)+string(c))
+			}
+		}
+	}
+	k := redisKeys{prefix: "p"}
+	seen := make(map[string]Key, len(words)*len(words))
+	for _, owner := range words {
+		o := k.owner(owner)
+		for _, task := range words {
+			key := Key{owner, task}
+			name := o.task(task)
+			other, dup := seen[name]
+			require.False(t, dup, "%q/%q and %q/%q share the key %s", owner, task, other.Owner, other.Task, name)
+			seen[name] = key
+		}
+		for _, name := range []string{o.index, o.expiry} {
+			_, dup := seen[name]
+			require.False(t, dup, "%q", name)
+			seen[name] = Key{Owner: owner}
+		}
+	}
+	assert.Len(t, seen, len(words)*(len(words)+2))
+}
+
+// hashTag is the part of a key that chooses its slot, as the Cluster
+// specification has it.
+func hashTag(key string) string {
+	_, rest, ok := strings.Cut(key, "{")
+	if !ok {
+		return key
+	}
+	if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+		return tag
+	}
+	return key
+}
+
+func FuzzKeys(f *testing.F) {
+	for _, s := range []string{"a", "a:b", "a}b", "{", "{}", "auth0|x", "%", "%7B", " ", "+", "\x00", "\xff\xfe", "é"} {
+		f.Add(s, "task")
+		f.Add("owner", s)
+	}
+	f.Fuzz(func(t *testing.T, owner, task string) {
+		for _, s := range []string{owner, task} {
+			escaped := escapeKeyPart(s)
+			if back, err := url.QueryUnescape(escaped); err != nil || back != s {
+				t.Fatalf("%q is escaped as %q, which reads back as %q, %v", s, escaped, back, err)
+			}
+			if strings.ContainsAny(escaped, "{}:") {
+				t.Fatalf("%q is escaped as %q", s, escaped)
+			}
+		}
+		if owner == "" {
+			return // refused before a key is built
+		}
+		o := redisKeys{prefix: "app:prod"}.owner(owner)
+		for _, key := range []string{o.task(task), o.index, o.expiry} {
+			if tag := hashTag(key); tag != escapeKeyPart(owner) {
+				t.Fatalf("the hash tag of %q is %q", key, tag)
+			}
+		}
+	})
+}
