@@ -1,0 +1,332 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// keysLeft returns the keys of the store.
+func (s store) keysLeft(t *testing.T) []string {
+	t.Helper()
+	var keys []string
+	scan := s.client.Scan(ctx, 0, s.prefix+":*", 10000).Iterator()
+	for scan.Next(ctx) {
+		keys = append(keys, scan.Val())
+	}
+	require.NoError(t, scan.Err())
+	return keys
+}
+
+// An owner that never comes back leaves nothing, although nobody lists.
+func TestRedisIndexDiesWithItsLastTask(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	const tasks, writers = 20_000, 8
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < tasks; i += writers {
+				at := time.Now().Add(time.Duration(rand.IntN(1500)) * time.Millisecond)
+				_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}, taskstore.Value{Data: []byte("x"), ExpiresAt: at}, 0)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Eventually(t, func() bool { return len(s.keysLeft(t)) == 0 }, 30*time.Second, 50*time.Millisecond)
+}
+
+// Whatever way the last permanent task goes, the indexes get their TTL back.
+func TestRedisIndexIsPermanentOnlyWhileATaskIs(t *testing.T) {
+	soon := func() taskstore.Value { return taskstore.Value{ExpiresAt: time.Now().Add(200 * time.Millisecond)} }
+	permanent := taskstore.Key{Owner: "o", Task: "permanent"}
+	for name, end := range map[string]func(s store) error{
+		"Deleted": func(s store) error { _, err := s.Delete(ctx, permanent); return err },
+		"GivenAnExpiry": func(s store) error {
+			_, err := s.Put(ctx, permanent, soon())
+			return err
+		},
+		"GivenAPastExpiry": func(s store) error {
+			_, err := s.Put(ctx, permanent, taskstore.Value{ExpiresAt: time.Now().Add(-time.Hour)})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, taskstore.RedisOptions{})
+			_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "first"}, soon())
+			require.NoError(t, err)
+			_, err = s.Put(ctx, permanent, hello)
+			require.NoError(t, err)
+			_, err = s.Put(ctx, taskstore.Key{Owner: "o", Task: "last"}, soon())
+			require.NoError(t, err)
+			for _, k := range []string{s.indexKey("o"), s.expiryKey("o")} {
+				assert.Equal(t, time.Duration(-1), s.client.PTTL(ctx, k).Val(), "%s while a task is permanent", k)
+			}
+			require.NoError(t, end(s))
+			require.Eventually(t, func() bool { return len(s.keysLeft(t)) == 0 }, 10*time.Second, 10*time.Millisecond)
+		})
+	}
+}
+
+// checkIndexes compares the owner's indexes with the records that are there.
+func (s store) checkIndexes(t *testing.T, owner string) {
+	t.Helper()
+	members := func(key string) map[string]float64 {
+		m := map[string]float64{}
+		for _, z := range s.client.ZRangeWithScores(ctx, key, 0, -1).Val() {
+			m[z.Member.(string)] = z.Score
+		}
+		return m
+	}
+	// The indexes first: what expires in between may be in them and have no record.
+	index, expiry := members(s.indexKey(owner)), members(s.expiryKey(owner))
+	start := s.prefix + ":tasks:{" + owner + "}:"
+	latest := 0.0
+	for _, key := range s.keysLeft(t) {
+		escaped, ok := strings.CutPrefix(key, start)
+		if !ok {
+			continue
+		}
+		task, err := url.QueryUnescape(escaped)
+		require.NoError(t, err)
+		fields, err := s.client.HMGet(ctx, key, "version", "expires_at").Result()
+		require.NoError(t, err)
+		if fields[0] == nil {
+			continue // expired since it was scanned
+		}
+		_, inIndex := index[task]
+		assert.True(t, inIndex, "the live task %s is not in the index", task)
+		score, inExpiry := expiry[task]
+		if fields[1] == nil {
+			assert.False(t, inExpiry, "the permanent task %s is among the expiring", task)
+			continue
+		}
+		at, err := strconv.ParseFloat(fields[1].(string), 64)
+		require.NoError(t, err)
+		assert.Equal(t, at, score, "the expiry of the task %s", task)
+		latest = math.Max(latest, at)
+	}
+	for task := range expiry {
+		_, inIndex := index[task]
+		assert.True(t, inIndex, "the expiring task %s is not in the index", task)
+	}
+	for _, key := range []string{s.indexKey(owner), s.expiryKey(owner)} {
+		ttl := s.client.PExpireTime(ctx, key).Val()
+		switch {
+		case ttl == -2: // the key is not there
+		case len(index) == len(expiry):
+			assert.GreaterOrEqual(t, float64(ttl.Milliseconds()), latest, "an index that may die")
+		default:
+			assert.Equal(t, time.Duration(-1), ttl, "an index with a permanent task")
+		}
+	}
+}
+
+// A life is one record from its create to its end. Instants are this process's;
+// the server runs on the same machine.
+type life struct {
+	born   atomic.Int64 // the create was acknowledged; 0: not yet
+	doomed atomic.Int64 // it may be gone from here on
+	dead   atomic.Int64 // it is gone for sure from here on
+}
+
+// Four writers create, update, expire, delete and create again while one lists.
+// What lived through a listing is in it once; what was dead before it is not.
+func TestRedisListingUnderChurn(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	const writers, names, duration = 4, 60, 10 * time.Second
+	var lives sync.Map // data -> *life
+	var operations, listings atomic.Int64
+	deadline := time.Now().Add(duration)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			current := make([]*life, names)
+			versions := make([]taskstore.Version, names)
+			data := make([]string, names)
+			for n := 0; time.Now().Before(deadline) && !t.Failed(); n++ {
+				operations.Add(1)
+				i := rand.IntN(names)
+				k := taskstore.Key{Owner: "o", Task: fmt.Sprintf("%d/%d", w, i)}
+				expiresAt := func() time.Time {
+					if rand.IntN(3) == 0 {
+						return time.Time{}
+					}
+					return time.Now().Add(time.Duration(5+rand.IntN(100)) * time.Millisecond)
+				}
+				// The end of a life that has an expiry, as an observer may see it.
+				plan := func(l *life, at time.Time) {
+					if at.IsZero() {
+						l.doomed.Store(0)
+						l.dead.Store(0)
+						return
+					}
+					l.doomed.Store(at.UnixMilli())
+					l.dead.Store(at.UnixMilli() + 2)
+				}
+				l := current[i]
+				alive := l != nil && (l.doomed.Load() == 0 || l.doomed.Load() > time.Now().UnixMilli()+1)
+				unsure := l != nil && !alive && l.dead.Load() >= time.Now().UnixMilli()
+				switch {
+				case unsure: // in the millisecond of its expiry
+				case !alive:
+					l = &life{}
+					data[i] = fmt.Sprintf("%d-%d", w, n)
+					at := expiresAt()
+					plan(l, at)
+					lives.Store(data[i], l)
+					v, err := s.PutIfVersion(ctx, k, taskstore.Value{Data: []byte(data[i]), ExpiresAt: at}, 0)
+					if !assert.NoError(t, err) {
+						return
+					}
+					l.born.Store(time.Now().UnixMilli())
+					current[i], versions[i] = l, v
+				case rand.IntN(2) == 0:
+					at := expiresAt()
+					// Between the two plans the life may end by either.
+					if l.doomed.Load() == 0 || !at.IsZero() && at.UnixMilli() < l.doomed.Load() {
+						l.doomed.Store(at.UnixMilli())
+						if at.IsZero() {
+							l.doomed.Store(0)
+						}
+					}
+					l.dead.Store(0)
+					v, err := s.PutIfVersion(ctx, k, taskstore.Value{Data: []byte(data[i]), ExpiresAt: at}, versions[i])
+					if err != nil { // it expired first
+						l.doomed.Store(1)
+						l.dead.Store(time.Now().UnixMilli() + 1)
+						continue
+					}
+					plan(l, at)
+					versions[i] = v
+				default:
+					l.doomed.Store(1)
+					_, err := s.Delete(ctx, k)
+					if !assert.NoError(t, err) {
+						return
+					}
+					l.dead.Store(time.Now().UnixMilli() + 1)
+					current[i] = nil
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for time.Now().Before(deadline) && !t.Failed() {
+			listings.Add(1)
+			type seen struct {
+				l    *life
+				dead bool
+			}
+			before := map[string]seen{}
+			from := time.Now().UnixMilli()
+			lives.Range(func(data, value any) bool {
+				l := value.(*life)
+				dead, born := l.dead.Load(), l.born.Load()
+				if dead != 0 && dead < from {
+					before[data.(string)] = seen{l, true}
+				} else if born != 0 && born <= from {
+					before[data.(string)] = seen{l, false}
+				}
+				return true
+			})
+			records, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+			if !assert.NoError(t, err) {
+				return
+			}
+			until := time.Now().UnixMilli()
+			listed := map[string]int{}
+			for _, r := range records {
+				listed[string(r.Data)]++
+			}
+			for data, b := range before {
+				switch {
+				case b.dead:
+					assert.Zero(t, listed[data], "a dead record is listed")
+					lives.Delete(data)
+				case b.l.doomed.Load() == 0 || b.l.doomed.Load() > until+1:
+					assert.Equal(t, 1, listed[data], "a live record, how often it is listed")
+				}
+			}
+		}
+	})
+	wg.Wait()
+	t.Logf("%d operations, %d listings", operations.Load(), listings.Load())
+	assert.Greater(t, listings.Load(), int64(100))
+	s.checkIndexes(t, "o")
+}
+
+// A member whose record is gone is removed by the listing that notices, and by
+// nothing that a task created meanwhile would suffer from.
+func TestRedisListingRepairsTheIndex(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	for i := range 200 {
+		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}, hello)
+		require.NoError(t, err)
+	}
+	for i := range 100 {
+		require.NoError(t, s.client.Del(ctx, s.recordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
+	}
+	list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+	require.NoError(t, err)
+	assert.Len(t, list, 100)
+	assert.Equal(t, int64(100), s.client.ZCard(ctx, s.indexKey("o")).Val())
+	s.checkIndexes(t, "o")
+}
+
+// The limit is exact under 1,000 concurrent creates, expired records included,
+// wherever the records are kept.
+func TestRecordLimitIsExact(t *testing.T) {
+	const limit, racers = 100, 1000
+	race := func(t *testing.T, b taskstore.StorageBackend) {
+		for i := range limit / 2 { // room that is taken, and then is not
+			_, err := b.Put(ctx, taskstore.Key{Owner: "o", Task: fmt.Sprint("old", i)}, taskstore.Value{ExpiresAt: time.Now().Add(20 * time.Millisecond)})
+			require.NoError(t, err)
+		}
+		require.Eventually(t, func() bool {
+			list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+			return err == nil && len(list) == 0
+		}, 5*time.Second, time.Millisecond)
+		var created, refused atomic.Int64
+		var wg sync.WaitGroup
+		for i := range racers {
+			wg.Go(func() {
+				_, err := b.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}, hello, 0)
+				var full *taskstore.CapacityError
+				switch {
+				case err == nil:
+					created.Add(1)
+				case assert.ErrorAs(t, err, &full):
+					assert.Equal(t, taskstore.CapacityError{Limit: taskstore.LimitRecords, Max: limit, Asked: limit + 1}, *full)
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, int64(limit), created.Load())
+		assert.Equal(t, int64(racers-limit), refused.Load())
+		list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+		require.NoError(t, err)
+		assert.Len(t, list, limit)
+	}
+	t.Run("Memory", func(t *testing.T) {
+		race(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: limit}))
+	})
+	onEachTopology(t, func(t *testing.T, url string) {
+		race(t, openRedis(t, url, taskstore.RedisOptions{MaxRecordsPerOwner: limit}))
+	})
+}
