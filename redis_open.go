@@ -199,6 +199,12 @@ func (t redisTarget) unusable(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		reason = "no answer in time"
+		switch {
+		case t.sentinel != nil:
+			reason += " from a Sentinel, or from the master that they name"
+		case t.single != nil && t.single.TLSConfig != nil, t.cluster != nil && t.cluster.TLSConfig != nil:
+			reason += "; is it a TLS port?"
+		}
 	case serverSaid(err, "WRONGPASS"), serverSaid(err, "NOAUTH"), serverSaid(err, "ERR AUTH"):
 		reason = "it refuses the user name or password"
 	case serverSaid(err, "NOPERM"):
