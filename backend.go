@@ -84,7 +84,8 @@ type Value struct {
 	Data []byte
 	// ExpiresAt is the last instant at which the record exists, in whole
 	// milliseconds (what is finer is cut off). The zero Time means never; any
-	// other must lie within the years 1970 to 9999. It reads back in UTC.
+	// other must lie after the start of 1970 and before the year 10000. It reads
+	// back in UTC.
 	ExpiresAt time.Time
 }
 
@@ -108,13 +109,15 @@ type Record struct {
 //   - A write replaces the whole Value: a zero ExpiresAt takes away an earlier
 //     expiry.
 //   - An ExpiresAt that is already past is legal. The write succeeds, an existing
-//     record is gone, and nothing is left behind.
+//     record is gone, and nothing is left behind; so no limit stands in its way.
 //   - A call that fails changes nothing, unless its error matches
 //     [ErrOutcomeUnknown].
 //   - A ctx that is done gives an error that matches ctx.Err(), and the call does
 //     not outlast it. Every other failure wraps its cause.
 //   - An invalid key gives an error that matches [ErrInvalidKey], an ExpiresAt out
 //     of range one that matches [ErrInvalidArgument]; neither reaches a server.
+//   - A backend that is an [io.Closer] answers every call after Close with an error
+//     that matches [ErrClosed]. Closing it again does nothing.
 //
 // There is no method that lists owners or counts all records: nothing that a
 // server does for one tenant should cost by the number of the others. What only

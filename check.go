@@ -42,7 +42,7 @@ func checkValue(v Value, maxData int) (expiresAt int64, err error) {
 	}
 	// In seconds first: UnixMilli overflows for years that a Time can hold.
 	if s := v.ExpiresAt.Unix(); s < 0 || s > maxExpiry.Unix() || v.ExpiresAt.UnixMilli() < 1 {
-		return 0, &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie within the years 1970 to 9999, or be the zero Time for a record that never expires"}
+		return 0, &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie after the start of 1970 and before the year 10000, or be the zero Time for a record that never expires"}
 	}
 	return v.ExpiresAt.UnixMilli(), nil
 }

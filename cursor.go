@@ -16,6 +16,10 @@ import (
 //	kind (1 byte) | position (8 bytes) | digest of the prefix (8 bytes)
 const cursorLength = 1 + 8 + 8
 
+// maxPosition is more than any position will be, and a number that a sorted
+// set's score holds exactly.
+const maxPosition = 1 << 53
+
 // The kinds of cursor, one for each meaning of a position.
 const (
 	memoryCursor byte = 'm' // a sequence number
@@ -43,7 +47,11 @@ func decodeCursor(kind byte, prefix Key, cursor string) (position uint64, err er
 	if string(b[9:]) != string(prefixDigest(prefix)) {
 		return 0, fmt.Errorf("%w: it belongs to another prefix", ErrInvalidCursor)
 	}
-	return binary.BigEndian.Uint64(b[1:]), nil
+	position = binary.BigEndian.Uint64(b[1:])
+	if position == 0 || position > maxPosition {
+		return 0, fmt.Errorf("%w: its position is out of range", ErrInvalidCursor)
+	}
+	return position, nil
 }
 
 func prefixDigest(prefix Key) []byte {

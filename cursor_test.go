@@ -9,7 +9,7 @@ import (
 
 func TestCursorReadsBack(t *testing.T) {
 	prefix := Key{Owner: "o", Task: "t"}
-	for _, position := range []uint64{1, 1 << 52, 1<<64 - 1} {
+	for _, position := range []uint64{1, 1 << 52, maxPosition} {
 		got, err := decodeCursor(redisCursor, prefix, encodeCursor(redisCursor, prefix, position))
 		require.NoError(t, err)
 		assert.Equal(t, position, got)
@@ -20,6 +20,10 @@ func TestCursorOfAnotherKindOrPrefixIsRefused(t *testing.T) {
 	cursor := encodeCursor(redisCursor, Key{Owner: "ab", Task: "c"}, 7)
 	for _, prefix := range []Key{{Owner: "a", Task: "bc"}, {Owner: "ab"}, {Owner: "abc"}} {
 		_, err := decodeCursor(redisCursor, prefix, cursor)
+		assert.ErrorIs(t, err, ErrInvalidCursor)
+	}
+	for _, position := range []uint64{0, maxPosition + 1, 1<<64 - 1} {
+		_, err := decodeCursor(redisCursor, Key{Owner: "o"}, encodeCursor(redisCursor, Key{Owner: "o"}, position))
 		assert.ErrorIs(t, err, ErrInvalidCursor)
 	}
 	_, err := decodeCursor(memoryCursor, Key{Owner: "ab", Task: "c"}, cursor)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,43 +90,70 @@ var (
 
 func TestRedisKeepsTheContract(t *testing.T) {
 	onEachTopology(t, func(t *testing.T, url string) {
+		var names sync.Map // backend -> the name of its connections
+		open := func(tb testing.TB, opts taskstore.RedisOptions) taskstore.StorageBackend {
+			name := uuid.NewString()
+			separator := "?"
+			if strings.Contains(url, "?") {
+				separator = "&"
+			}
+			b := openRedis(tb, url+separator+"client_name="+name, opts)
+			names.Store(b, name)
+			return b
+		}
+		nodes := everyServer(t, url)
 		backendtest.Run(t,
-			func(tb testing.TB) taskstore.StorageBackend { return openRedis(tb, url, taskstore.RedisOptions{}) },
+			func(tb testing.TB) taskstore.StorageBackend { return open(tb, taskstore.RedisOptions{}) },
 			&backendtest.Hooks{
 				OpenLimited: func(tb testing.TB, records, bytes int) taskstore.StorageBackend {
-					return openRedis(tb, url, taskstore.RedisOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
+					return open(tb, taskstore.RedisOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
 				},
-				Break: func(tb testing.TB, _ taskstore.StorageBackend) { cutSubscriptions(tb, url) },
+				Break: func(tb testing.TB, b taskstore.StorageBackend) {
+					name, _ := names.Load(b)
+					for _, node := range nodes {
+						cutConnections(tb, node, name.(string))
+					}
+				},
 			})
 	})
 }
 
-// cutSubscriptions ends every connection that listens, on every server behind
-// url. Other tests that watch meanwhile see what they must be able to see: a
-// Resync.
-func cutSubscriptions(tb testing.TB, url string) {
-	cut := func(ctx context.Context, c *redis.Client) error {
-		return c.ClientKillByFilter(ctx, "TYPE", "pubsub").Err()
+// everyServer returns a client for each server with data behind url.
+func everyServer(t *testing.T, url string) (nodes []*redis.Client) {
+	connect := func(addr string) {
+		c := redis.NewClient(&redis.Options{Addr: addr})
+		t.Cleanup(func() { _ = c.Close() })
+		nodes = append(nodes, c)
 	}
 	switch {
 	case strings.Contains(url, "master_name"):
-		o, err := redis.ParseFailoverURL(url)
-		require.NoError(tb, err)
-		c := redis.NewFailoverClient(o)
-		defer c.Close()
-		require.NoError(tb, cut(ctx, c))
+		s := redistest.SharedSentinel(t)
+		connect(s.Master.Addr())
 	case strings.Contains(url, "addr="):
-		o, err := redis.ParseClusterURL(url)
-		require.NoError(tb, err)
-		c := redis.NewClusterClient(o)
-		defer c.Close()
-		require.NoError(tb, c.ForEachShard(ctx, cut))
+		for _, addr := range redistest.SharedCluster(t).Addrs() {
+			connect(addr)
+		}
 	default:
 		o, err := redis.ParseURL(url)
-		require.NoError(tb, err)
+		require.NoError(t, err)
 		c := redis.NewClient(o)
-		defer c.Close()
-		require.NoError(tb, cut(ctx, c))
+		t.Cleanup(func() { _ = c.Close() })
+		nodes = append(nodes, c)
+	}
+	return nodes
+}
+
+// cutConnections ends the connections to node that have the name.
+func cutConnections(tb testing.TB, node *redis.Client, name string) {
+	list, err := node.ClientList(ctx).Result()
+	require.NoError(tb, err)
+	for line := range strings.Lines(list) {
+		if !strings.Contains(line, " name="+name+" ") {
+			continue
+		}
+		id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
+		// It may be gone by now.
+		require.NoError(tb, node.ClientKillByFilter(ctx, "ID", id).Err())
 	}
 }
 

@@ -26,7 +26,8 @@ type Sentinel struct {
 	Sentinels  []*Server
 	MasterName string
 
-	password string
+	password  string
+	downAfter int // ms of silence after which a sentinel holds a server for dead
 }
 
 // Addrs returns the addresses of the sentinels.
@@ -55,7 +56,7 @@ func (s *Sentinel) servers() []*Server { return slices.Concat(s.data(), s.Sentin
 // Failures and the end are as for [Start].
 func StartSentinel(tb testing.TB, args ...string) *Sentinel {
 	tb.Helper()
-	s, err := startSentinel(args)
+	s, err := startSentinel(1000, args)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -65,8 +66,8 @@ func StartSentinel(tb testing.TB, args ...string) *Sentinel {
 	return s
 }
 
-func startSentinel(args []string) (_ *Sentinel, err error) {
-	s := &Sentinel{MasterName: sentinelMaster, password: passwordOf(args)}
+func startSentinel(downAfter int, args []string) (_ *Sentinel, err error) {
+	s := &Sentinel{MasterName: sentinelMaster, password: passwordOf(args), downAfter: downAfter}
 	var started []*Server
 	defer func() {
 		if err != nil {
@@ -122,7 +123,7 @@ func (s *Sentinel) startSentinel(int) (*Server, error) {
 			"protected-mode no",
 			fmt.Sprintf("dir %q", dir),
 			fmt.Sprintf("sentinel monitor %s %s %d 2", s.MasterName, loopback, s.Master.port),
-			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", s.MasterName),
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d", s.MasterName, s.downAfter),
 			fmt.Sprintf("sentinel failover-timeout %s 5000", s.MasterName),
 		}
 		if s.password != "" {

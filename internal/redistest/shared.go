@@ -35,18 +35,20 @@ func closeShared() {
 }
 
 // The shared servers start with their first use. A failed start is not tried
-// again: each later use would cost its time limit.
+// again: each later use would cost its time limit. Nobody may kill them, so they
+// can be patient with each other: on a busy machine a second of silence is no
+// death.
 var (
 	sharedServer = sync.OnceValues(func() (*Server, error) {
 		s, err := startServer(Config{})
 		return share(s, err, func() []*Server { return []*Server{s} })
 	})
 	sharedCluster = sync.OnceValues(func() (*Cluster, error) {
-		c, err := startCluster(nil)
+		c, err := startCluster([]string{"--cluster-node-timeout", "15000"})
 		return share(c, err, func() []*Server { return c.nodes() })
 	})
 	sharedSentinel = sync.OnceValues(func() (*Sentinel, error) {
-		s, err := startSentinel(nil)
+		s, err := startSentinel(15000, nil)
 		return share(s, err, func() []*Server { return s.servers() })
 	})
 )

@@ -1,0 +1,158 @@
+package backendtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/taskstore/taskstore"
+)
+
+var keyRules = []rule{
+	{
+		name: "keys/empty-owner",
+		text: "An empty owner gives a *KeyError, which matches ErrInvalidKey, from every method.",
+		check: func(t *trial) {
+			t.open().wantInvalid(of("", "task"), false)
+		},
+	},
+	{
+		name: "keys/empty-task",
+		text: "An empty task gives a *KeyError, which matches ErrInvalidKey, from every method that takes a key.",
+		check: func(t *trial) {
+			t.open().wantInvalid(of(newOwner(), ""), true)
+		},
+	},
+	{
+		name: "keys/long-owner",
+		text: "An owner of more than MaxKeyLength bytes gives a *KeyError, which matches ErrInvalidKey, from every method.",
+		check: func(t *trial) {
+			t.open().wantInvalid(of(padded(newOwner(), taskstore.MaxKeyLength+1), "task"), false)
+		},
+	},
+	{
+		name: "keys/long-task",
+		text: "A task of more than MaxKeyLength bytes gives a *KeyError, which matches ErrInvalidKey, from every method.",
+		check: func(t *trial) {
+			t.open().wantInvalid(of(newOwner(), padded("task", taskstore.MaxKeyLength+1)), false)
+		},
+	},
+	{
+		name: "keys/longest",
+		text: "MaxKeyLength is the greatest length of an owner and of a task: that long is allowed.",
+		check: func(t *trial) {
+			s := t.open()
+			key := of(padded(newOwner(), taskstore.MaxKeyLength), padded("task", taskstore.MaxKeyLength))
+			s.wantVersion("create", s.mustCAS(key, text("1"), 0), 1)
+			s.wantVersion("update", s.mustPut(key, text("2")), 2)
+			s.wantRecord(key, 2, text("2"))
+			s.wantTasks("list", s.mustList(key), key.Owner, key.Task)
+			for _, v := range s.verbs(text("3")) {
+				if err := v.call(t.ctx, key); errors.Is(err, taskstore.ErrInvalidKey) {
+					t.Errorf("%s: %v", v.name, err)
+				}
+			}
+		},
+	},
+	{
+		name: "keys/empty-prefix",
+		text: "A prefix whose task is empty stands for all records of its owner.",
+		check: func(t *trial) {
+			s := t.open()
+			key := newKey()
+			s.mustPut(key, text("x"))
+			s.wantTasks("list", s.mustList(of(key.Owner, "")), key.Owner, key.Task)
+			for _, v := range s.verbs(text("x")) {
+				if !v.prefix {
+					continue
+				}
+				if err := v.call(t.ctx, of(key.Owner, "")); err != nil {
+					t.Errorf("%s with an empty task: %v", v.name, err)
+				}
+			}
+		},
+	},
+}
+
+// wantInvalid checks that every method refuses key; not those that take a prefix
+// if they may have it.
+func (s *store) wantInvalid(key taskstore.Key, prefixValid bool) {
+	s.Helper()
+	for _, v := range s.verbs(text("x")) {
+		if prefixValid && v.prefix {
+			continue
+		}
+		err := v.call(s.ctx, key)
+		s.wantError(v.name, err, taskstore.ErrInvalidKey)
+		var keyErr *taskstore.KeyError
+		if !errors.As(err, &keyErr) {
+			s.Errorf("%s: error %v, want a *KeyError", v.name, err)
+		} else if keyErr.Key != key {
+			s.Errorf("%s: the *KeyError is about another key", v.name)
+		}
+	}
+}
+
+func padded(s string, length int) string { return s + strings.Repeat("x", length-len(s)) }
+
+var errorRules = []rule{
+	{
+		name:  "errors/no-secrets",
+		text:  "No error text holds an owner, a task or data, not with %+v, %#v or as JSON either.",
+		check: checkNoSecrets,
+	},
+}
+
+func checkNoSecrets(t *trial) {
+	s := t.open()
+	const owner, task, data = "secretowner", "secrettask", "secretdata"
+	key := of(owner+newOwner(), task)
+	long := of(padded(owner, taskstore.MaxKeyLength+1), task)
+	var errs []error
+	collect := func(_ any, err error) {
+		if err == nil {
+			t.Errorf("no error where one had to be")
+			return
+		}
+		errs = append(errs, err)
+	}
+	collect(s.Get(t.ctx, key))
+	collect(s.PutIfVersion(t.ctx, key, text(data), 1))
+	s.mustPut(key, text(data))
+	collect(s.PutIfVersion(t.ctx, key, text(data), 0))
+	collect(s.PutIfVersion(t.ctx, key, text(data), 7))
+	collect(s.Put(t.ctx, key, until(data, tooEarly)))
+	for _, v := range s.verbs(text(data)) {
+		collect(nil, v.call(t.ctx, long))
+		if !v.prefix {
+			collect(nil, v.call(t.ctx, of(key.Owner, "")))
+		}
+		collect(nil, v.call(t.ctx, of(key.Owner, padded(task, taskstore.MaxKeyLength+1))))
+		collect(nil, v.call(done(t.ctx), key))
+	}
+	if p, ok := taskstore.As[taskstore.Pager](s.StorageBackend); ok {
+		_, _, err := p.ListPage(t.ctx, key, "x", 1)
+		collect(nil, err)
+		_, _, err = p.ListPage(t.ctx, key, "", 0)
+		collect(nil, err)
+	}
+	if t.openLimited != nil {
+		l := t.limited(1, 100)
+		l.mustPut(key, text(data))
+		collect(l.Put(t.ctx, of(key.Owner, task+"2"), text(data)))
+		collect(l.Put(t.ctx, key, text(padded(data, 200))))
+	}
+	for _, err := range errs {
+		asJSON, _ := json.Marshal(err)
+		for _, printed := range []string{
+			err.Error(), fmt.Sprintf("%v", err), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err), fmt.Sprintf("%q", err), string(asJSON),
+		} {
+			for _, secret := range []string{owner, task, data} {
+				if strings.Contains(printed, secret) {
+					t.Errorf("this holds the %s: %s", strings.TrimPrefix(secret, "secret"), printed)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,169 @@
+// Package backendtest checks a [taskstore.StorageBackend] against the contract
+// that package taskstore states, sentence by sentence.
+//
+//	func TestBackend(t *testing.T) {
+//		backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend {
+//			return newBackend(tb)
+//		}, nil)
+//	}
+//
+// Each rule is a subtest, named area/rule, and prints the sentence that it
+// checks when it fails. Rules about an optional power, such as
+// [taskstore.Pager], are skipped where the backend does not have it.
+package backendtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// Hooks lends the suite what cannot be done through the contract alone.
+type Hooks struct {
+	// OpenLimited opens a backend with these limits (0: none). Where it is nil the
+	// rules about limits are skipped.
+	OpenLimited func(tb testing.TB, maxRecordsPerOwner, maxDataBytes int) taskstore.StorageBackend
+	// Break cuts the connections between b and its store, so that b has to connect
+	// again, and returns when they are cut. It may be called while b is in use.
+	// Where it is nil the rules about lost connections are skipped.
+	Break func(tb testing.TB, b taskstore.StorageBackend)
+}
+
+// Run checks the backends that open returns against every rule of the contract.
+// Nil hooks are the zero Hooks.
+//
+// Every rule calls open, from its own subtest, and most rules run in parallel.
+// The backends that open returns may share one store, as long as no record of
+// one is seen through another. They may even be one and the same: the rules use
+// owners of their own; only the rules about closing are skipped then. To release
+// what it opens, open uses tb.Cleanup.
+func Run(t *testing.T, open func(tb testing.TB) taskstore.StorageBackend, hooks *Hooks) {
+	t.Helper()
+	if hooks == nil {
+		hooks = new(Hooks)
+	}
+	for _, r := range rules() {
+		t.Run(r.name, func(t *testing.T) {
+			if !r.alone {
+				t.Parallel()
+			}
+			r.run(newTrial(t, t, open, hooks))
+		})
+	}
+}
+
+// A rule is a sentence of the contract and the way to find out whether a backend
+// keeps it.
+type rule struct {
+	name  string // area/rule
+	text  string // the sentence
+	check func(t *trial)
+	alone bool // not in parallel with others
+}
+
+func rules() []rule {
+	return slices.Concat(
+		isolationRules,
+		keyRules,
+		versionRules,
+		casRules,
+		deleteRules,
+		valueRules,
+		expiryRules,
+		goneRules,
+		clockRules,
+		listingRules,
+		pagingRules,
+		cursorRules,
+		allRules,
+		limitRules,
+		contextRules,
+		watchRules,
+		watchEndRules,
+		reconnectRules,
+		errorRules,
+		closeRules,
+	)
+}
+
+// run runs the rule and prints its sentence if it is broken.
+func (r rule) run(t *trial) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the contract, %s: %s", r.name, r.text)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 12*t.patience)
+	defer cancel()
+	t.ctx, t.text = ctx, r.text
+	r.check(t)
+}
+
+// A reporter is as much of a [testing.TB] as the rules need. A testing.TB cannot
+// be implemented outside package testing, and the tests of the suite run rules
+// that have to fail.
+type reporter interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Failed() bool
+	Context() context.Context
+	Cleanup(func())
+}
+
+// patience is how long a rule waits for what has to happen. What must happen
+// usually does at once; only a broken backend pays.
+const patience = 10 * time.Second
+
+// A trial is one run of one rule.
+type trial struct {
+	reporter
+	patience time.Duration
+	ctx      context.Context // of the calls; done when the rule takes far too long
+	text     string          // the rule's sentence
+
+	openBackend func() taskstore.StorageBackend
+	openLimited func(maxRecordsPerOwner, maxDataBytes int) taskstore.StorageBackend // may be nil
+	cut         func(taskstore.StorageBackend)                                      // may be nil
+}
+
+// newTrial returns a trial that reports to r. The opening functions get tb.
+func newTrial(r reporter, tb testing.TB, open func(testing.TB) taskstore.StorageBackend, hooks *Hooks) *trial {
+	t := &trial{
+		reporter:    r,
+		patience:    patience,
+		openBackend: func() taskstore.StorageBackend { tb.Helper(); return open(tb) },
+	}
+	if hooks.OpenLimited != nil {
+		t.openLimited = func(records, bytes int) taskstore.StorageBackend {
+			tb.Helper()
+			return hooks.OpenLimited(tb, records, bytes)
+		}
+	}
+	if hooks.Break != nil {
+		t.cut = func(b taskstore.StorageBackend) { tb.Helper(); hooks.Break(tb, b) }
+	}
+	return t
+}
+
+// skip skips the rule and says which one that is.
+func (t *trial) skip(why string) {
+	t.Helper()
+	t.Skipf("%s: %s", why, t.text)
+}
+
+// eventually waits until cond holds.
+func (t *trial) eventually(what string, cond func() bool) {
+	t.Helper()
+	for start := time.Now(); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(start) > t.patience {
+			t.Fatalf("waited %v and it did not happen: %s", t.patience, what)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+//go:build integration
+
+package taskstore
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// backendsOnOneStore returns backends whose processes' clocks are off by these
+// durations.
+func backendsOnOneStore(t *testing.T, off ...time.Duration) (backends []*RedisBackend, client *redis.Client) {
+	t.Helper()
+	prefix := uuid.NewString()
+	for _, d := range off {
+		b, err := OpenRedis(context.Background(), redistest.SharedURL(t), &RedisOptions{Prefix: prefix})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = b.Close() })
+		b.clock.local = func() time.Time { return time.Now().Add(d) }
+		backends = append(backends, b)
+	}
+	o, err := redis.ParseURL(redistest.SharedURL(t))
+	require.NoError(t, err)
+	client = redis.NewClient(o)
+	t.Cleanup(func() { _ = client.Close() })
+	return backends, client
+}
+
+// Processes whose clocks are an hour ahead and an hour behind see the same
+// records as one whose clock is right, and compute the right expiries.
+func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
+	ctx := context.Background()
+	backends, client := backendsOnOneStore(t, 0, time.Hour, -time.Hour)
+	const owner = "o"
+	for i, b := range backends {
+		now, err := b.Now(ctx)
+		require.NoError(t, err)
+		assert.WithinDuration(t, client.Time(ctx).Val(), now, 100*time.Millisecond)
+		for name, ttl := range map[string]time.Duration{
+			"past": -30 * time.Minute, "soon": 150 * time.Millisecond, "half an hour": 30 * time.Minute, "two hours": 2 * time.Hour,
+		} {
+			_, err := b.Put(ctx, Key{owner, fmt.Sprintf("%s %d", name, i)}, Value{ExpiresAt: now.Add(ttl)})
+			require.NoError(t, err)
+		}
+		// A hash that is past and that has lost its TTL.
+		dead := b.keys.owner(owner).task(fmt.Sprint("dead ", i))
+		require.NoError(t, client.HSet(ctx, dead, "version", 1, "data", "x", "expires_at", now.Add(-10*time.Minute).UnixMilli()).Err())
+		require.NoError(t, client.ZAdd(ctx, b.keys.owner(owner).index, redis.Z{Score: float64(i + 1), Member: fmt.Sprint("dead ", i)}).Err())
+	}
+	seenBy := func(b *RedisBackend) (seen []string) {
+		list, err := b.ListByPrefix(ctx, Key{Owner: owner})
+		require.NoError(t, err)
+		for _, r := range list {
+			seen = append(seen, r.Key.Task)
+		}
+		for i := range backends {
+			for _, name := range []string{"past", "half an hour", "two hours", "dead"} {
+				task := fmt.Sprintf("%s %d", name, i)
+				_, err := b.Get(ctx, Key{owner, task})
+				assert.Equal(t, name == "past" || name == "dead", err != nil, "Get of the task %s: %v", task, err)
+			}
+		}
+		return seen
+	}
+	require.Eventually(t, func() bool {
+		return client.ZCount(ctx, backends[0].keys.owner(owner).expiry, "-inf", fmt.Sprint("(", client.Time(ctx).Val().UnixMilli())).Val() >= 3
+	},
+		5*time.Second, 5*time.Millisecond, "the three that expire soon have expired")
+	want := []string{"half an hour 0", "two hours 0", "half an hour 1", "two hours 1", "half an hour 2", "two hours 2"}
+	for _, b := range backends {
+		assert.ElementsMatch(t, want, seenBy(b))
+	}
+}
+
+// A record is visible to the end of its last millisecond, whoever looks.
+func TestRedisRecordsAreVisibleUntilTheirInstant(t *testing.T) {
+	ctx := context.Background()
+	backends, client := backendsOnOneStore(t, 0, time.Hour, -time.Hour)
+	key := Key{"o", "t"}
+	for range 20 {
+		now, err := backends[0].Now(ctx)
+		require.NoError(t, err)
+		expiresAt := now.Add(30 * time.Millisecond).Truncate(time.Millisecond)
+		_, err = backends[0].Put(ctx, key, Value{ExpiresAt: expiresAt})
+		require.NoError(t, err)
+		for gone := 0; gone < len(backends); {
+			gone = 0
+			for _, b := range backends {
+				before := client.Time(ctx).Val()
+				_, err := b.Get(ctx, key)
+				after := client.Time(ctx).Val()
+				switch {
+				case err == nil:
+					assert.LessOrEqual(t, before.UnixMilli(), expiresAt.UnixMilli(), "visible after its end")
+				default:
+					require.ErrorIs(t, err, ErrNotFound)
+					assert.Greater(t, after.UnixMilli(), expiresAt.UnixMilli(), "gone before its end")
+					gone++
+				}
+			}
+		}
+	}
+}
+
+// A step of the server's clock is believed at once where it decides: an estimate
+// that says that a record is over is checked with the server.
+func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
+	ctx := context.Background()
+	backends, _ := backendsOnOneStore(t, 0)
+	b := backends[0]
+	now, err := b.Now(ctx)
+	require.NoError(t, err)
+	_, err = b.Put(ctx, Key{"o", "t"}, Value{ExpiresAt: now.Add(time.Minute)})
+	require.NoError(t, err)
+	b.clock.set(now.Add(time.Hour), time.Now(), time.Now()) // as if the server's clock had been set back since
+	_, err = b.Get(ctx, Key{"o", "t"})
+	assert.NoError(t, err)
+	list, err := b.ListByPrefix(ctx, Key{Owner: "o"})
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
+}

@@ -1,0 +1,158 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A thousand watches of a process are one connection, and none when they end.
+func TestRedisWatchesShareAConnection(t *testing.T) {
+	server := redistest.Start(t)
+	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer c.Close()
+	listening := func() int {
+		list, err := c.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+		require.NoError(t, err)
+		return strings.Count(list, "id=")
+	}
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	const watches, owners = 1000, 50
+	var inPlace, hinted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range watches {
+		wg.Go(func() {
+			for c, err := range b.Watch(watching, taskstore.Key{Owner: strconv.Itoa(i % owners)}) {
+				if err != nil {
+					assert.ErrorIs(t, err, context.Canceled)
+					return
+				}
+				if c.Resync {
+					inPlace.Add(1)
+				} else {
+					hinted.Add(1)
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return inPlace.Load() == watches }, 20*time.Second, time.Millisecond)
+	assert.Equal(t, 1, listening())
+	for owner := range owners {
+		_, err := b.Put(ctx, taskstore.Key{Owner: strconv.Itoa(owner), Task: "t"}, hello)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return hinted.Load() == watches }, 20*time.Second, time.Millisecond)
+	cancel()
+	wg.Wait()
+	require.Eventually(t, func() bool { return listening() == 0 }, 20*time.Second, time.Millisecond)
+}
+
+// In a Cluster it is one connection a node.
+func TestRedisClusterWatchesShareAConnectionANode(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var inPlace atomic.Int64
+	var wg sync.WaitGroup
+	const owners = 60
+	for i := range owners {
+		wg.Go(func() {
+			for c := range b.Watch(watching, taskstore.Key{Owner: strconv.Itoa(i)}) {
+				if c.Resync {
+					inPlace.Add(1)
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return inPlace.Load() == owners }, 20*time.Second, time.Millisecond)
+	for _, m := range cluster.Masters {
+		c := redis.NewClient(&redis.Options{Addr: m.Addr()})
+		defer c.Close()
+		list, err := c.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+		require.NoError(t, err)
+		assert.Equal(t, 1, strings.Count(list, "id="))
+	}
+	cancel()
+	wg.Wait()
+}
+
+// A watch outlives its server: it waits, reconnects and says Resync.
+func TestRedisWatchSurvivesARestart(t *testing.T) {
+	server := redistest.Start(t)
+	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	resyncs := 0
+	for c, err := range b.Watch(ctx, taskstore.Key{Owner: key.Owner}) {
+		require.NoError(t, err)
+		if !c.Resync {
+			assert.Equal(t, taskstore.Change{Key: key, Version: 1}, c)
+			break
+		}
+		if resyncs++; resyncs == 1 {
+			server.Kill()
+			server.Restart()
+			continue
+		}
+		_, err := b.Put(ctx, key, hello)
+		require.NoError(t, err)
+	}
+	assert.GreaterOrEqual(t, resyncs, 2)
+}
+
+func TestRedisCloseEndsWatches(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	for c, err := range s.Watch(ctx, taskstore.Key{Owner: "o"}) {
+		if err != nil {
+			assert.ErrorIs(t, err, taskstore.ErrClosed)
+			return
+		}
+		assert.True(t, c.Resync)
+		require.NoError(t, s.Close())
+	}
+	t.Fatal("the watch ended without an error")
+}
+
+func TestRedisWithoutHints(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{NoHints: true})
+	for _, err := range s.Watch(ctx, taskstore.Key{Owner: "o"}) {
+		assert.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+	assert.True(t, everyVerb(t, s.RedisBackend, key, taskstore.Key{Owner: key.Owner, Task: "taskette"}))
+}
+
+// What another program publishes on the channel is taken for a sign to look
+// again, never for a hint.
+func TestRedisWatchIgnoresWhatIsNotAHint(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	resyncs := 0
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for c, err := range s.Watch(ctx, taskstore.Key{Owner: "o"}) {
+		require.NoError(t, err)
+		require.True(t, c.Resync)
+		for _, message := range []string{"", "nonsense", "-1 t", "x t", "1 ", "99999999999999999999 t"} {
+			require.NoError(t, s.client.Publish(ctx, s.indexKey("o"), message).Err())
+		}
+		if resyncs++; resyncs == 2 {
+			return
+		}
+	}
+}
