@@ -1,0 +1,143 @@
+// Command quickstart shows what a task store does for a server: a task is
+// created, updated by whoever read it last, loses a race, is listed, watched,
+// and expires.
+//
+//	go run ./examples/quickstart                                # in memory
+//	go run ./examples/quickstart -redis redis://localhost:6379  # in Redis; run it twice
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/taskstore/taskstore"
+)
+
+func main() {
+	log.SetFlags(0)
+	url := flag.String("redis", "", "URL of a Redis server; empty keeps the tasks in memory")
+	flag.Parse()
+	ctx := context.Background()
+
+	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
+	if *url != "" {
+		backend, err := taskstore.OpenRedis(ctx, *url, &taskstore.RedisOptions{Prefix: "quickstart"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer backend.Close()
+		store = backend
+	}
+	if err := run(ctx, os.Stdout, store); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) error {
+	const owner = "alice"
+
+	// What did an earlier run, or another replica, leave?
+	old, err := store.ListByPrefix(ctx, taskstore.Key{Owner: owner})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "tasks of %s from before: %d\n", owner, len(old))
+	for _, task := range old {
+		fmt.Fprintf(out, "  %s  version %d  %s\n", task.Key.Task, task.Version, task.Data)
+	}
+
+	// Expiries are computed from the store's clock, not from this process's.
+	now, err := taskstore.Now(ctx, store)
+	if err != nil {
+		return err
+	}
+
+	// Create, and only create: a task id that exists already is a conflict.
+	key := taskstore.Key{Owner: owner, Task: uuid.NewString()}
+	task := taskstore.Value{Data: []byte("working"), ExpiresAt: now.Add(10 * time.Minute)}
+	version, err := store.PutIfVersion(ctx, key, task, 0)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "created   version %d  %s\n", version, task.Data)
+
+	// Update: the write says which version it was made from.
+	task.Data = []byte("completed")
+	newer, err := store.PutIfVersion(ctx, key, task, version)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "updated   version %d  %s\n", newer, task.Data)
+
+	// A replica that has not seen this loses the race, and nothing is overwritten.
+	task.Data = []byte("cancelled")
+	_, err = store.PutIfVersion(ctx, key, task, version)
+	var conflict *taskstore.VersionConflictError
+	if !errors.As(err, &conflict) {
+		return fmt.Errorf("a late update was not refused: %w", err)
+	}
+	fmt.Fprintf(out, "refused   %v\n", err)
+
+	// Another tenant who knows the id sees nothing.
+	_, err = store.Get(ctx, taskstore.Key{Owner: "mallory", Task: key.Task})
+	if !errors.Is(err, taskstore.ErrNotFound) {
+		return fmt.Errorf("another owner was not refused: %w", err)
+	}
+	fmt.Fprintf(out, "isolated  %v\n", err)
+
+	// Tasks are listed in order of creation, page by page where there are many.
+	for record, err := range taskstore.All(ctx, store, taskstore.Key{Owner: owner}) {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "listed    %s  %s\n", record.Key.Task, record.Data)
+	}
+	return watchOneExpire(ctx, out, store, owner)
+}
+
+// watchOneExpire follows a short-lived task from its creation to its end.
+func watchOneExpire(ctx context.Context, out io.Writer, store taskstore.StorageBackend, owner string) error {
+	watcher, ok := taskstore.As[taskstore.Watcher](store)
+	if !ok {
+		return errors.New("this backend cannot be watched; poll Get instead")
+	}
+	key := taskstore.Key{Owner: owner, Task: uuid.NewString()}
+	for change, err := range watcher.Watch(ctx, key) {
+		if err != nil {
+			return err
+		}
+		if change.Resync { // the watch is in place: nothing that is written now is missed
+			now, err := taskstore.Now(ctx, store)
+			if err != nil {
+				return err
+			}
+			task := taskstore.Value{Data: []byte("short-lived"), ExpiresAt: now.Add(300 * time.Millisecond)}
+			if _, err := store.PutIfVersion(ctx, key, task, 0); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(out, "watched   version %d\n", change.Version)
+		break
+	}
+
+	// Expiry sends no hint: who waits for it sets a timer.
+	record, err := store.Get(ctx, key)
+	for err == nil {
+		time.Sleep(time.Until(record.ExpiresAt)/2 + time.Millisecond)
+		record, err = store.Get(ctx, key)
+	}
+	if !errors.Is(err, taskstore.ErrNotFound) {
+		return err
+	}
+	fmt.Fprintf(out, "expired   %v\n", err)
+	return nil
+}
