@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -329,4 +330,33 @@ func TestRecordLimitIsExact(t *testing.T) {
 	onEachTopology(t, func(t *testing.T, url string) {
 		race(t, openRedis(t, url, taskstore.RedisOptions{MaxRecordsPerOwner: limit}))
 	})
+}
+
+// The order of creation survives a server's clock that is set back, or that
+// stands still: a later task never gets an earlier place.
+func TestRedisOrderSurvivesAClockThatIsSetBack(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "first"}, hello)
+	require.NoError(t, err)
+	ahead := float64(time.Now().Add(time.Hour).UnixMicro()) // as if it had been created before the step
+	require.NoError(t, s.client.ZAdd(ctx, s.indexKey("o"), redis.Z{Score: ahead, Member: "first"}).Err())
+	first, cursor, err := s.ListPage(ctx, taskstore.Key{Owner: "o"}, "", 1)
+	require.NoError(t, err)
+	require.Len(t, first, 1)
+	want := []string{"first"}
+	for i := range 50 {
+		task := strconv.Itoa(i)
+		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, hello)
+		require.NoError(t, err)
+		want = append(want, task)
+	}
+	var got []string
+	for r, err := range taskstore.All(ctx, s, taskstore.Key{Owner: "o"}) {
+		require.NoError(t, err)
+		got = append(got, r.Key.Task)
+	}
+	assert.Equal(t, want, got)
+	rest, _, err := s.ListPage(ctx, taskstore.Key{Owner: "o"}, cursor, 100)
+	require.NoError(t, err)
+	assert.Len(t, rest, 50, "behind a cursor from before the step")
 }
