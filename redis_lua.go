@@ -21,7 +21,8 @@ import (
 //     before it is written over.
 //   - Versions and instants pass through as decimal strings. Lua's numbers are
 //     doubles and its tostring rounds to 14 digits; where a number must become
-//     text it goes through string.format('%.0f').
+//     text it goes through string.format('%.0f'), or to redis.call, which keeps
+//     17 digits.
 //   - Each replies with a decimal number, as text, or with a status and a value
 //     where it refused. See decodeReply.
 //

@@ -104,7 +104,7 @@ func neverExecuted(err error) bool {
 	}
 	// The server names the script in an error that stopped it on the way. Only
 	// those that stop its reads or its first write leave nothing half done.
-	if !strings.Contains(refusal.Error(), "script") {
+	if text := refusal.Error(); !strings.Contains(text, "script: ") && !strings.HasPrefix(text, errorInScript) {
 		return true
 	}
 	for _, code := range []string{"OOM", "READONLY", "NOREPLICAS", "MISCONF", "WRONGTYPE"} {
@@ -115,8 +115,10 @@ func neverExecuted(err error) bool {
 	return false
 }
 
-// serverSaid reports whether err is an answer of the server with that code. Inside
-// a script servers before 7.0 put it behind words of their own.
+// errorInScript starts what servers before 7.0 say of an error in a script.
+const errorInScript = "ERR Error running script"
+
+// serverSaid reports whether err is an answer of the server with that code.
 func serverSaid(err error, code string) bool {
 	var refusal redis.Error
 	if !errors.As(err, &refusal) {
@@ -124,7 +126,7 @@ func serverSaid(err error, code string) bool {
 	}
 	text := refusal.Error()
 	return strings.HasPrefix(text, code+" ") ||
-		strings.HasPrefix(text, "ERR Error running script") && strings.Contains(text, ": "+code+" ")
+		strings.HasPrefix(text, errorInScript) && strings.Contains(text, ": "+code+" ")
 }
 
 // failure turns the error of a command into the one that the caller sees. verb
