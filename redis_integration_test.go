@@ -292,21 +292,35 @@ func TestRedisCleanupExpiredReturnsZero(t *testing.T) {
 func TestRedisExpiry(t *testing.T) {
 	t.Run("PastIsNotFoundEvenIfTheHashIsStillThereAndHasLostItsTTL", func(t *testing.T) {
 		s := newStore(t, taskstore.RedisOptions{})
-		past := time.Now().Add(-time.Minute).UnixMilli()
-		require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", "3", "data", "old", "expires_at", past).Err())
-		require.NoError(t, s.client.ZAdd(ctx, s.indexKey(key.Owner), redis.Z{Score: 1, Member: key.Task}).Err())
-		require.NoError(t, s.client.ZAdd(ctx, s.expiryKey(key.Owner), redis.Z{Score: float64(past), Member: key.Task}).Err())
-
+		leave := func() { // a record that is past and has no TTL
+			past := time.Now().Add(-time.Minute).UnixMilli()
+			require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", "3", "data", "old", "expires_at", past).Err())
+			require.NoError(t, s.client.ZAdd(ctx, s.indexKey(key.Owner), redis.Z{Score: 1, Member: key.Task}).Err())
+			require.NoError(t, s.client.ZAdd(ctx, s.expiryKey(key.Owner), redis.Z{Score: float64(past), Member: key.Task}).Err())
+		}
+		leave()
 		_, err := s.Get(ctx, key)
 		assert.ErrorIs(t, err, taskstore.ErrNotFound)
 		_, err = s.PutIfVersion(ctx, key, hello, 3)
 		assert.ErrorIs(t, err, taskstore.ErrNotFound, "a CAS of the dead version")
+		existed, err := s.Delete(ctx, key)
+		require.NoError(t, err)
+		assert.False(t, existed)
+		assert.Empty(t, s.keysLeft(t), "nor is anything left of it")
+
+		leave()
 		list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
 		require.NoError(t, err)
 		assert.Empty(t, list)
+
+		leave()
 		v, err := s.Put(ctx, key, hello)
 		require.NoError(t, err)
 		assert.Equal(t, taskstore.Version(1), v, "a new life starts at version 1")
+		got, err := s.Get(ctx, key)
+		require.NoError(t, err)
+		assert.Equal(t, taskstore.Record{Key: key, Version: 1, Value: hello}, got, "and inherits nothing")
+		s.checkIndexes(t, key.Owner)
 	})
 	t.Run("SetsTheFieldAndTheTTL", func(t *testing.T) {
 		s := newStore(t, taskstore.RedisOptions{})
