@@ -73,16 +73,23 @@ func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, er
 	return now, nil
 }
 
-// overdue reports whether a record that the server still shows seems to be past
-// its expiresAt. That takes a TTL that somebody removed or an estimate that is
-// wrong, so the server that has the record must be asked before it is believed.
-// Within the slack the server has decided by showing the record.
-func (b *RedisBackend) overdue(expiresAt int64) bool {
-	if expiresAt == 0 {
-		return false
+// earliest returns the least that the server's clock says now, in Unix ms, 0 where
+// that cannot be told.
+func (c *serverClock) earliest() int64 {
+	now, slack, ok := c.estimate()
+	if !ok {
+		return 0
 	}
-	now, slack, ok := b.clock.estimate()
-	return !ok || now.Add(-slack).UnixMilli() > expiresAt
+	return now.Add(-slack).UnixMilli()
+}
+
+// doubtful reports whether a record that the server showed after the instant
+// earliest was past its expiresAt. That takes a TTL that somebody removed, or an
+// estimate that is wrong; so it is looked at again, after asking the server for
+// the time. What became of the record, or of the time, after the server showed it
+// must not matter: the record was there.
+func doubtful(expiresAt, earliest int64) bool {
+	return expiresAt != 0 && (earliest == 0 || expiresAt < earliest)
 }
 
 // ahead reports whether expiresAt is surely in the server's future. Where that

@@ -128,3 +128,83 @@ func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, list, 1)
 }
+
+// afterReads runs f once, between the server's answer to a read and what the
+// backend makes of it.
+type afterReads struct {
+	f    func()
+	done bool
+}
+
+func (a *afterReads) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (a *afterReads) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "hmget" && !a.done {
+			a.done = true
+			a.f()
+		}
+		return err
+	}
+}
+
+func (a *afterReads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if len(cmds) > 0 && cmds[0].Name() == "hmget" && !a.done {
+			a.done = true
+			a.f()
+		}
+		return err
+	}
+}
+
+// A record that was there when the server showed it is returned, however long
+// the reader takes to look at the answer and whatever happens meanwhile.
+func TestRedisReadersThatAreHeldUpLoseNoRecord(t *testing.T) {
+	ctx := context.Background()
+	key := Key{"o", "t"}
+	for name, read := range map[string]func(b *RedisBackend) (int, error){
+		"Get": func(b *RedisBackend) (int, error) {
+			_, err := b.Get(ctx, key)
+			return 1, err
+		},
+		"ListByPrefix": func(b *RedisBackend) (int, error) {
+			list, err := b.ListByPrefix(ctx, Key{Owner: key.Owner})
+			return len(list), err
+		},
+		"ListPage": func(b *RedisBackend) (int, error) {
+			list, _, err := b.ListPage(ctx, Key{Owner: key.Owner}, "", 10)
+			return len(list), err
+		},
+	} {
+		for _, clockKnown := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/clockKnown=%t", name, clockKnown), func(t *testing.T) {
+				backends, client := backendsOnOneStore(t, 0)
+				writer := backends[0]
+				reader, err := NewRedisBackend(client, &RedisOptions{Prefix: writer.opts.Prefix})
+				require.NoError(t, err)
+				if clockKnown {
+					_, err = reader.Now(ctx)
+					require.NoError(t, err)
+				}
+				now, err := writer.Now(ctx)
+				require.NoError(t, err)
+				expiresAt := now.Add(200 * time.Millisecond)
+				_, err = writer.Put(ctx, key, Value{ExpiresAt: expiresAt})
+				require.NoError(t, err)
+				client.AddHook(&afterReads{f: func() {
+					_, err := writer.Put(ctx, key, Value{}) // it stays, from before its expiry on
+					require.NoError(t, err)
+					for client.Time(ctx).Val().Before(expiresAt.Add(10 * time.Millisecond)) {
+						time.Sleep(time.Millisecond)
+					}
+				}})
+				n, err := read(reader)
+				require.NoError(t, err)
+				assert.Equal(t, 1, n)
+			})
+		}
+	}
+}

@@ -123,40 +123,110 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 		return indexRange{}, nil
 	}
 	o := l.b.keys.owner(l.prefix.Owner)
-	type answer struct {
-		records []*redis.SliceCmd
-		members *redis.ZSliceCmd
+	earliest := l.b.clock.earliest()
+	shown, members, err := l.read(ctx, o, r, n)
+	if err != nil {
+		return indexRange{}, err
 	}
-	got, err := within(ctx, func() (a answer, err error) {
+	if err := l.settle(ctx, o, shown, earliest); err != nil {
+		return indexRange{}, err
+	}
+	l.gather(ctx, o, shown)
+	l.done = r.end
+	return l.decodeRange(members, n), nil
+}
+
+// A shownRecord is what the server shows of a task in the index.
+type shownRecord struct {
+	redisRecord
+	ok bool // it shows a record
+}
+
+// read asks in one pipeline for the records of r and, if n is not 0, for the
+// range of n behind it.
+func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([]shownRecord, []redis.Z, error) {
+	type answers struct {
+		records []*redis.SliceCmd
+		members []redis.Z
+	}
+	got, err := within(ctx, func() (a answers, err error) {
 		pipe := l.b.client.Pipeline()
-		a.records = make([]*redis.SliceCmd, len(r.tasks))
-		for i, task := range r.tasks {
-			a.records[i] = pipe.HMGet(ctx, o.task(task), recordFields...)
+		for _, task := range r.tasks {
+			a.records = append(a.records, pipe.HMGet(ctx, o.task(task), recordFields...))
 		}
+		var members *redis.ZSliceCmd
 		if n > 0 && !r.end {
-			a.members = l.rangeBehind(ctx, pipe, r.last, n)
+			members = l.rangeBehind(ctx, pipe, r.last, n)
 		}
-		_, err = pipe.Exec(ctx)
-		if serverSaid(err, "WRONGTYPE") {
-			err = nil // of one command; it is looked at below
+		if _, err = pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
+			return a, err // WRONGTYPE is said of one command, which is looked at below
 		}
-		return a, err
+		if members != nil {
+			a.members, err = members.Result()
+			return a, err
+		}
+		return a, nil
 	})
 	if err != nil {
-		return indexRange{}, err
+		return nil, nil, err
 	}
-	if err := l.gather(ctx, o, r.tasks, got.records); err != nil {
-		return indexRange{}, err
+	shown := make([]shownRecord, len(r.tasks))
+	for i, task := range r.tasks {
+		key := Key{Owner: l.prefix.Owner, Task: task}
+		fields, err := got.records[i].Result()
+		if err != nil {
+			return nil, nil, failure("list", key, false, err)
+		}
+		if shown[i].redisRecord, shown[i].ok, err = decodeRecord(key, fields); err != nil {
+			return nil, nil, err
+		}
+		shown[i].Key = key
 	}
-	l.done = r.end
-	if got.members == nil {
-		return indexRange{}, nil
+	return shown, got.members, nil
+}
+
+// settle looks again at the records about which there is doubt, see doubtful, and
+// takes away those that are past.
+func (l *listing) settle(ctx context.Context, o ownerKeys, shown []shownRecord, earliest int64) error {
+	var doubts indexRange
+	var at []int
+	for i, r := range shown {
+		if r.ok && doubtful(r.expiresAt, earliest) {
+			doubts.tasks = append(doubts.tasks, r.Key.Task)
+			at = append(at, i)
+		}
 	}
-	members, err := got.members.Result()
+	if len(at) == 0 {
+		return nil
+	}
+	now, err := l.b.readClock(ctx, o.index)
 	if err != nil {
-		return indexRange{}, err
+		return err
 	}
-	return l.decodeRange(members, n), nil
+	again, _, err := l.read(ctx, o, doubts, 0)
+	if err != nil {
+		return err
+	}
+	for j, i := range at {
+		shown[i] = again[j]
+		shown[i].ok = again[j].ok && !doubtful(again[j].expiresAt, now.UnixMilli())
+	}
+	return nil
+}
+
+// gather adds the records that there are, and has the index repaired where it
+// named others.
+func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) {
+	var gone []string
+	for _, r := range shown {
+		if !r.ok {
+			gone = append(gone, r.Key.Task)
+			continue
+		}
+		l.records = append(l.records, r.Record)
+		l.bytes += len(r.Data)
+	}
+	l.b.repair(ctx, o, gone)
 }
 
 func (l *listing) rangeBehind(ctx context.Context, c redis.Cmdable, after uint64, n int) *redis.ZSliceCmd {
@@ -175,42 +245,6 @@ func (l *listing) decodeRange(members []redis.Z, n int) indexRange {
 		r.last = uint64(m.Score)
 	}
 	return r
-}
-
-// gather adds the live records among the answers for tasks, and has the index
-// repaired where it named others.
-func (l *listing) gather(ctx context.Context, o ownerKeys, tasks []string, answers []*redis.SliceCmd) error {
-	var now int64 // asked for at most once a batch
-	var gone []string
-	for i, task := range tasks {
-		key := Key{Owner: l.prefix.Owner, Task: task}
-		fields, err := answers[i].Result()
-		if err != nil {
-			return failure("list", key, false, err)
-		}
-		rec, ok, err := decodeRecord(key, fields)
-		if err != nil {
-			return err
-		}
-		if ok && l.b.overdue(rec.expiresAt) {
-			if now == 0 {
-				t, err := l.b.readClock(ctx, o.index)
-				if err != nil {
-					return err
-				}
-				now = t.UnixMilli()
-			}
-			ok = now <= rec.expiresAt
-		}
-		if !ok {
-			gone = append(gone, task)
-			continue
-		}
-		l.records = append(l.records, rec.Record)
-		l.bytes += len(rec.Data)
-	}
-	l.b.repair(ctx, o, gone)
-	return nil
 }
 
 // maxRepair keeps the script short; the next listing goes on.

@@ -1,0 +1,44 @@
+# Every target works in all modules of the repository, unless it says otherwise.
+MODULES = $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/.*')))
+OTHERS = $(filter-out .,$(MODULES))
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# $(call each,MODULES,COMMAND) runs a command in each module, up to a failure.
+each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
+
+# The tests that need a server find it by this variable.
+redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
+
+.PHONY: help test race check bench need-go
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+# The tag only adds tests: one run has all of them.
+test: need-go ## run all tests; finds redis-server or installs it
+	@$(redis); \
+	$(call each,.,go test -count=1 -timeout 6m -tags integration ./...); \
+	$(call each,$(OTHERS),go test -count=1 -timeout 6m ./...)
+
+race: need-go ## run all tests with the race detector; needs a C compiler
+	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
+	@$(redis); \
+	$(call each,.,go test -race -count=1 -timeout 7m -tags integration ./...); \
+	$(call each,$(OTHERS),go test -race -count=1 -timeout 7m ./...)
+
+check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
+	@for f in .ci/run scripts/*.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
+	@echo "-- gofmt -l ."; files=$$(gofmt -l .) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
+	@$(call each,$(MODULES),go mod tidy -diff)
+	@$(call each,$(MODULES),go vet ./...)
+	@$(call each,$(MODULES),go vet -tags integration ./...)
+	@$(call each,$(MODULES),$(STATICCHECK) ./...)
+	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
+
+bench: need-go ## run the benchmarks of the root package
+	@$(redis); go test -run '^$$' -bench . -timeout 30m -tags integration .
+
+need-go:
+	@command -v go >/dev/null || { \
+		echo "Go is missing: install Go $$(sed -n 's/^go //p' go.mod) or later (https://go.dev/doc/install)"; \
+		echo "and put its bin directory, often /usr/local/go/bin, on PATH."; exit 1; }
