@@ -54,8 +54,8 @@ const MaxKeyLength = 1024
 // byte strings in which no character is special; they need not be UTF-8.
 //
 // Owners may be personal and the task id of an anonymous caller may be all that
-// guards the task, so a Key prints as the lengths of its parts only, alone or
-// inside a larger value. Print the fields where that is wanted.
+// guards the task, so package fmt and logs print of a Key the lengths of its parts
+// only. Print the fields where that is wanted. JSON is data and has them whole.
 type Key struct{ Owner, Task string }
 
 // String tells the lengths of the key's parts, not the parts.
@@ -148,8 +148,9 @@ type StorageBackend interface {
 	// ListByPrefix returns the records of exactly prefix.Owner whose task starts
 	// with prefix.Task (all, where that is empty), in order of creation, oldest
 	// first. No match is an empty list. A record that lived through the whole call
-	// is in the list once; the list is not a snapshot of one instant. It holds all
-	// of an owner's records at once: use [All] where there may be many.
+	// is in the list once, and none is in it twice; the list is not a snapshot of
+	// one instant. It holds all of an owner's records at once: use [All] where there
+	// may be many.
 	ListByPrefix(ctx context.Context, prefix Key) ([]Record, error)
 
 	// CleanupExpired reclaims the memory of expired records and returns how many
@@ -231,7 +232,7 @@ func Now(ctx context.Context, b StorageBackend) (time.Time, error) {
 }
 
 // allPageSize is how many records All holds at a time.
-const allPageSize = 200
+const allPageSize = 500
 
 // All yields the records that ListByPrefix would return. Where b has a [Pager]
 // it reads page by page and holds one page in memory. It yields (record, nil),

@@ -94,17 +94,20 @@ func (m *MemoryBackend) schedule(now int64) {
 	self := weak.Make(m)
 	m.sweeper = time.AfterFunc(time.Duration(at-now)*time.Millisecond, func() {
 		if m := self.Value(); m != nil {
-			m.sweep()
+			m.sweep(at)
 		}
 	})
 }
 
-func (m *MemoryBackend) sweep() {
+// sweep is what the timer that was set for at does.
+func (m *MemoryBackend) sweep(at int64) {
 	for m.sweepSome() == reclaimPerSweep {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sweeper = nil
+	if m.sweepAt == at { // no later one has taken its place
+		m.sweeper = nil
+	}
 	m.schedule(time.Now().UnixMilli())
 }
 

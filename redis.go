@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -82,6 +83,8 @@ type RedisBackend struct {
 	clock   serverClock
 	watch   redisWatch
 
+	recordBytes atomic.Int64 // size of a record, as the latest listing found it
+
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -107,7 +110,8 @@ type clusterClient interface {
 //
 // What cannot keep the contract gives an error that matches
 // [ErrInvalidArgument]: no client, a Ring, a client that reads from replicas or
-// from a cache in the process.
+// from a cache in the process. That a failover client was made with ReplicaOnly
+// does not show; its writes fail.
 func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBackend, error) {
 	if err := checkClient(client); err != nil {
 		return nil, err

@@ -13,8 +13,12 @@ import (
 // A listing walks the index in order of creation, a batch at a time: one range of
 // the index, then all its records in one pipeline, which fetches the next range
 // too. No command of it is long, however many tasks there are.
+//
+// A task that was deleted and created again since its range was read is at
+// another place by now. So the pipeline ends with the places of its tasks: a
+// record whose task has moved is left to the range that it moved to.
 const (
-	firstBatch = 128     // before the size of the records is known
+	firstBatch = 128     // while no record's size is known
 	minBatch   = 16      // however large they are
 	maxBatch   = 500     // a range of so many takes a third of a millisecond
 	batchBytes = 1 << 20 // what a batch should come to
@@ -30,7 +34,7 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 		return nil, err
 	}
 	l := listing{b: b, prefix: prefix}
-	r, err := l.first(ctx, 0, firstBatch)
+	r, err := l.first(ctx, 0, l.nextBatch())
 	for err == nil && !l.done {
 		r, err = l.step(ctx, r, l.nextBatch())
 	}
@@ -58,7 +62,7 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	}
 	l := listing{b: b, prefix: prefix}
 	left := min(limit, maxBatch)
-	r, err := l.first(ctx, after, min(left, firstBatch))
+	r, err := l.first(ctx, after, min(left, l.nextBatch()))
 	for err == nil && !l.done {
 		left -= r.looked
 		last := r.last
@@ -92,16 +96,23 @@ type listing struct {
 // An indexRange is a stretch of an owner's index.
 type indexRange struct {
 	tasks  []string // those that match the prefix
-	looked int      // how many there were to look at
-	last   uint64   // the score of the last of them
-	end    bool     // nothing was behind it
+	scores []float64
+	looked int    // how many there were to look at
+	last   uint64 // the score of the last of them
+	end    bool   // nothing was behind it
 }
 
+// nextBatch goes by the size of the records that this listing has read, or the
+// one before it.
 func (l *listing) nextBatch() int {
-	if len(l.records) == 0 {
+	if len(l.records) > 0 {
+		l.b.recordBytes.Store(int64(l.bytes/len(l.records)) + 1)
+	}
+	bytes := l.b.recordBytes.Load()
+	if bytes == 0 {
 		return firstBatch
 	}
-	return min(max(batchBytes*len(l.records)/(l.bytes+1), minBatch), maxBatch)
+	return int(min(max(batchBytes/bytes, minBatch), maxBatch))
 }
 
 // first returns the range of n behind the score after.
@@ -128,7 +139,7 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 	if err != nil {
 		return indexRange{}, err
 	}
-	if err := l.settle(ctx, o, shown, earliest); err != nil {
+	if err := l.settle(ctx, o, r, shown, earliest); err != nil {
 		return indexRange{}, err
 	}
 	l.gather(ctx, o, shown)
@@ -139,7 +150,8 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 // A shownRecord is what the server shows of a task in the index.
 type shownRecord struct {
 	redisRecord
-	ok bool // it shows a record
+	ok    bool // it shows a record
+	moved bool // the task is not at its place in the index any more
 }
 
 // read asks in one pipeline for the records of r and, if n is not 0, for the
@@ -147,6 +159,7 @@ type shownRecord struct {
 func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([]shownRecord, []redis.Z, error) {
 	type answers struct {
 		records []*redis.SliceCmd
+		scores  []float64
 		members []redis.Z
 	}
 	got, err := within(ctx, func() (a answers, err error) {
@@ -154,12 +167,21 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 		for _, task := range r.tasks {
 			a.records = append(a.records, pipe.HMGet(ctx, o.task(task), recordFields...))
 		}
+		var scores *redis.FloatSliceCmd
+		if len(r.tasks) > 0 {
+			scores = pipe.ZMScore(ctx, o.index, r.tasks...)
+		}
 		var members *redis.ZSliceCmd
 		if n > 0 && !r.end {
 			members = l.rangeBehind(ctx, pipe, r.last, n)
 		}
 		if _, err = pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
 			return a, err // WRONGTYPE is said of one command, which is looked at below
+		}
+		if scores != nil {
+			if a.scores, err = scores.Result(); err != nil {
+				return a, err
+			}
 		}
 		if members != nil {
 			a.members, err = members.Result()
@@ -181,18 +203,20 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 			return nil, nil, err
 		}
 		shown[i].Key = key
+		shown[i].moved = got.scores[i] != r.scores[i]
 	}
 	return shown, got.members, nil
 }
 
 // settle looks again at the records about which there is doubt, see doubtful, and
 // takes away those that are past.
-func (l *listing) settle(ctx context.Context, o ownerKeys, shown []shownRecord, earliest int64) error {
+func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, shown []shownRecord, earliest int64) error {
 	var doubts indexRange
 	var at []int
 	for i, r := range shown {
 		if r.ok && doubtful(r.expiresAt, earliest) {
 			doubts.tasks = append(doubts.tasks, r.Key.Task)
+			doubts.scores = append(doubts.scores, ofRange.scores[i])
 			at = append(at, i)
 		}
 	}
@@ -223,6 +247,9 @@ func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) 
 			gone = append(gone, r.Key.Task)
 			continue
 		}
+		if r.moved {
+			continue
+		}
 		l.records = append(l.records, r.Record)
 		l.bytes += len(r.Data)
 	}
@@ -241,6 +268,7 @@ func (l *listing) decodeRange(members []redis.Z, n int) indexRange {
 		task := fmt.Sprint(m.Member) // always a string
 		if strings.HasPrefix(task, l.prefix.Task) {
 			r.tasks = append(r.tasks, task)
+			r.scores = append(r.scores, m.Score)
 		}
 		r.last = uint64(m.Score)
 	}

@@ -71,7 +71,8 @@ end
 // luaStore writes the record as version next and keeps the two indexes exact.
 // Only a write that creates the record or changes its expiry touches them. An
 // expiry that is past already leaves nothing behind; the server would delete at
-// once what is given a TTL of now or earlier.
+// once what is given a TTL of now or earlier. A live record that is missing from
+// the index, which an eviction can cause, is entered again.
 const luaStore = `
 local hint = next
 if version and was == expires then
@@ -85,11 +86,11 @@ else
     members = members - redis.call('ZREM', index, task)
     expiring = expiring - redis.call('ZREM', expiry, task)
   else
-    if not version then
-      if limit > 0 then
-        local live = members - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
-        if live >= limit then return {'full', string.format('%.0f', live)} end
-      end
+    if not version and limit > 0 then
+      local live = members - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
+      if live >= limit then return {'full', string.format('%.0f', live)} end
+    end
+    if not version or not redis.call('ZSCORE', index, task) then
       local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
       if last and tonumber(last) >= us then us = last + 1 end
       members = members + redis.call('ZADD', index, us, task)
@@ -115,7 +116,9 @@ end
 
 // luaSettle trims members that are expired, oldest first and not too many for
 // one call, and gives both indexes the TTL that lets them die with their last
-// member: that of the latest expiry while all members expire, none otherwise.
+// member: the latest expiry while all members expire, none otherwise. A second
+// more keeps them beyond the last instant of that member, in which it may still
+// be prolonged, and both TTLs in the future while this script sets them.
 //
 //	members, expiring  how many members index and expiry have
 //	temporary          all members expired before this call: there is a TTL
@@ -128,10 +131,12 @@ const luaSettle = `
     end
   end
   if members == expiring then
-    local last = redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2]
-    if last then
-      redis.call('PEXPIREAT', index, last)
-      redis.call('PEXPIREAT', expiry, last)
+    local last = tonumber(redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2])
+    if last and last < ms then
+      redis.call('DEL', index, expiry)
+    elseif last then
+      redis.call('PEXPIREAT', index, last + 1000)
+      redis.call('PEXPIREAT', expiry, last + 1000)
     end
   elseif temporary then
     redis.call('PERSIST', index)
@@ -329,11 +334,11 @@ func (s *script) decodeReply(raw any) (reply, error) {
 	}
 	n, err := parseVersion(text)
 	switch status {
-	case statusOK, statusFull, statusOverflow:
+	case statusOK, statusFull:
 		if err != nil {
 			return surprise()
 		}
-	case statusConflict: // the one number that a script passes on as it found it
+	case statusConflict, statusOverflow: // a version, passed on as it was found
 		if err != nil {
 			return reply{status: statusCorrupt, reason: "version is not a number"}, nil
 		}

@@ -58,6 +58,7 @@ func TestDecodeReplyIsStrict(t *testing.T) {
 		{[]any{"overflow", "9223372036854775807"}, reply{status: statusOverflow, number: uint64(MaxVersion)}},
 		{[]any{"corrupt", "why"}, reply{status: statusCorrupt, reason: "why"}},
 		{[]any{"conflict", "9999999999999999999"}, reply{status: statusCorrupt, reason: "version is not a number"}},
+		{[]any{"overflow", "9999999999999999999"}, reply{status: statusCorrupt, reason: "version is not a number"}},
 	}
 	for _, c := range good {
 		got, err := s.decodeReply(c.raw)

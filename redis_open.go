@@ -128,6 +128,11 @@ func parseRedisURL(rawURL string) (redisTarget, error) {
 	if err != nil {
 		return bad("its parameters cannot be parsed; special characters in them must be percent-encoded")
 	}
+	for _, name := range []string{"read_only", "replica_only", "route_by_latency", "route_randomly", "use_disconnected_replicas"} {
+		if query.Has(name) {
+			return bad("the parameter " + name + " would read from replicas, which lag behind; leave it out")
+		}
+	}
 	t := redisTarget{addr: u.Host}
 	if u.Scheme == "unix" {
 		t.addr = u.Path
@@ -180,7 +185,7 @@ func probe(ctx context.Context, client redis.UniversalClient, t redisTarget) (mo
 	switch {
 	case mode == "sentinel":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
-	case t.single != nil && mode != "cluster" && role != "master":
+	case t.cluster == nil && mode != "cluster" && role != "master":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
 	case t.cluster != nil && mode != "cluster":
 		return "", &ConnectError{Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
@@ -190,6 +195,7 @@ func probe(ctx context.Context, client redis.UniversalClient, t redisTarget) (mo
 
 // unusable says why a server could not be asked.
 func (t redisTarget) unusable(err error) error {
+	err = discreet(err)
 	reason := "no answer that Redis would give; is it a Redis server, and does it use TLS?"
 	var dial *net.OpError
 	var dns *net.DNSError

@@ -90,6 +90,9 @@ func TestOpenRedisSaysWhatIsWrong(t *testing.T) {
 		"Replica":             {sentinel.Replicas[0].URL(), "replica", connect(sentinel.Replicas[0].Addr())},
 		"ASentinel":           {sentinel.Sentinels[0].URL(), "master_name", connect(sentinel.Sentinels[0].Addr())},
 		"UnknownMaster":       {strings.Replace(sentinel.URL(), "master_name=", "master_name=no", 1), "Sentinel", connect(sentinel.Sentinels[0].Addr())},
+		"SentinelReplica":     {sentinel.URL() + "&replica_only=true", "replicas", argument},
+		"ClusterReplica":      {"redis://:s3cr3t@h1:6379?addr=h2:6379&read_only=true", "replicas", argument},
+		"SentinelLatency":     {sentinel.URL() + "&route_by_latency=true", "replicas", argument},
 		"NotACluster":         {"redis://:s3cr3t@" + server.Addr() + "?addr=" + server.Addr(), "cluster", connect(server.Addr())},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,6 +171,7 @@ func TestRedisDamagedRecords(t *testing.T) {
 		"VersionPadded":     {do: func(s store) error { return record(s, "data", "payload", "version", "01") }},
 		"VersionRounded":    {do: func(s store) error { return record(s, "data", "payload", "version", "1e+14") }},
 		"VersionTooLong":    {do: func(s store) error { return record(s, "data", "payload", "version", "99999999999999999999") }},
+		"VersionTooGreat":   {do: func(s store) error { return record(s, "data", "payload", "version", "9999999999999999999") }},
 		"DataMissing":       {do: func(s store) error { return record(s, "version", "1") }, writesMend: true},
 		"ExpiryNotNumeric":  {do: func(s store) error { return record(s, "version", "1", "data", "payload", "expires_at", "soon") }},
 		"RecordIsAString": {

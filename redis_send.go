@@ -129,9 +129,33 @@ func serverSaid(err error, code string) bool {
 		strings.HasPrefix(text, errorInScript) && strings.Contains(text, ": "+code+" ")
 }
 
+// quoted starts what a server adds when it does not know, or does not let us use,
+// a command: the first arguments, which may be keys, data or a password.
+const quoted = ", with args beginning with"
+
+// discreet returns err without what a server may have quoted of our commands.
+func discreet(err error) error {
+	var said redis.Error
+	if errors.As(err, &said) {
+		if text, _, found := strings.Cut(said.Error(), quoted); found {
+			return discreetError(text)
+		}
+	}
+	return err
+}
+
+// A discreetError is an error of a server, as much of it as may be repeated.
+type discreetError string
+
+func (e discreetError) Error() string { return string(e) }
+
+// RedisError marks an answer of a server, see [redis.Error].
+func (discreetError) RedisError() {}
+
 // failure turns the error of a command into the one that the caller sees. verb
 // says what was tried; write, whether that could change something.
 func failure(verb string, key Key, write bool, err error) error {
+	err = discreet(err)
 	switch {
 	case serverSaid(err, "WRONGTYPE"):
 		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}

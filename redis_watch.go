@@ -25,7 +25,7 @@ type redisWatch struct {
 	mu        sync.Mutex
 	channels  map[string]*watchedChannel
 	links     map[*redis.Client]*watchLink // by node; nil is the only one there is
-	unsharded bool                         // the Cluster knows no sharded channels
+	unsharded map[*redis.Client]bool       // nodes that know no sharded channels
 	closed    bool
 }
 
@@ -40,6 +40,7 @@ func (w *redisWatch) init(b *RedisBackend) {
 	w.b = b
 	w.channels = make(map[string]*watchedChannel)
 	w.links = make(map[*redis.Client]*watchLink)
+	w.unsharded = make(map[*redis.Client]bool)
 }
 
 // Watch implements [Watcher]. Hints travel by pub/sub, so they cost a connection
@@ -142,6 +143,11 @@ func (w *redisWatch) route(c *watchedChannel) {
 			w.mu.Unlock()
 			return
 		}
+		if errors.Is(err, redis.ErrClosed) { // the client itself, which no wait will open
+			w.giveUp(c, err)
+			w.mu.Unlock()
+			return
+		}
 		c.failures++
 		w.mu.Unlock()
 	}
@@ -159,6 +165,12 @@ func (w *redisWatch) node(channel string) (*redis.Client, error) {
 	return cluster.MasterForKey(ctx, channel)
 }
 
+// giveUp ends the watches of c. It is called with w.mu held.
+func (w *redisWatch) giveUp(c *watchedChannel, err error) {
+	delete(w.channels, c.name)
+	w.hub.fail(c.owner, fmt.Errorf("taskstore: watch: %w", discreet(err)))
+}
+
 // assign is called with w.mu held.
 func (w *redisWatch) assign(c *watchedChannel, node *redis.Client) {
 	l := w.links[node]
@@ -167,7 +179,7 @@ func (w *redisWatch) assign(c *watchedChannel, node *redis.Client) {
 			w: w, node: node, want: make(map[string]*watchedChannel),
 			unconfirmed: make(map[string]int), changed: make(chan struct{}, 1),
 		}
-		l.sharded = node != nil && !w.unsharded
+		l.sharded = node != nil && !w.unsharded[node]
 		w.links[node] = l
 		go l.run()
 	}
@@ -228,19 +240,19 @@ func (l *watchLink) serve(pubsub *redis.PubSub) error {
 	defer heartbeat.Stop()
 	reading, silent := false, 0
 	for {
-		add, remove, idle := l.difference(have)
-		if idle {
-			return nil
-		}
-		if err := l.tell(pubsub, add, remove); err != nil {
-			return err
-		}
-		if !reading {
-			reading = true
-			go func() { failed <- l.read(pubsub, heard) }()
-		}
 		select {
 		case <-l.changed:
+			add, remove, idle := l.difference(have)
+			if idle {
+				return nil
+			}
+			if err := l.tell(pubsub, add, remove); err != nil {
+				return err
+			}
+			if !reading {
+				reading = true
+				go func() { failed <- l.read(pubsub, heard) }()
+			}
 		case err := <-failed:
 			return err
 		case <-heard:
@@ -339,7 +351,7 @@ func (l *watchLink) read(pubsub *redis.PubSub, heard chan<- struct{}) error {
 			case "subscribe", "ssubscribe":
 				l.confirm(m.Channel)
 			case "sunsubscribe":
-				if l.wants(m.Channel) {
+				if l.lost(m.Channel) {
 					return errors.New("the channel's slot moved to another node")
 				}
 			}
@@ -347,10 +359,12 @@ func (l *watchLink) read(pubsub *redis.PubSub, heard chan<- struct{}) error {
 	}
 }
 
-func (l *watchLink) wants(channel string) bool {
+// lost reports whether the server ended a subscription that we did not end.
+func (l *watchLink) lost(channel string) bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	return l.want[channel] != nil && l.unconfirmed[channel] == 0
+	c := l.want[channel]
+	return c != nil && c.inPlace
 }
 
 // confirm notes that the server has subscribed the link to the channel. From here
@@ -395,18 +409,17 @@ func (l *watchLink) end(err error) {
 	if len(l.want) == 0 {
 		return
 	}
-	if l.sharded && serverSaid(err, "ERR unknown command") {
-		l.w.unsharded = true // a server before 7.0
-	}
+	// A server before 7.0. It may be a newer one when it is back after a restart.
+	unknown := serverSaid(err, "ERR unknown command")
+	l.w.unsharded[l.node] = l.sharded && unknown
 	refused := serverSaid(err, "NOPERM") || serverSaid(err, "NOAUTH") || serverSaid(err, "WRONGPASS") ||
-		errors.Is(err, redis.ErrClosed)
+		!l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
 	if cluster, ok := l.w.b.client.(clusterClient); ok && !refused {
 		cluster.ReloadState(context.Background())
 	}
-	for name, c := range l.want {
+	for _, c := range l.want {
 		if refused {
-			delete(l.w.channels, name)
-			l.w.hub.fail(c.owner, fmt.Errorf("taskstore: watch: %w", err))
+			l.w.giveUp(c, err)
 			continue
 		}
 		c.link, c.inPlace = nil, false

@@ -118,7 +118,7 @@ func (w *watcher) lost() {
 func (w *watcher) lostLocked() {
 	w.resync = true
 	clear(w.pending)
-	w.order = w.order[:0]
+	w.order = nil
 	w.signal()
 }
 
@@ -136,47 +136,47 @@ func (w *watcher) signal() {
 	}
 }
 
-// take returns what has come in since the last take.
-func (w *watcher) take() ([]Change, error) {
+// take returns the next change, if there is one.
+func (w *watcher) take() (c Change, ok bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return nil, w.err
-	}
-	if w.resync {
+	switch {
+	case w.err != nil:
+		return Change{}, false, w.err
+	case w.resync:
 		w.resync = false
-		return []Change{{Key: w.prefix, Resync: true}}, nil
+		return Change{Key: w.prefix, Resync: true}, true, nil
+	case len(w.order) == 0:
+		return Change{}, false, nil
 	}
-	changes := make([]Change, len(w.order))
-	for i, task := range w.order {
-		changes[i] = Change{Key: Key{w.prefix.Owner, task}, Version: w.pending[task]}
-	}
-	clear(w.pending)
-	w.order = w.order[:0]
-	return changes, nil
+	task := w.order[0]
+	w.order = w.order[1:]
+	c = Change{Key: Key{w.prefix.Owner, task}, Version: w.pending[task]}
+	delete(w.pending, task)
+	return c, true, nil
 }
 
-// run yields what comes in until the loop, the watch or ctx ends.
+// run yields what comes in until the loop, the watch or ctx ends. It takes one
+// change at a time: what is not taken yet can still be merged.
 func (w *watcher) run(ctx context.Context, yield func(Change, error) bool) {
 	for {
-		select {
-		case <-ctx.Done():
-			yield(Change{}, ctx.Err())
-			return
-		case <-w.wake:
-		}
-		if err := ctx.Err(); err != nil { // both were ready
+		if err := ctx.Err(); err != nil {
 			yield(Change{}, err)
 			return
 		}
-		changes, err := w.take()
-		if err != nil {
+		c, ok, err := w.take()
+		switch {
+		case err != nil:
 			yield(Change{}, err)
 			return
-		}
-		for _, c := range changes {
+		case ok:
 			if !yield(c, nil) {
 				return
+			}
+		default:
+			select {
+			case <-ctx.Done():
+			case <-w.wake:
 			}
 		}
 	}

@@ -113,6 +113,14 @@ var brokenLists = []breach{
 		}
 	}},
 	{"list/many", "a list ends after 1000", onList(func(records []entry) []entry { return records[:min(len(records), 1000)] })},
+	{"list/while-written", "what came again is there twice", onList(func(records []entry) []entry {
+		for _, r := range records {
+			if string(r.Data) == "again" {
+				return append(records, r)
+			}
+		}
+		return records
+	})},
 	{"list/while-written", "a list is read by offsets", func(f *fake) {
 		f.list = func(ctx ctxt, prefix key) (records []entry, err error) {
 			for offset := 0; ; {

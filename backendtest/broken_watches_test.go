@@ -171,6 +171,17 @@ var brokenWatches = []breach{
 		}
 		return c, err, true
 	})},
+	{"watch/ends-with-ctx", "a watch yields what is pending after its ctx", func(f *fake) {
+		f.watch = func(ctx ctxt, prefix key) seq {
+			return func(yield func(change, error) bool) {
+				for c, err := range f.m.Watch(ctx, prefix) {
+					if err != nil && !yield(change{Key: of(prefix.Owner, "task-0"), Version: 1}, nil) || !yield(c, err) {
+						return
+					}
+				}
+			}
+		}
+	}},
 	{"watch/ends-with-ctx", "a watch goes on after its ctx", func(f *fake) {
 		f.watch = func(ctx ctxt, prefix key) seq {
 			return func(yield func(change, error) bool) {

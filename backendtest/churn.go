@@ -102,14 +102,26 @@ func (c *churning) write(job churnJob) (failed error) {
 	return failed
 }
 
-// wantStaying checks that the reading has read what stayed, once and in order.
+// wantStaying checks that the reading has read what stayed, once and in order, and
+// nothing twice.
 func (c *churning) wantStaying(what string, records []taskstore.Record) {
 	c.s.Helper()
 	var got, want []string
 	for i := range churnRecords {
 		want = append(want, c.key("stays", c.n, i).Task)
 	}
+	type state struct {
+		task    string
+		version taskstore.Version
+		data    string
+	}
+	seen := make(map[state]bool, len(records))
 	for _, r := range records {
+		one := state{r.Key.Task, r.Version, string(r.Data)}
+		if seen[one] {
+			c.s.Errorf("%s: the record %s, version %d, %q is there twice", what, one.task, one.version, one.data)
+		}
+		seen[one] = true
 		if strings.HasPrefix(r.Key.Task, fmt.Sprintf("stays-%d-", c.n)) {
 			got = append(got, r.Key.Task)
 		}

@@ -139,6 +139,9 @@ func TestMergedHints(t *testing.T) {
 						}
 					}
 					time.Sleep(rand.N(2 * time.Millisecond)) // more to merge
+					if err == nil && ctx.Err() != nil {
+						continue // to the error of ctx
+					}
 					if !yield(c, err) {
 						return
 					}

@@ -148,7 +148,7 @@ var listingRules = []rule{
 	},
 	{
 		name: "list/while-written",
-		text: "A record that lived through the whole call is in the list once.",
+		text: "A record that lived through the whole call is in the list once, and none is in it twice.",
 		check: func(t *trial) {
 			s := t.open()
 			s.churn(func(c *churning) {

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -40,6 +41,25 @@ var watchEndRules = []rule{
 				t.Fatalf("at its end the watch yields %v, want one error", errs)
 			}
 			s.wantError("a watch whose ctx has a deadline", errs[0], context.DeadlineExceeded)
+
+			// What has come in by then and was not read is not yielded either.
+			owner := newOwner()
+			ctx, cancel = context.WithCancel(t.ctx)
+			defer cancel()
+			after := 0
+			for range watcher.Watch(ctx, of(owner, "")) {
+				if ctx.Err() != nil {
+					after++
+					continue
+				}
+				for i := range 20 {
+					s.mustPut(of(owner, fmt.Sprint("task-", i)), text("x"))
+				}
+				cancel()
+			}
+			if after != 1 {
+				t.Errorf("a watch yields %d times after its ctx is cancelled, want the error only", after)
+			}
 		},
 	},
 	{
