@@ -28,7 +28,7 @@ race: need-go ## run all tests with the race detector; needs a C compiler
 
 check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
 	@for f in .ci/run scripts/*.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
-	@echo "-- gofmt -l ."; files=$$(gofmt -l .) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
+	@echo "-- gofmt -l"; files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
 	@$(call each,$(MODULES),go mod tidy -diff)
 	@$(call each,$(MODULES),go vet ./...)
 	@$(call each,$(MODULES),go vet -tags integration ./...)

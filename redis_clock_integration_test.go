@@ -31,7 +31,13 @@ func backendsOnOneStore(t *testing.T, off ...time.Duration) (backends []*RedisBa
 	o, err := redis.ParseURL(redistest.SharedURL(t))
 	require.NoError(t, err)
 	client = redis.NewClient(o)
-	t.Cleanup(func() { _ = client.Close() })
+	t.Cleanup(func() {
+		defer client.Close()
+		keys := client.Scan(context.Background(), 0, prefix+":*", 1000).Iterator()
+		for keys.Next(context.Background()) {
+			client.Del(context.Background(), keys.Val())
+		}
+	})
 	return backends, client
 }
 

@@ -52,7 +52,23 @@ func openRedis(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstor
 	b, err := taskstore.OpenRedis(context.Background(), url, &opts)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = b.Close() })
+	if external, ok := redistest.ExternalURL(); ok && strings.HasPrefix(url, external) {
+		tb.Cleanup(func() { removeKeys(tb, external, opts.Prefix) })
+	}
 	return b
+}
+
+// removeKeys leaves a server that is not ours as it was.
+func removeKeys(tb testing.TB, url, prefix string) {
+	o, err := redis.ParseURL(url)
+	require.NoError(tb, err)
+	c := redis.NewClient(o)
+	defer c.Close()
+	keys := c.Scan(ctx, 0, prefix+":*", 10_000).Iterator()
+	for keys.Next(ctx) {
+		require.NoError(tb, c.Del(ctx, keys.Val()).Err())
+	}
+	require.NoError(tb, keys.Err())
 }
 
 // A store is a backend on the shared server, with its prefix and a client of its
