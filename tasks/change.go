@@ -1,0 +1,224 @@
+package tasks
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// settled returns r, or what it has to become because its runner is gone.
+func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
+	if r.Status != Working || r.Lease.ExpiresAt.IsZero() || r.Resumable && !r.CancelRequested {
+		return r.Task, nil
+	}
+	now, err := s.now(ctx)
+	if err != nil {
+		return Task{}, err
+	}
+	if probe := *r; !settle(&probe, now) {
+		return r.Task, nil
+	}
+	return s.change(ctx, r.Owner, r.ID, change{tolerant: true})
+}
+
+// A step makes a state the next one.
+type step func(now time.Time, t *record) error
+
+// A change is what one call does to a task.
+type change struct {
+	step     step // nil: nothing but settling
+	run      *Run // whose lease it needs; nil: none
+	cancel   bool // request a cancel first
+	tolerant bool // a task that has ended is returned as it is, without an error
+}
+
+const (
+	maxAttempts = 100
+	maxBackoff  = 64 * time.Millisecond
+)
+
+// change applies c by compare-and-swap, which is the only way in which a task
+// changes after Create.
+//
+// Every state carries a random name, that of the write that made it. So after a
+// write whose answer got lost, reading again mostly decides:
+//
+//	what is there                         the write
+//	a state of that name                  was applied
+//	the version that it was to replace    was not, or not yet; it is repeated under
+//	                                      the same name, and one of the two is applied
+//	the next version, of another name     was not, and never will be
+//	a later version, or nothing           cannot be told
+func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, error) {
+	key, err := taskKey(owner, id)
+	if err != nil {
+		return Task{}, err
+	}
+	var (
+		name     = rand.Text()
+		settling = rand.Text()     // the name of a write that settles instead
+		unknown  error             // the lost answer, while it is not decided
+		replaced taskstore.Version // the version that that write was to replace
+		lost     int               // how many answers got lost
+		conflict error
+	)
+	give := func(t Task, err error) (Task, error) {
+		if unknown != nil && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
+			return Task{}, fmt.Errorf("%w; then: %w", unknown, err)
+		}
+		return t, err
+	}
+	for attempt := range maxAttempts {
+		if err := backoff(ctx, attempt); err != nil {
+			return give(Task{}, err)
+		}
+		cur, err := s.read(ctx, key)
+		if err != nil {
+			return give(Task{}, c.gone(err))
+		}
+		if unknown != nil {
+			switch {
+			case cur.write == name || cur.write == settling:
+				cur.settledNow = cur.write == settling
+				s.follow(ctx, cur, true)
+				return c.verdict(cur)
+			case cur.Version == replaced:
+			case cur.Version == replaced+1:
+				unknown = nil
+			default:
+				return Task{}, unknown
+			}
+		}
+		now, err := s.now(ctx)
+		if err != nil {
+			return give(Task{}, err)
+		}
+		next, err := s.apply(c, cur, now)
+		if err != nil {
+			return give(cur.Task.ended(), err)
+		}
+		if same(&cur.Task, &next.Task) {
+			if unknown != nil {
+				return Task{}, unknown // no need to write now, but that one may still come
+			}
+			return c.verdict(cur)
+		}
+		if next.Resumable && !next.Status.Terminal() && next.outlives(&cur.Task) {
+			if err := s.register(ctx, &next.Task, now); err != nil {
+				return give(Task{}, err)
+			}
+		}
+		if next.write = name; next.settledNow {
+			next.write = settling
+		}
+		version, err := s.backend.PutIfVersion(ctx, key, taskstore.Value{Data: next.encode(), ExpiresAt: next.expiresAt()}, cur.Version)
+		switch {
+		case err == nil:
+			next.Version = version
+			s.follow(ctx, next, next.expiresAt() != cur.expiresAt() || next.Status.Terminal())
+			return c.verdict(next)
+		case errors.Is(err, taskstore.ErrOutcomeUnknown):
+			if lost++; lost == maxUnknown {
+				return Task{}, err
+			}
+			unknown, replaced = err, cur.Version
+		case errors.Is(err, taskstore.ErrVersionConflict):
+			conflict = err
+		default:
+			return give(Task{}, err)
+		}
+	}
+	return give(Task{}, &ContentionError{Attempts: maxAttempts, Err: conflict})
+}
+
+// backoff waits before an attempt, longer before later ones and never as long as
+// others wait.
+func backoff(ctx context.Context, attempt int) error {
+	if attempt == 0 {
+		return nil // the read that follows looks at ctx
+	}
+	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)
+	timer := time.NewTimer(mathrand.N(limit))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// ended returns t if it has ended, as company for an ErrTerminal.
+func (t Task) ended() Task {
+	if t.Status.Terminal() {
+		return t
+	}
+	return Task{}
+}
+
+// gone makes a Run's loss of a missing task.
+func (c *change) gone(err error) error {
+	if c.run != nil && errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrLeaseLost, err)
+	}
+	return err
+}
+
+// verdict makes the results of a call that found or wrote r. One that settled an
+// orphan, though it was to do something else, fails.
+func (c *change) verdict(r *record) (Task, error) {
+	if r.settledNow && !c.tolerant {
+		return r.Task.clone(), &TerminalError{Status: r.Status}
+	}
+	return r.Task.clone(), nil
+}
+
+// apply returns the state that c makes of cur at now.
+func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
+	next := cur.clone()
+	if cur.Status.Terminal() {
+		if c.tolerant {
+			return next, nil
+		}
+		err := error(&TerminalError{Status: cur.Status})
+		if c.run != nil {
+			err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+		}
+		return nil, err
+	}
+	if c.run != nil {
+		// The clock has no say here: until somebody else writes, the lease is the
+		// runner's.
+		if !c.run.holds(&cur.Task) {
+			return nil, ErrLeaseLost
+		}
+	} else {
+		next.CancelRequested = next.CancelRequested || c.cancel
+		next.settledNow = settle(next, now)
+	}
+	if c.step != nil && !next.settledNow {
+		if err := c.step(now, next); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.finish(cur, next, now); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// follow has what is kept beside a task follow its end and its expiry. It is best
+// effort: what is left expires by itself, and Orphans drops what it meets.
+func (s *Store) follow(ctx context.Context, r *record, expiryChanged bool) {
+	if r.Resumable && r.Status.Terminal() {
+		s.unregister(ctx, r.Owner, r.ID)
+	}
+	if r.key != "" && expiryChanged {
+		s.followKey(ctx, r)
+	}
+}

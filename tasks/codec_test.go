@@ -1,0 +1,221 @@
+package tasks
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// examples has a record in each status, and between them every field.
+func examples() map[string]*record {
+	at := time.UnixMilli(1767225600123).UTC()
+	base := func(status Status) *record {
+		return &record{write: "THENAMEOFTHEWRITE", Task: Task{
+			Status: status, CreatedAt: at, UpdatedAt: at.Add(time.Minute), TTL: time.Hour, PollInterval: time.Second, Revision: 3,
+		}}
+	}
+	working := base(Working)
+	working.StatusMessage, working.Request = "half of it <é>", raw(`{"name": "tool", "n": 1.50}`)
+	working.CancelRequested, working.Resumable, working.State = true, true, []byte{0, 1, 255}
+	working.Lease = Lease{Holder: "replica 1", Token: 7, ExpiresAt: at.Add(90 * time.Second)}
+	working.InputKeys, working.InputResponses = []string{"name"}, map[string]json.RawMessage{"name": raw(`"Alice"`)}
+	input := base(InputRequired)
+	input.InputKeys = []string{"a", "b", "c"}
+	input.InputRequests = map[string]json.RawMessage{"b": raw(`{}`), "c": raw(`null`)}
+	input.InputResponses = map[string]json.RawMessage{"a": raw(`[1]`)}
+	input.Lease, input.TTL = Lease{Token: 1}, 0
+	completed := base(Completed)
+	completed.Result, completed.key = raw(`{"content":[]}`), hash("key")
+	failed := base(Failed)
+	failed.StatusMessage, failed.Error = orphanMessage, &Error{Code: orphanCode, Message: orphanMessage, Data: raw(`{"a":"b"}`)}
+	failed.Lease = Lease{Token: 2}
+	cancelled := base(Cancelled)
+	cancelled.CancelRequested = true
+	offered := base(Working)
+	offered.Lease = Lease{Token: 2, ExpiresAt: at.Add(time.Minute)}
+	return map[string]*record{
+		"working": working, "input_required": input, "completed": completed, "failed": failed, "cancelled": cancelled, "offered": offered,
+	}
+}
+
+// What this version writes, byte for byte. A change here needs a new format, or
+// older replicas refuse what newer ones write.
+func TestGoldenFiles(t *testing.T) {
+	for name, r := range examples() {
+		file := filepath.Join("testdata", name+".json")
+		got := append(r.encode(), '\n')
+		if *update {
+			require.NoError(t, os.WriteFile(file, got, 0o644))
+		}
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got), name)
+		back, err := decode(want)
+		require.NoError(t, err, name)
+		assert.Equal(t, r, back, name)
+	}
+}
+
+func TestDecodingIsStrict(t *testing.T) {
+	e := examples()
+	working, input, failed, completed := string(e["working"].encode()), string(e["input_required"].encode()), string(e["failed"].encode()), string(e["completed"].encode())
+	change := func(s, old, new string) string {
+		require.Contains(t, s, old)
+		return strings.Replace(s, old, new, 1)
+	}
+	for name, data := range map[string]string{
+		"empty":                  "",
+		"not JSON":               "{",
+		"not an object":          "[]",
+		"a string":               `"x"`,
+		"text after":             working + "{}",
+		"no format":              change(working, `"format":1,`, ""),
+		"format 0":               change(working, `"format":1`, `"format":0`),
+		"format as string":       change(working, `"format":1`, `"format":"1"`),
+		"format as float":        change(working, `"format":1`, `"format":1.0`),
+		"format twice":           change(working, `"format":1`, `"format":1,"format":1`),
+		"other case":             change(working, `"status"`, `"Status"`),
+		"unknown":                change(working, `"format":1`, `"format":1,"extra":1`),
+		"duplicate":              change(working, `"resumable":true`, `"resumable":true,"resumable":true`),
+		"escaped duplicate":      change(working, `"resumable":true`, `"resumable":true,"r\u0065sumable":true`),
+		"no status":              change(working, `"status":"working",`, ""),
+		"no write":               change(working, `"write":"THENAMEOFTHEWRITE",`, ""),
+		"empty write":            change(working, "THENAMEOFTHEWRITE", ""),
+		"unknown status":         change(working, `"working"`, `"paused"`),
+		"null":                   change(working, `"message":"half`, `"message":null,"x":"half`),
+		"empty message":          change(failed, `"message":"the server that ran this task is gone","created`, `"message":"","created`),
+		"zero revision":          change(working, `"revision":3`, `"revision":0`),
+		"negative revision":      change(working, `"revision":3`, `"revision":-3`),
+		"exponent":               change(working, `"revision":3`, `"revision":3e0`),
+		"zero ttl":               change(working, `"ttl_ms":3600000`, `"ttl_ms":0`),
+		"huge ttl":               change(working, `"ttl_ms":3600000`, `"ttl_ms":9223372036855`),
+		"far time":               change(working, `"created_at":1767225600123`, `"created_at":253402300800000`),
+		"zero time":              change(working, `"created_at":1767225600123`, `"created_at":0`),
+		"false":                  change(working, `"resumable":true`, `"resumable":false`),
+		"base64 in other form":   change(working, `"AAH/"`, `"AAH_"`),
+		"base64 with a line":     change(working, `"AAH/"`, `"AA\nH/"`),
+		"lease unknown":          change(working, `"token":7`, `"token":7,"x":1`),
+		"lease case":             change(working, `"token":7`, `"Token":7`),
+		"lease duplicate":        change(working, `"token":7`, `"token":7,"token":7`),
+		"lease without token":    change(working, `"token":7,`, ``),
+		"lease without end":      change(working, `,"expires_at":1767225690123`, ``),
+		"cancel without runner":  change(working, `"holder":"replica 1",`, ``),
+		"lease not an object":    change(failed, `{"token":2}`, `2`),
+		"error unknown":          change(failed, `"code"`, `"x":1,"code"`),
+		"error duplicate":        change(failed, `"code"`, `"code":1,"code"`),
+		"error without code":     change(failed, `"code":-32603,`, ``),
+		"error without message":  change(failed, `,"message":"the server that ran this task is gone","data"`, `,"data"`),
+		"failed without error":   change(failed, `"failed"`, `"cancelled"`),
+		"completed, no result":   change(completed, `,"result":{"content":[]}`, ``),
+		"result while working":   change(completed, `"completed"`, `"working"`),
+		"empty key":              change(completed, hash("key"), ""),
+		"input request twice":    change(input, `"c":null`, `"c":null,"c":1`),
+		"input never asked":      change(input, `"c":null`, `"d":null`),
+		"input keys unsorted":    change(input, `["a","b","c"]`, `["b","a","c"]`),
+		"input keys twice":       change(input, `["a","b","c"]`, `["a","b","c","c"]`),
+		"input keys not strings": change(input, `["a","b","c"]`, `[1]`),
+		"input keys no array":    change(input, `["a","b","c"]`, `{}`),
+		"no input requests":      change(input, `{"b":{},"c":null}`, `{}`),
+	} {
+		_, err := decode([]byte(data))
+		assert.ErrorIs(t, err, taskstore.ErrCorrupt, name)
+		assert.NotErrorIs(t, err, ErrFormat, name)
+	}
+	spaced := change(change(working, `{"format"`, " {\n \"format\" "), `,"write"`, "\t,\r\n\"write\"")
+	r, err := decode([]byte(spaced))
+	require.NoError(t, err)
+	assert.Equal(t, e["working"], r)
+}
+
+// A newer format may look like anything else; it is refused, and survives.
+func TestNewerFormatIsRefusedAndUntouched(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		task, run := running(t, s)
+		key, err := taskKey(owner, task.ID)
+		require.NoError(t, err)
+		data := []byte(`{"status":{"new":"shape"},"format":2}`)
+		version, err := s.backend.Put(ctx, key, taskstore.Value{Data: data})
+		require.NoError(t, err)
+		for name, try := range everyMethod(s, owner, task.ID) {
+			if name == "Delete" {
+				continue
+			}
+			err := try()
+			var format *FormatError
+			require.ErrorAs(t, err, &format, name)
+			assert.ErrorIs(t, err, ErrFormat, name)
+			assert.Equal(t, FormatError{Format: 2, Max: 1}, *format)
+			assert.Contains(t, err.Error(), "newer version")
+		}
+		for name, try := range runWrites(run) {
+			_, err := try()
+			assert.ErrorIs(t, err, ErrFormat, name)
+		}
+		_, _, err = s.List(ctx, owner, "", 10)
+		assert.ErrorIs(t, err, ErrFormat)
+		after, err := s.backend.Get(ctx, key)
+		require.NoError(t, err)
+		assert.Equal(t, data, after.Data)
+		assert.Equal(t, version, after.Version)
+		require.NoError(t, s.Delete(ctx, owner, task.ID))
+		_, err = s.Get(ctx, owner, task.ID)
+		assert.ErrorIs(t, err, ErrNotFound)
+	})
+}
+
+func TestDamagedRecordIsReportedAndCanBeDeleted(t *testing.T) {
+	s := memoryStore(t, nil)
+	task := create(t, s, CreateParams{})
+	key, err := taskKey(owner, task.ID)
+	require.NoError(t, err)
+	_, err = s.backend.Put(ctx, key, taskstore.Value{Data: []byte("rubbish")})
+	require.NoError(t, err)
+	_, err = s.Cancel(ctx, owner, task.ID)
+	var damaged *taskstore.CorruptError
+	require.ErrorAs(t, err, &damaged)
+	assert.Equal(t, key, damaged.Key)
+	require.NoError(t, s.Delete(ctx, owner, task.ID))
+}
+
+func TestPayloadsAreKeptByteForByte(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		request := raw("{ \"a\" : 1.0e+2,\n\"a\":\"<\\u00e9>\", \"big\": 12345678901234567890.10, \"bad\":\"\xff\" }")
+		deep := raw(strings.Repeat("[", 1000) + strings.Repeat("]", 1000))
+		task := create(t, s, CreateParams{Request: append(append(raw(" \n"), request...), '\t')})
+		assert.Equal(t, request, task.Request)
+		assert.Equal(t, task, get(t, s, task.ID))
+		ended, err := s.Complete(ctx, owner, task.ID, deep)
+		require.NoError(t, err)
+		assert.Equal(t, deep, get(t, s, task.ID).Result)
+		assert.Equal(t, request, ended.Request)
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, r := range examples() {
+		f.Add(r.encode())
+	}
+	f.Add([]byte(`{"format":2}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decode(data)
+		if err != nil {
+			return
+		}
+		again, err := decode(r.encode())
+		require.NoError(t, err)
+		require.Equal(t, r, again)
+		_, _ = decodeKey(data)
+		_, _ = decodeEntry(data)
+	})
+}

@@ -1,0 +1,271 @@
+package tasks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// decode reads what encode wrote, and nothing else: every name is known, spelled
+// exactly and there once, every value has its one form, and the state is one that
+// can be. The result shares memory with data.
+func decode(data []byte) (*record, error) {
+	if err := checkFormat(data, recordFormat); err != nil {
+		return nil, err
+	}
+	r := &record{}
+	given := make(map[string]bool, 16)
+	err := splitObject(data, func(name string, value json.RawMessage) error {
+		given[name] = true
+		if err := r.decodeField(name, value); err != nil {
+			if _, known := recordFields[name]; !known {
+				return err
+			}
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	for name, required := range recordFields {
+		if required && !given[name] {
+			return nil, corrupt(errors.New("it has no " + name))
+		}
+	}
+	if err := r.check(given); err != nil {
+		return nil, corrupt(err)
+	}
+	return r, nil
+}
+
+// checkFormat refuses what is not an object with a format from 1 to most. It
+// looks at nothing else, so that a newer format may change all the rest.
+func checkFormat(data []byte, most uint64) error {
+	if !json.Valid(data) {
+		return corrupt(errors.New("it is not JSON"))
+	}
+	var format uint64
+	err := splitObject(data, func(name string, value json.RawMessage) (err error) {
+		if name == "format" {
+			format, err = jsonUint(value)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return corrupt(err)
+	case format == 0:
+		return corrupt(errors.New("it has no format"))
+	case format > most:
+		return &FormatError{Format: format, Max: most}
+	}
+	return nil
+}
+
+// corrupt reports a record that this library did not write as it stands.
+func corrupt(reason error) error { return &taskstore.CorruptError{Reason: reason.Error()} }
+
+// recordFields tells the names of a record, and which must be there.
+var recordFields = map[string]bool{
+	"format": true, "write": true, "key": false, "status": true, "message": false,
+	"created_at": true, "updated_at": true, "ttl_ms": false, "poll_ms": true, "revision": true,
+	"request": false, "input_requests": false, "input_responses": false, "input_keys": false,
+	"result": false, "error": false, "cancel_requested": false, "resumable": false,
+	"lease": false, "state": false,
+}
+
+var errUnknownName = errors.New("it has a name that this version does not know")
+
+func (r *record) decodeField(name string, value json.RawMessage) (err error) {
+	switch name {
+	case "format": // checked before
+	case "write":
+		r.write, err = jsonString(value)
+	case "key":
+		r.key, err = jsonString(value)
+	case "status":
+		var s string
+		s, err = jsonString(value)
+		r.Status = Status(s)
+	case "message":
+		r.StatusMessage, err = jsonString(value)
+	case "created_at":
+		r.CreatedAt, err = decodeTime(value)
+	case "updated_at":
+		r.UpdatedAt, err = decodeTime(value)
+	case "ttl_ms":
+		r.TTL, err = decodeDuration(value)
+	case "poll_ms":
+		r.PollInterval, err = decodeDuration(value)
+	case "revision":
+		r.Revision, err = jsonUint(value)
+	case "request":
+		r.Request = value
+	case "input_requests":
+		r.InputRequests, err = decodeInputs(value)
+	case "input_responses":
+		r.InputResponses, err = decodeInputs(value)
+	case "input_keys":
+		err = splitArray(value, func(value json.RawMessage) error {
+			key, err := jsonString(value)
+			r.InputKeys = append(r.InputKeys, key)
+			return err
+		})
+	case "result":
+		r.Result = value
+	case "error":
+		r.Error, err = decodeError(value)
+	case "cancel_requested":
+		r.CancelRequested, err = jsonTrue(value)
+	case "resumable":
+		r.Resumable, err = jsonTrue(value)
+	case "lease":
+		r.Lease, err = decodeLease(value)
+	case "state":
+		r.State, err = jsonBase64(value)
+	default:
+		err = errUnknownName
+	}
+	return err
+}
+
+func decodeInputs(raw json.RawMessage) (map[string]json.RawMessage, error) {
+	inputs := map[string]json.RawMessage{}
+	err := splitObject(raw, func(name string, value json.RawMessage) error {
+		inputs[name] = value
+		return nil
+	})
+	if err == nil && len(inputs) == 0 {
+		err = errors.New("empty")
+	}
+	return inputs, err
+}
+
+func decodeError(raw json.RawMessage) (*Error, error) {
+	e, code, message := &Error{}, false, false
+	err := splitObject(raw, func(name string, value json.RawMessage) (err error) {
+		switch name {
+		case "code":
+			code = true
+			e.Code, err = jsonInt(value)
+		case "message":
+			message = true
+			e.Message, err = jsonString(value)
+		case "data":
+			e.Data = value
+		default:
+			err = errUnknownName
+		}
+		return err
+	})
+	if err == nil && (!code || !message) {
+		err = errors.New("no code or no message")
+	}
+	return e, err
+}
+
+func decodeLease(raw json.RawMessage) (Lease, error) {
+	var l Lease
+	err := splitObject(raw, func(name string, value json.RawMessage) (err error) {
+		switch name {
+		case "holder":
+			l.Holder, err = jsonString(value)
+			if err == nil && l.Holder == "" {
+				err = errors.New("empty")
+			}
+		case "token":
+			l.Token, err = jsonUint(value)
+		case "expires_at":
+			l.ExpiresAt, err = decodeTime(value)
+		default:
+			err = errUnknownName
+		}
+		return err
+	})
+	if err == nil && (l.Token == 0 || l.Holder != "" && l.ExpiresAt.IsZero()) {
+		err = errors.New("no token or no expires_at")
+	}
+	return l, err
+}
+
+// The range of what is stored: a backend takes instants up to the year 9999.
+const (
+	maxMillis         = 253402300799999
+	maxDurationMillis = int64(1<<63-1) / int64(time.Millisecond)
+)
+
+func decodeTime(raw json.RawMessage) (time.Time, error) {
+	ms, err := jsonInt(raw)
+	if err != nil || ms <= 0 || ms > maxMillis {
+		return time.Time{}, errNumber
+	}
+	return time.UnixMilli(ms).UTC(), nil
+}
+
+func decodeDuration(raw json.RawMessage) (time.Duration, error) {
+	ms, err := jsonInt(raw)
+	if err != nil || ms <= 0 || ms > maxDurationMillis {
+		return 0, errNumber
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// check refuses what cannot be together. given holds the names that there were.
+func (r *record) check(given map[string]bool) error {
+	_, known := transitions[r.Status]
+	terminal := r.Status.Terminal()
+	switch {
+	case !known:
+		return errors.New("status: not a known one")
+	case r.write == "" || given["key"] && r.key == "":
+		return errors.New("write or key: empty")
+	case given["message"] && r.StatusMessage == "":
+		return errors.New("message: empty")
+	case r.Revision == 0:
+		return errors.New("revision: 0")
+	case given["input_keys"] && len(r.InputKeys) == 0:
+		return errors.New("input_keys: empty")
+	case given["lease"] && terminal && (r.Lease.Holder != "" || !r.Lease.ExpiresAt.IsZero()):
+		return errors.New("lease: held after the end")
+	case r.CancelRequested && !terminal && r.Lease.Holder == "":
+		return errors.New("cancel_requested: nobody is there to cancel")
+	case terminal && (given["state"] || given["input_responses"]):
+		return errors.New("state or input_responses: left after the end")
+	}
+	if err := checkConsistent(&r.Task); err != nil {
+		return err
+	}
+	for i, key := range r.InputKeys {
+		if i > 0 && r.InputKeys[i-1] >= key {
+			return errors.New("input_keys: not sorted")
+		}
+	}
+	for _, inputs := range []map[string]json.RawMessage{r.InputRequests, r.InputResponses} {
+		for key := range inputs {
+			if _, asked := slices.BinarySearch(r.InputKeys, key); !asked {
+				return errors.New("input_keys: one is missing")
+			}
+		}
+	}
+	return nil
+}
+
+// checkConsistent refuses a status without what belongs to it, and the reverse.
+func checkConsistent(t *Task) error {
+	switch {
+	case (t.Status == Completed) != (t.Result != nil):
+		return errors.New("a task has a result if and only if it is completed")
+	case (t.Status == Failed) != (t.Error != nil):
+		return errors.New("a task has an error if and only if it failed")
+	case (t.Status == InputRequired) != (len(t.InputRequests) > 0):
+		return errors.New("a task has input requests if and only if it requires input")
+	case t.Status == InputRequired && (t.Lease.Holder != "" || !t.Lease.ExpiresAt.IsZero()):
+		return errors.New("a task that requires input has no lease")
+	}
+	return nil
+}

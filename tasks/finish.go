@@ -1,0 +1,90 @@
+package tasks
+
+import (
+	"slices"
+	"time"
+)
+
+// finish checks the step from cur to next and brings next in order.
+func (s *Store) finish(cur, next *record, now time.Time) error {
+	if next.CancelRequested && next.Lease.Holder == "" && !next.Status.Terminal() {
+		next.Status = Cancelled // nobody is there to see the request
+	}
+	if next.Status != cur.Status {
+		if !cur.Status.leadsTo(next.Status) {
+			return &TransitionError{From: cur.Status, To: next.Status}
+		}
+		if next.Status != InputRequired {
+			next.InputRequests = nil
+		}
+	}
+	if err := s.checkContent(cur, next); err != nil {
+		return err
+	}
+	if next.Status.Terminal() {
+		next.InputResponses, next.State = nil, nil
+		next.Lease = Lease{Token: next.Lease.Token}
+		next.TTL = max(now.Sub(next.CreatedAt), 0) + s.opts.Retention
+	}
+	if err := checkConsistent(&next.Task); err != nil {
+		return &InvalidError{Argument: "change", Reason: err.Error()}
+	}
+	if !sameVisible(&cur.Task, &next.Task) {
+		next.Revision++
+		if now.After(next.UpdatedAt) {
+			next.UpdatedAt = now
+		}
+	}
+	return nil
+}
+
+// checkContent checks what a step has put into next, and only that: a limit that
+// was lowered must not keep older tasks from ending.
+func (s *Store) checkContent(cur, next *record) (err error) {
+	if next.StatusMessage != cur.StatusMessage {
+		next.StatusMessage = validText(next.StatusMessage)
+		if err := within(LimitStatusMessage, s.opts.MaxStatusMessageBytes, len(next.StatusMessage)); err != nil {
+			return err
+		}
+	}
+	if len(next.State) != 0 && !slices.Equal(next.State, cur.State) {
+		if err := within(LimitState, s.opts.MaxStateBytes, len(next.State)); err != nil {
+			return err
+		}
+	}
+	if next.TTL != cur.TTL {
+		if next.TTL < 0 {
+			return &InvalidError{Argument: "TTL", Reason: "it is negative"}
+		}
+		if next.TTL == 0 {
+			next.TTL = -1
+		}
+		next.TTL = s.opts.ttl(next.TTL)
+	}
+	if next.PollInterval != cur.PollInterval {
+		if next.PollInterval <= 0 {
+			return &InvalidError{Argument: "PollInterval", Reason: "it must be positive"}
+		}
+		next.PollInterval = wholeMillis(next.PollInterval)
+	}
+	if next.Result != nil {
+		if err := within(LimitResult, s.opts.MaxResultBytes, len(next.Result)); err != nil {
+			return err
+		}
+		if next.Result, err = payload("Result", next.Result); err != nil {
+			return err
+		}
+	}
+	if e := next.Error; e != nil {
+		e.Message = validText(e.Message)
+		if err := within(LimitResult, s.opts.MaxResultBytes, len(e.Message)+len(e.Data)); err != nil {
+			return err
+		}
+		if len(e.Data) == 0 {
+			e.Data = nil
+		} else if e.Data, err = payload("Error.Data", e.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+var ctx = context.Background()
+
+const owner = "owner"
+
+// backends are what every test without a clock of its own runs on. The
+// integration tests add Redis.
+var backends = map[string]func(testing.TB) taskstore.StorageBackend{
+	"Memory": func(testing.TB) taskstore.StorageBackend { return taskstore.NewMemoryBackend(nil) },
+}
+
+// onEach runs test with a store on each backend.
+func onEach(t *testing.T, test func(t *testing.T, s *Store)) {
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newStore(t, open(t), nil))
+		})
+	}
+}
+
+func newStore(tb testing.TB, b taskstore.StorageBackend, opts *Options) *Store {
+	tb.Helper()
+	s, err := New(b, opts)
+	require.NoError(tb, err)
+	return s
+}
+
+func memoryStore(tb testing.TB, opts *Options) *Store {
+	return newStore(tb, taskstore.NewMemoryBackend(nil), opts)
+}
+
+// create makes a task that must be a new one.
+func create(tb testing.TB, s *Store, p CreateParams) Task {
+	tb.Helper()
+	t, created, err := s.Create(ctx, owner, p)
+	require.NoError(tb, err)
+	require.True(tb, created)
+	return t
+}
+
+// running makes a task under a lease.
+func running(tb testing.TB, s *Store) (Task, *Run) {
+	tb.Helper()
+	t := create(tb, s, CreateParams{Holder: "runner", Request: raw(`{"name":"tool"}`)})
+	return t, s.RunOf(t)
+}
+
+func get(tb testing.TB, s *Store, id string) Task {
+	tb.Helper()
+	t, err := s.Get(ctx, owner, id)
+	require.NoError(tb, err)
+	return t
+}
+
+func raw(s string) json.RawMessage { return json.RawMessage(s) }
+
+func inputs(keys ...string) map[string]json.RawMessage {
+	m := map[string]json.RawMessage{}
+	for _, k := range keys {
+		m[k] = raw(`{"for":"` + k + `"}`)
+	}
+	return m
+}
+
+// A counting backend counts the calls that would go to a server.
+type counting struct {
+	taskstore.StorageBackend
+	calls atomic.Int64
+}
+
+func (c *counting) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
+
+func (c *counting) Get(ctx context.Context, k taskstore.Key) (taskstore.Record, error) {
+	c.calls.Add(1)
+	return c.StorageBackend.Get(ctx, k)
+}
+
+func (c *counting) Put(ctx context.Context, k taskstore.Key, v taskstore.Value) (taskstore.Version, error) {
+	c.calls.Add(1)
+	return c.StorageBackend.Put(ctx, k, v)
+}
+
+func (c *counting) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {
+	c.calls.Add(1)
+	return c.StorageBackend.PutIfVersion(ctx, k, v, e)
+}
+
+func (c *counting) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
+	c.calls.Add(1)
+	return c.StorageBackend.Delete(ctx, k)
+}
+
+// A plain backend has no optional power.
+type plain struct{ taskstore.StorageBackend }
+
+// A deaf backend watches and never hears a thing.
+type deaf struct{ plain }
+
+func (deaf) Watch(ctx context.Context, k taskstore.Key) iter.Seq2[taskstore.Change, error] {
+	return func(yield func(taskstore.Change, error) bool) {
+		if yield(taskstore.Change{Key: k, Resync: true}, nil) {
+			<-ctx.Done()
+			yield(taskstore.Change{}, ctx.Err())
+		}
+	}
+}
+
+// A script backend lets a test stand before each conditional write.
+type script struct {
+	taskstore.StorageBackend
+	mu     sync.Mutex
+	before func(k taskstore.Key, v taskstore.Value, write func() error) (handled bool, err error)
+}
+
+func (s *script) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
+
+func (s *script) do(f func(k taskstore.Key, v taskstore.Value, write func() error) (bool, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
+}
+
+func (s *script) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {
+	s.mu.Lock()
+	f := s.before
+	s.mu.Unlock()
+	if f != nil {
+		if handled, err := f(k, v, func() error { _, err := s.StorageBackend.PutIfVersion(ctx, k, v, e); return err }); handled {
+			return 0, err
+		}
+	}
+	return s.StorageBackend.PutIfVersion(ctx, k, v, e)
+}
+
+// dump returns all that a memory backend holds for an owner.
+func dump(tb testing.TB, s *Store, backendOwner string) []taskstore.Record {
+	tb.Helper()
+	records, err := s.backend.ListByPrefix(ctx, taskstore.Key{Owner: backendOwner})
+	require.NoError(tb, err)
+	return records
+}
+
+func registryEntries(tb testing.TB, s *Store) (n int) {
+	for _, b := range buckets {
+		n += len(dump(tb, s, registryPrefix+string(b)))
+	}
+	return n
+}
+
+func orphans(tb testing.TB, s *Store) (ids []string) {
+	tb.Helper()
+	for t, err := range s.Orphans(ctx) {
+		require.NoError(tb, err)
+		ids = append(ids, t.ID)
+	}
+	return ids
+}

@@ -1,0 +1,175 @@
+package tasks
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+func TestIdempotentCreate(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		p := CreateParams{IdempotencyKey: "key", Request: raw(`{"a":1}`), Resumable: true}
+		task := create(t, s, p)
+		again, created, err := s.Create(ctx, owner, p)
+		require.NoError(t, err)
+		assert.False(t, created)
+		assert.Equal(t, task, again)
+
+		other := p
+		other.Request = raw(`{"a":2}`)
+		_, _, err = s.Create(ctx, owner, other)
+		assert.ErrorIs(t, err, ErrIdempotencyMismatch)
+
+		ended, err := s.Complete(ctx, owner, task.ID, raw(`1`))
+		require.NoError(t, err)
+		again, created, err = s.Create(ctx, owner, p)
+		require.NoError(t, err)
+		assert.False(t, created)
+		assert.Equal(t, ended, again)
+
+		require.NoError(t, s.Delete(ctx, owner, task.ID)) // and the key with it
+		assert.Empty(t, dump(t, s, userPrefix+owner))
+		fresh, created, err := s.Create(ctx, owner, other)
+		require.NoError(t, err)
+		assert.True(t, created)
+		assert.NotEqual(t, task.ID, fresh.ID)
+	})
+}
+
+func TestIdempotentCreateHasOneWinner(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		for round := range 10 {
+			var created atomic.Int64
+			var ids sync.Map
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() {
+					task, c, err := s.Create(ctx, owner, CreateParams{IdempotencyKey: strconv.Itoa(round), Holder: "x"})
+					require.NoError(t, err)
+					ids.Store(task.ID, true)
+					if c {
+						created.Add(1)
+						_, err := s.RunOf(task).Renew(ctx)
+						assert.NoError(t, err)
+					}
+				})
+			}
+			wg.Wait()
+			assert.Equal(t, int64(1), created.Load())
+			n := 0
+			ids.Range(func(any, any) bool { n++; return true })
+			assert.Equal(t, 1, n)
+		}
+	})
+}
+
+// A process died between the key and the task.
+func TestHalfDoneCreateIsFinished(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		p := CreateParams{IdempotencyKey: "key", Request: raw(`1`), TTL: time.Minute, Resumable: true}
+		task := create(t, s, p)
+		key, err := taskKey(owner, task.ID)
+		require.NoError(t, err)
+		_, err = s.backend.Delete(ctx, key)
+		require.NoError(t, err)
+
+		bad := p
+		bad.Request = raw(`2`)
+		_, _, err = s.Create(ctx, owner, bad)
+		assert.ErrorIs(t, err, ErrIdempotencyMismatch)
+
+		p.TTL = 5 * time.Hour
+		var created atomic.Int64
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				got, c, err := s.Create(ctx, owner, p)
+				require.NoError(t, err)
+				assert.Equal(t, task.ID, got.ID)
+				if c {
+					created.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, int64(1), created.Load())
+		rec, err := s.backend.Get(ctx, taskstore.Key{Owner: userPrefix + owner, Task: keyPrefix + hash("key")})
+		require.NoError(t, err)
+		assert.Greater(t, time.Until(rec.ExpiresAt), 5*time.Hour, "the key lasts as long as the task")
+	})
+}
+
+func TestKeyExpiresWithItsTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxTTL: -1, Retention: time.Minute})
+		for _, ttl := range []time.Duration{time.Hour, -1} {
+			p := CreateParams{IdempotencyKey: "key", TTL: ttl}
+			task := create(t, s, p)
+			time.Sleep(59 * time.Minute)
+			_, err := s.Complete(ctx, owner, task.ID, raw(`1`))
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			again, created, err := s.Create(ctx, owner, p)
+			require.NoError(t, err)
+			assert.False(t, created)
+			assert.Equal(t, task.ID, again.ID)
+			time.Sleep(time.Millisecond)
+			assert.Empty(t, dump(t, s, userPrefix+owner))
+		}
+		// It never ends before the task, also when that is extended.
+		task := create(t, s, CreateParams{IdempotencyKey: "key"})
+		_, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.TTL = 10 * time.Hour; return nil })
+		require.NoError(t, err)
+		time.Sleep(10 * time.Hour)
+		assert.Len(t, dump(t, s, userPrefix+owner), 2)
+		time.Sleep(time.Hour)
+		assert.Empty(t, dump(t, s, userPrefix+owner))
+	})
+}
+
+// A task that was made again under its id is not the one of an old Run.
+func TestRunOfAFormerLifeIsFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{Retention: 2 * time.Hour})
+		p := CreateParams{IdempotencyKey: "key", Holder: "x"}
+		task := create(t, s, p)
+		old := s.RunOf(task)
+		time.Sleep(time.Hour + time.Millisecond) // the task expired, its key did not
+		again := create(t, s, p)
+		assert.Equal(t, task.ID, again.ID)
+		assert.Equal(t, task.Lease.Token, again.Lease.Token)
+		for name, try := range runWrites(old) {
+			_, err := try()
+			assert.ErrorIs(t, err, ErrLeaseLost, name)
+		}
+	})
+}
+
+func TestKeyRecordIsStrict(t *testing.T) {
+	s := memoryStore(t, nil)
+	key := taskstore.Key{Owner: userPrefix + owner, Task: keyPrefix + hash("key")}
+	task := create(t, s, CreateParams{IdempotencyKey: "key"})
+	good, err := s.backend.Get(ctx, key)
+	require.NoError(t, err)
+	for data, want := range map[string]error{
+		`{"format":2,"x":1}`: ErrFormat,
+		`rubbish`:            taskstore.ErrCorrupt,
+		`{"format":1}`:       taskstore.ErrCorrupt,
+		string(good.Data[:len(good.Data)-1]) + `,"x":1}`:                                          taskstore.ErrCorrupt,
+		`{"format":1,"id":"x","request":"` + hash("") + `"}`:                                      taskstore.ErrCorrupt,
+		`{"format":1,"id":"` + task.ID + `","id":"` + task.ID + `","request":"` + hash("") + `"}`: taskstore.ErrCorrupt,
+	} {
+		_, err := s.backend.Put(ctx, key, taskstore.Value{Data: []byte(data)})
+		require.NoError(t, err)
+		_, _, err = s.Create(ctx, owner, CreateParams{IdempotencyKey: "key"})
+		assert.ErrorIs(t, err, want, data)
+	}
+}

@@ -1,0 +1,122 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// RequireInput has a working task wait for answers to requests, by key. Who runs
+// it gives up the lease: the task is parked, and whoever brings the last answer
+// goes on with it. A new round begins: the answers of earlier ones are dropped.
+//
+// There must be some requests, each with a key that is UTF-8, not empty and new
+// in the life of the task (otherwise [ErrInputKeyReused], see [Task.InputKeys]).
+// The limits are MaxInputRequests, MaxInputKeyBytes, MaxInputKeys and
+// MaxInputBytes. On a task that waits already the error matches [ErrTransition].
+// If a cancel was requested, the task is cancelled instead and returned so,
+// without an error.
+func (s *Store) RequireInput(ctx context.Context, owner, id string, requests map[string]json.RawMessage) (Task, error) {
+	return s.change(ctx, owner, id, change{step: s.requireInput(requests)})
+}
+
+func (s *Store) requireInput(requests map[string]json.RawMessage) step {
+	return func(_ time.Time, t *record) error {
+		if t.Status != Working {
+			return &TransitionError{From: t.Status, To: InputRequired}
+		}
+		if len(requests) == 0 {
+			return &InvalidError{Argument: "requests", Reason: "there are none"}
+		}
+		if err := within(LimitInputRequests, s.opts.MaxInputRequests, len(requests)); err != nil {
+			return err
+		}
+		if err := within(LimitInputKeys, s.opts.MaxInputKeys, len(t.InputKeys)+len(requests)); err != nil {
+			return err
+		}
+		checked := make(map[string]json.RawMessage, len(requests))
+		keys := slices.Clone(t.InputKeys)
+		for key, request := range requests {
+			if key == "" || !utf8.ValidString(key) {
+				return &InvalidError{Argument: "requests", Reason: "a key is empty or not UTF-8"}
+			}
+			if err := within(LimitInputKey, s.opts.MaxInputKeyBytes, len(key)); err != nil {
+				return err
+			}
+			if _, used := slices.BinarySearch(t.InputKeys, key); used {
+				return &InputKeyError{Key: key}
+			}
+			value, err := payload("requests", request)
+			if err != nil {
+				return err
+			}
+			checked[key] = slices.Clone(value)
+			keys = append(keys, key)
+		}
+		if err := within(LimitInput, s.opts.MaxInputBytes, inputBytes(checked)); err != nil {
+			return err
+		}
+		slices.Sort(keys)
+		t.Status = InputRequired
+		t.InputRequests, t.InputResponses, t.InputKeys = checked, nil, keys
+		t.Lease = Lease{Token: t.Lease.Token}
+		return nil
+	}
+}
+
+// ProvideInput answers questions, by key, and returns the task. Keys that no
+// question waits under are ignored, whatever comes with them: late, repeated and
+// invented answers do no harm, and a task that has ended is returned as it is.
+// Answers to some questions leave the others waiting.
+//
+// With the last answer the task is Working again and nobody's: call Acquire to
+// go on with it. One that was under a lease before is kept for that for
+// [Options.Lease]; after that it is an orphan, since who took the last answer
+// must have died. An answer that is not JSON gives an error that matches
+// [ErrInvalid]; answers beyond MaxInputBytes one that matches [ErrLimit].
+func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses map[string]json.RawMessage) (Task, error) {
+	return s.change(ctx, owner, id, change{tolerant: true, step: func(now time.Time, t *record) error {
+		for key, response := range responses {
+			if _, waits := t.InputRequests[key]; !waits {
+				continue
+			}
+			value, err := payload("responses", response)
+			if err != nil {
+				return err
+			}
+			if t.InputResponses == nil {
+				t.InputResponses = make(map[string]json.RawMessage, len(responses))
+			}
+			t.InputResponses[key] = slices.Clone(value)
+			delete(t.InputRequests, key)
+			if err := within(LimitInput, s.opts.MaxInputBytes, inputBytes(t.InputResponses)); err != nil {
+				return err
+			}
+		}
+		if t.Status == InputRequired && len(t.InputRequests) == 0 {
+			t.Status, t.InputRequests = Working, nil
+			t.Lease = s.offer(t, now)
+		}
+		return nil
+	}})
+}
+
+// offer returns the lease of a task that somebody is to acquire soon. What was
+// never leased waits for no runner.
+func (s *Store) offer(t *record, now time.Time) Lease {
+	l := Lease{Token: t.Lease.Token}
+	if l.Token != 0 {
+		l.ExpiresAt = now.Add(s.opts.Lease)
+	}
+	return l
+}
+
+func inputBytes(inputs map[string]json.RawMessage) int {
+	n := 0
+	for key, value := range inputs {
+		n += len(key) + len(value)
+	}
+	return n
+}

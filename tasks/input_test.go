@@ -1,0 +1,126 @@
+package tasks
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestInputRounds(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		task, run := running(t, s)
+		got, err := run.RequireInput(ctx, inputs("b", "a"))
+		require.NoError(t, err)
+		assert.Equal(t, InputRequired, got.Status)
+		assert.Equal(t, inputs("a", "b"), got.InputRequests)
+		assert.Equal(t, []string{"a", "b"}, got.InputKeys)
+		assert.Equal(t, Lease{Token: 1}, got.Lease)
+		_, err = s.Acquire(ctx, owner, task.ID, "x")
+		assert.ErrorIs(t, err, ErrTransition, "parked")
+		_, err = s.RequireInput(ctx, owner, task.ID, inputs("c"))
+		assert.ErrorIs(t, err, ErrTransition)
+
+		// One answer, beside an unknown key with rubbish.
+		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(` "A" `), "z": raw(`}`)})
+		require.NoError(t, err)
+		assert.Equal(t, InputRequired, got.Status)
+		assert.Equal(t, inputs("b"), got.InputRequests)
+		assert.Equal(t, map[string]json.RawMessage{"a": raw(`"A"`)}, got.InputResponses)
+
+		// Answered already: ignored, nothing written.
+		again, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(`"other"`)})
+		require.NoError(t, err)
+		assert.Equal(t, got, again)
+
+		// Not JSON: refused whole.
+		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`{`)})
+		assert.ErrorIs(t, err, ErrInvalid)
+		assert.Equal(t, got, get(t, s, task.ID))
+
+		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"B"`)})
+		require.NoError(t, err)
+		assert.Equal(t, Working, got.Status)
+		assert.Nil(t, got.InputRequests)
+		assert.Len(t, got.InputResponses, 2)
+		assert.Empty(t, got.Lease.Holder)
+		late, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"late"`)})
+		require.NoError(t, err)
+		assert.Equal(t, got, late)
+
+		run, err = s.Acquire(ctx, owner, task.ID, "next")
+		require.NoError(t, err)
+		assert.Equal(t, raw(`"A"`), run.Task().InputResponses["a"])
+		assert.Equal(t, uint64(2), run.Task().Lease.Token)
+		assert.Equal(t, got.Revision, run.Task().Revision)
+
+		// A key of a former round cannot come again; answers of it are dropped.
+		_, err = run.RequireInput(ctx, inputs("c", "a"))
+		var reused *InputKeyError
+		require.ErrorAs(t, err, &reused)
+		assert.ErrorIs(t, err, ErrInputKeyReused)
+		assert.Equal(t, "a", reused.Key)
+		got, err = run.RequireInput(ctx, inputs("c"))
+		require.NoError(t, err)
+		assert.Nil(t, got.InputResponses)
+		assert.Equal(t, []string{"a", "b", "c"}, got.InputKeys)
+
+		// The question is taken back.
+		got, err = s.Update(ctx, owner, task.ID, func(t *Task) error { t.Status = Working; return nil })
+		require.NoError(t, err)
+		assert.Nil(t, got.InputRequests)
+		assert.Equal(t, got, get(t, s, task.ID))
+		_, err = s.Complete(ctx, owner, task.ID, raw(`1`))
+		require.NoError(t, err)
+	})
+}
+
+func TestInputRefusals(t *testing.T) {
+	s := memoryStore(t, nil)
+	task, run := running(t, s)
+	for name, requests := range map[string]map[string]json.RawMessage{
+		"none":      nil,
+		"empty key": {"": raw(`1`)},
+		"not UTF-8": {"\xff": raw(`1`)},
+		"not JSON":  {"a": raw(`x`)},
+		"no value":  {"a": nil},
+		"too deep":  {"a": raw(strings.Repeat("[", 1001) + strings.Repeat("]", 1001))},
+	} {
+		_, err := run.RequireInput(ctx, requests)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+	}
+	assert.Equal(t, task, get(t, s, task.ID))
+}
+
+// Of all who answer one question, one is heard, and one answer makes it work on.
+func TestConcurrentAnswers(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		task, run := running(t, s)
+		keys := []string{"a", "b", "c", "d"}
+		_, err := run.RequireInput(ctx, inputs(keys...))
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		var resumed atomic.Int64
+		for i := range 32 {
+			wg.Go(func() {
+				got, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{keys[i%4]: raw(strconv.Itoa(i))})
+				require.NoError(t, err)
+				if got.Status == Working {
+					if _, err := s.Acquire(ctx, owner, task.ID, "r"+strconv.Itoa(i)); err == nil {
+						resumed.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, int64(1), resumed.Load())
+		got := get(t, s, task.ID)
+		assert.Len(t, got.InputResponses, 4)
+		assert.Equal(t, uint64(1+1+4), got.Revision)
+	})
+}

@@ -1,0 +1,123 @@
+package tasks
+
+import "time"
+
+// Options adjusts a Store. The zero value means the defaults, which suit a server
+// on the internet. All replicas of a server should have the same.
+//
+//	field                  default   what it bounds
+//	DefaultTTL             1h        a task that Create is given no TTL for
+//	MaxTTL                 24h       any TTL of a task that has not ended
+//	Retention              1h        how long a task stays after its end
+//	PollInterval           1s        how often a client should ask
+//	Lease                  30s       how long a silent runner is believed in
+//	MaxRequestBytes        256 KiB   Task.Request
+//	MaxResultBytes         4 MiB     Task.Result; Task.Error, message and data
+//	MaxStateBytes          256 KiB   Task.State
+//	MaxStatusMessageBytes  1 KiB     Task.StatusMessage
+//	MaxInputRequests       32        questions that wait at once
+//	MaxInputKeyBytes       128       the key of a question
+//	MaxInputKeys           1024      questions in the life of a task
+//	MaxInputBytes          256 KiB   the questions that wait, with keys; the answers too
+//
+// A negative Max (other than MaxTTL) means no limit. What is beyond a limit gives
+// a [*LimitError]; what is stored already is not measured again. How many records
+// an owner may have is the backend's limit, see [taskstore.MemoryOptions] and
+// [taskstore.RedisOptions]; each idempotency key takes one more, and the registry
+// of resumable tasks has sixteen owners of its own.
+type Options struct {
+	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
+	// Negative: as long as MaxTTL allows.
+	DefaultTTL time.Duration
+	// MaxTTL caps every TTL until the task ends. Negative: no cap; only then a
+	// task can be without end.
+	MaxTTL time.Duration
+	// Retention is how long a task and its result stay after its end.
+	Retention time.Duration
+	// PollInterval is the PollInterval of a task that Create is given none for, and
+	// how often Wait and Changes look where they have no hints.
+	PollInterval time.Duration
+	// Lease is how long a lease lasts. Runners renew it at a third of that. A task
+	// whose runner died is settled, or up for another runner, about a lease later.
+	Lease time.Duration
+
+	MaxRequestBytes       int
+	MaxResultBytes        int
+	MaxStateBytes         int
+	MaxStatusMessageBytes int
+	MaxInputRequests      int
+	MaxInputKeyBytes      int
+	MaxInputKeys          int
+	MaxInputBytes         int
+}
+
+// resolve returns o with the defaults put in.
+func (o Options) resolve() (Options, error) {
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		fallback time.Duration
+		signed   bool // negative has a meaning
+	}{
+		{"Options.DefaultTTL", &o.DefaultTTL, time.Hour, true},
+		{"Options.MaxTTL", &o.MaxTTL, 24 * time.Hour, true},
+		{"Options.Retention", &o.Retention, time.Hour, false},
+		{"Options.PollInterval", &o.PollInterval, time.Second, false},
+		{"Options.Lease", &o.Lease, 30 * time.Second, false},
+	} {
+		switch {
+		case *d.value == 0:
+			*d.value = d.fallback
+		case *d.value < 0 && d.signed:
+			*d.value = -1
+		case *d.value < time.Millisecond:
+			return Options{}, &InvalidError{Argument: d.name, Reason: "it must be a millisecond or more"}
+		}
+		if *d.value > 0 {
+			*d.value = d.value.Truncate(time.Millisecond)
+		}
+	}
+	for _, l := range []struct {
+		value    *int
+		fallback int
+	}{
+		{&o.MaxRequestBytes, 256 << 10},
+		{&o.MaxResultBytes, 4 << 20},
+		{&o.MaxStateBytes, 256 << 10},
+		{&o.MaxStatusMessageBytes, 1 << 10},
+		{&o.MaxInputRequests, 32},
+		{&o.MaxInputKeyBytes, 128},
+		{&o.MaxInputKeys, 1024},
+		{&o.MaxInputBytes, 256 << 10},
+	} {
+		if *l.value == 0 {
+			*l.value = l.fallback
+		}
+	}
+	return o, nil
+}
+
+// ttl returns the TTL that a task gets that asks for one; negative asks for none.
+// 0 means none.
+func (o *Options) ttl(asked time.Duration) time.Duration {
+	switch {
+	case asked < 0 && o.MaxTTL < 0:
+		return 0
+	case asked < 0 || o.MaxTTL > 0 && asked > o.MaxTTL:
+		return o.MaxTTL
+	}
+	return wholeMillis(asked)
+}
+
+// wholeMillis cuts d, which is positive, to whole milliseconds, at least one.
+func wholeMillis(d time.Duration) time.Duration {
+	return max(d.Truncate(time.Millisecond), time.Millisecond)
+}
+
+// within reports an excess of asked over limit.
+func within(limit Limit, most, asked int) error {
+	if most >= 0 && asked > most {
+		return &LimitError{Limit: limit, Max: most, Asked: asked}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// observed follows the records of a task as a backend sees them written, and
+// fails where the written states leave the table.
+type observed struct {
+	t    testing.TB
+	mu   sync.Mutex
+	last map[taskstore.Key]*record
+}
+
+func (o *observed) see(k taskstore.Key, v taskstore.Value) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next, err := decode(v.Data)
+	require.NoError(o.t, err, "what was written cannot be read: %s", v.Data)
+	cur := o.last[k]
+	o.last[k] = next
+	if cur == nil {
+		assert.Equal(o.t, Working, next.Status)
+		assert.Equal(o.t, uint64(1), next.Revision)
+		return
+	}
+	assert.False(o.t, cur.Status.Terminal(), "%s was written over", cur.Status)
+	assert.True(o.t, cur.Status == next.Status || cur.Status.leadsTo(next.Status), "%s to %s", cur.Status, next.Status)
+	assert.True(o.t, !cur.CancelRequested || next.CancelRequested)
+	assert.GreaterOrEqual(o.t, next.Lease.Token, cur.Lease.Token)
+	assert.False(o.t, next.UpdatedAt.Before(cur.UpdatedAt))
+	assert.Subset(o.t, next.InputKeys, cur.InputKeys)
+	want := cur.Revision
+	if !sameVisible(&cur.Task, &next.Task) {
+		want++
+	}
+	assert.Equal(o.t, want, next.Revision)
+	assert.Equal(o.t, cur.CreatedAt, next.CreatedAt)
+	assert.Equal(o.t, cur.Request, next.Request)
+}
+
+// operate does one random thing to a task or to one of its runs.
+func operate(s *Store, id string, runs *[]*Run, choose func(n int) int) error {
+	run := s.RunOf(Task{ID: id, Owner: owner})
+	if len(*runs) > 0 {
+		run = (*runs)[choose(len(*runs))]
+	}
+	key := strconv.Itoa(choose(6))
+	request := map[string]json.RawMessage{key: raw(`1`), "x" + key: raw(`2`)}
+	var err error
+	switch choose(18) {
+	case 0, 1:
+		var r *Run
+		if r, err = s.Acquire(ctx, owner, id, "h"+key); err == nil {
+			*runs = append(*runs, r)
+		}
+	case 2:
+		_, err = run.Renew(ctx)
+	case 3:
+		_, err = run.SetStatusMessage(ctx, key)
+	case 4:
+		_, err = run.SaveState(ctx, []byte(key))
+	case 5:
+		_, err = run.RequireInput(ctx, request)
+	case 6:
+		_, err = run.Release(ctx)
+	case 7:
+		if choose(4) == 0 {
+			_, err = run.Complete(ctx, raw(key))
+		}
+	case 8:
+		if choose(4) == 0 {
+			_, err = run.Fail(ctx, Error{Message: key})
+		}
+	case 9:
+		if choose(4) == 0 {
+			_, err = run.Cancelled(ctx)
+		}
+	case 10:
+		_, err = s.RequireInput(ctx, owner, id, request)
+	case 11, 12:
+		_, err = s.ProvideInput(ctx, owner, id, request)
+	case 13:
+		if choose(4) == 0 {
+			_, err = s.Cancel(ctx, owner, id)
+		}
+	case 14:
+		_, err = s.Update(ctx, owner, id, func(t *Task) error {
+			t.Status = statuses[choose(len(statuses))]
+			t.StatusMessage = key
+			if choose(3) == 0 {
+				t.Result = raw(key)
+			}
+			return nil
+		})
+	case 15:
+		_, err = s.Get(ctx, owner, id)
+	case 16:
+		_, err = s.Update(ctx, owner, id, func(t *Task) error { t.CancelRequested = choose(8) == 0; return nil })
+	case 17:
+		time.Sleep(time.Duration(choose(20)) * time.Second)
+	}
+	return err
+}
+
+// allowed are the ways in which an operation may fail.
+func allowed(err error) bool {
+	for _, e := range []error{nil, ErrTerminal, ErrTransition, ErrLeaseHeld, ErrLeaseLost, ErrInvalid, ErrInputKeyReused} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func observedStore(t testing.TB) (*Store, *observed) {
+	o := &observed{t: t, last: map[taskstore.Key]*record{}}
+	b := &script{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	var order sync.Mutex // writes are seen in the order in which they happen
+	b.do(func(k taskstore.Key, v taskstore.Value, write func() error) (bool, error) {
+		order.Lock()
+		defer order.Unlock()
+		if err := write(); err != nil {
+			return true, err
+		}
+		o.see(k, v)
+		return true, nil
+	})
+	return newStore(t, versions{b}, nil), o
+}
+
+// versions repairs what script does not return: the version of a handled write.
+type versions struct{ *script }
+
+func (b versions) PutIfVersion(c context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {
+	if _, err := b.script.PutIfVersion(c, k, v, e); err != nil {
+		return 0, err
+	}
+	return e + 1, nil
+}
+
+func TestRandomOperationsKeepToTheTable(t *testing.T) {
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			s, o := observedStore(t)
+			task := create(t, s, CreateParams{Holder: []string{"", "x"}[rng.IntN(2)], Resumable: rng.IntN(2) == 0})
+			runs := []*Run{s.RunOf(task)}
+			for range 80 {
+				err := operate(s, task.ID, &runs, rng.IntN)
+				require.True(t, allowed(err), "seed %d: %v", seed, err)
+			}
+			stored, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+			require.NoError(t, err)
+			assert.Equal(t, o.last[taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + task.ID}], stored)
+		})
+	}
+}
+
+func TestConcurrentRandomOperationsKeepToTheTable(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := observedStore(t)
+			task := create(t, s, CreateParams{Holder: "x", Resumable: seed%2 == 0})
+			var wg sync.WaitGroup
+			for worker := range uint64(8) {
+				wg.Go(func() {
+					rng := rand.New(rand.NewPCG(seed, worker))
+					runs := []*Run{s.RunOf(task)}
+					for range 30 {
+						err := operate(s, task.ID, &runs, rng.IntN)
+						assert.True(t, allowed(err), "seed %d: %v", seed, err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func FuzzOperations(f *testing.F) {
+	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		i := 0
+		choose := func(n int) int {
+			if i == len(data) {
+				return 0
+			}
+			i++
+			return int(data[i-1]) % n
+		}
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := observedStore(t)
+			task := create(t, s, CreateParams{Holder: "x", Resumable: choose(2) == 0})
+			runs := []*Run{s.RunOf(task)}
+			for i < len(data) {
+				require.True(t, allowed(operate(s, task.ID, &runs, choose)))
+			}
+		})
+	})
+}

@@ -1,0 +1,156 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+// A Run is the work on a task under a lease. Every write of it carries the
+// fencing token and is refused with [ErrLeaseLost] when the lease is no longer
+// its own: another runner took over, the task was settled, parked or ended, or it
+// is gone. What the clock says does not matter to a write: a runner that is late
+// and that nobody has noticed is still the runner.
+//
+// A Run renews nothing by itself: call Renew at a third of [Options.Lease]. Its
+// methods may be called by any number of goroutines at once. They return the task
+// as written; what they have in common with those of [Store] is said there.
+type Run struct {
+	store *Store
+
+	id, owner string
+	token     uint64
+	createdAt time.Time // with the token, tells a task from a later one of its id
+
+	mu   sync.Mutex
+	last Task
+}
+
+// Acquire takes a working task over and returns the work on it. While a lease
+// lasts, whoever holds it, the error matches [ErrLeaseHeld]; on a task that has
+// ended, or that this call found to be a lost orphan, [ErrTerminal]; on one that
+// waits for answers, [ErrTransition]. Of any number of concurrent calls one
+// succeeds. A holder is 1 to 256 bytes of UTF-8.
+func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, error) {
+	if err := checkHolder(holder); err != nil {
+		return nil, err
+	}
+	t, err := s.change(ctx, owner, id, change{step: func(now time.Time, t *record) error {
+		switch {
+		case t.Status != Working:
+			return &TransitionError{From: t.Status, To: Working}
+		case t.Lease.live(now):
+			return ErrLeaseHeld
+		}
+		t.Lease = Lease{Holder: holder, Token: t.Lease.Token + 1, ExpiresAt: now.Add(s.opts.Lease)}
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return s.RunOf(t), nil
+}
+
+// RunOf returns the work on a task that Create made with a Holder and returned
+// with created true. It checks nothing and calls no backend: the token in t is
+// what its writes carry. So do not use it on a task that somebody else runs; the
+// two would pass for one runner.
+func (s *Store) RunOf(t Task) *Run {
+	return &Run{store: s, id: t.ID, owner: t.Owner, token: t.Lease.Token, createdAt: t.CreatedAt, last: t.clone()}
+}
+
+// holds reports whether t, not ended, is under the lease of r.
+func (r *Run) holds(t *Task) bool {
+	return t.Lease.Holder != "" && t.Lease.Token == r.token && t.CreatedAt.Equal(r.createdAt)
+}
+
+// Task returns the task as this Run last read or wrote it.
+func (r *Run) Task() Task {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.clone()
+}
+
+// Renew extends the lease to [Options.Lease] from now. Revision and UpdatedAt
+// stay, and nobody in Wait or Changes wakes. The returned task tells whether a
+// cancel was requested.
+func (r *Run) Renew(ctx context.Context) (Task, error) {
+	return r.change(ctx, func(now time.Time, t *record) error {
+		if until := now.Add(r.store.opts.Lease); until.After(t.Lease.ExpiresAt) {
+			t.Lease.ExpiresAt = until
+		}
+		return nil
+	})
+}
+
+// Update is [Store.Update] under the lease.
+func (r *Run) Update(ctx context.Context, fn func(*Task) error) (Task, error) {
+	return r.change(ctx, byCaller(fn))
+}
+
+// SetStatusMessage tells people how far the work is.
+func (r *Run) SetStatusMessage(ctx context.Context, message string) (Task, error) {
+	return r.change(ctx, func(_ time.Time, t *record) error {
+		t.StatusMessage = validText(message)
+		return nil
+	})
+}
+
+// SaveState keeps a checkpoint for whoever runs the task next. Clients do not see
+// it, and nobody in Wait or Changes wakes.
+func (r *Run) SaveState(ctx context.Context, state []byte) (Task, error) {
+	return r.change(ctx, func(_ time.Time, t *record) error {
+		t.State = state
+		return nil
+	})
+}
+
+// Complete ends the task with result, any JSON value.
+func (r *Run) Complete(ctx context.Context, result json.RawMessage) (Task, error) {
+	return r.change(ctx, complete(result))
+}
+
+// Fail ends the task with e.
+func (r *Run) Fail(ctx context.Context, e Error) (Task, error) { return r.change(ctx, fail(e)) }
+
+// Cancelled ends the task as cancelled, whether or not that was requested.
+func (r *Run) Cancelled(ctx context.Context) (Task, error) {
+	return r.change(ctx, func(_ time.Time, t *record) error {
+		t.Status = Cancelled
+		return nil
+	})
+}
+
+// RequireInput is [Store.RequireInput] under the lease. The Run is over.
+func (r *Run) RequireInput(ctx context.Context, requests map[string]json.RawMessage) (Task, error) {
+	return r.change(ctx, r.store.requireInput(requests))
+}
+
+// Release gives the lease up and leaves the task working, for another runner to
+// acquire. The Run is over. A Resumable task is at once among the Orphans; any
+// other becomes one in the sense of the package documentation, and fails, if
+// nobody has acquired it within [Options.Lease]. If a cancel was requested, the
+// task is cancelled instead.
+func (r *Run) Release(ctx context.Context) (Task, error) {
+	return r.change(ctx, func(now time.Time, t *record) error {
+		if t.Resumable {
+			t.Lease = Lease{Token: t.Lease.Token}
+		} else {
+			t.Lease = r.store.offer(t, now)
+		}
+		return nil
+	})
+}
+
+func (r *Run) change(ctx context.Context, st step) (Task, error) {
+	t, err := r.store.change(ctx, r.owner, r.id, change{step: st, run: r})
+	if t.Version != 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if t.Version > r.last.Version {
+			r.last = t.clone()
+		}
+	}
+	return t, err
+}

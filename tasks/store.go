@@ -1,0 +1,274 @@
+package tasks
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/taskstore/taskstore"
+)
+
+// The names of the records, see the package documentation.
+const (
+	userPrefix = "u:"
+	taskPrefix = "t/"
+)
+
+// MaxOwnerLength is the greatest length of an owner, in bytes.
+const MaxOwnerLength = taskstore.MaxKeyLength - len(userPrefix)
+
+// A Store keeps tasks on a backend. It holds no state of its own and starts no
+// goroutine; any number of stores, in any number of processes, share what is on
+// one backend. Its methods may be called by any number of goroutines at once.
+//
+// These rules hold for every method:
+//
+//   - An owner that is empty or longer than [MaxOwnerLength] gives an error that
+//     matches [ErrInvalidOwner].
+//   - An id that the owner has no task for, or that is no id, gives one that
+//     matches [ErrNotFound]. So does somebody else's task.
+//   - A call that fails does nothing of what it was to do, unless its error matches
+//     [taskstore.ErrOutcomeUnknown]. That is left only where reading again does
+//     not tell whether the write was applied. An orphan that a call meets is
+//     settled all the same.
+//   - A ctx that is done gives an error that matches ctx.Err().
+//   - A record that a newer version wrote gives an error that matches [ErrFormat],
+//     one that is damaged [taskstore.ErrCorrupt].
+type Store struct {
+	backend taskstore.StorageBackend
+	opts    Options
+}
+
+// New returns a store on backend, which stays the caller's. Nil opts mean the
+// defaults. It talks to no server. An option that makes no sense gives an error
+// that matches [ErrInvalid].
+func New(backend taskstore.StorageBackend, opts *Options) (*Store, error) {
+	if backend == nil {
+		return nil, &InvalidError{Argument: "backend", Reason: "it is nil"}
+	}
+	if opts == nil {
+		opts = &Options{}
+	}
+	resolved, err := opts.resolve()
+	if err != nil {
+		return nil, err
+	}
+	return &Store{backend: backend, opts: resolved}, nil
+}
+
+// Options returns the options with the defaults put in.
+func (s *Store) Options() Options { return s.opts }
+
+// Get returns the task. An orphan is settled first, so it returns what any other
+// replica would return. It is one call of the backend, unless it has to settle.
+func (s *Store) Get(ctx context.Context, owner, id string) (Task, error) {
+	key, err := taskKey(owner, id)
+	if err != nil {
+		return Task{}, err
+	}
+	r, err := s.read(ctx, key)
+	if err != nil {
+		return Task{}, err
+	}
+	return s.settled(ctx, r)
+}
+
+// List returns the owner's tasks in order of creation, oldest first, a page of at
+// most limit at a time. An empty cursor starts; next continues; an empty next
+// ends the walk, and nothing else does. Orphans are settled. A task that lives
+// through the whole walk is returned exactly once.
+//
+// A limit below 1 gives an error that matches [ErrInvalid], a malformed cursor one
+// that matches [taskstore.ErrInvalidCursor].
+func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page []Task, next string, err error) {
+	if err := checkOwner(owner); err != nil {
+		return nil, "", err
+	}
+	if limit < 1 {
+		return nil, "", &InvalidError{Argument: "limit", Reason: "it must be 1 or more"}
+	}
+	prefix := taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}
+	var records []*record
+	if pager, ok := taskstore.As[taskstore.Pager](s.backend); ok {
+		var raw []taskstore.Record
+		raw, next, err = pager.ListPage(ctx, prefix, cursor, limit)
+		if err == nil {
+			records, err = fromBackend(raw)
+		}
+	} else {
+		records, next, err = s.listAll(ctx, prefix, cursor, limit)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	page = make([]Task, 0, len(records))
+	for _, r := range records {
+		t, err := s.settled(ctx, r)
+		if errors.Is(err, ErrNotFound) {
+			continue // gone since it was listed
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		page = append(page, t)
+	}
+	return page, next, nil
+}
+
+// listAll makes pages on a backend that has none. The order is that of CreatedAt,
+// and a cursor the place in it where the page before ended.
+func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string, limit int) ([]*record, string, error) {
+	place := func(r *record) string { return strconv.FormatInt(r.CreatedAt.UnixMilli(), 10) + " " + r.ID }
+	after, err := base64.RawURLEncoding.DecodeString(cursor)
+	ms, id, ok := strings.Cut(string(after), " ")
+	at, numErr := strconv.ParseInt(ms, 10, 64)
+	if cursor != "" && (err != nil || !ok || numErr != nil || !validID(id)) {
+		return nil, "", taskstore.ErrInvalidCursor
+	}
+	raw, err := s.backend.ListByPrefix(ctx, prefix)
+	if err != nil {
+		return nil, "", err
+	}
+	records, err := fromBackend(raw)
+	if err != nil {
+		return nil, "", err
+	}
+	order := func(r *record, at int64, id string) int {
+		return cmp.Or(cmp.Compare(r.CreatedAt.UnixMilli(), at), cmp.Compare(r.ID, id))
+	}
+	slices.SortFunc(records, func(a, b *record) int { return order(a, b.CreatedAt.UnixMilli(), b.ID) })
+	records = slices.DeleteFunc(records, func(r *record) bool { return cursor != "" && order(r, at, id) <= 0 })
+	if len(records) <= limit {
+		return records, "", nil
+	}
+	return records[:limit], base64.RawURLEncoding.EncodeToString([]byte(place(records[limit-1]))), nil
+}
+
+// Delete removes the task, whatever its status, and what the store keeps beside
+// it. A Run of it is over. It removes damaged records and those of a newer
+// format too.
+func (s *Store) Delete(ctx context.Context, owner, id string) error {
+	key, err := taskKey(owner, id)
+	if err != nil {
+		return err
+	}
+	r, err := s.read(ctx, key)
+	if err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, taskstore.ErrCorrupt) {
+		return err
+	}
+	if r != nil && r.key != "" {
+		// First, so that the key cannot bring the deleted task back.
+		if err := s.forgetKey(ctx, r); err != nil {
+			return err
+		}
+	}
+	existed, err := s.backend.Delete(ctx, key)
+	switch {
+	case errors.Is(err, taskstore.ErrOutcomeUnknown):
+		if _, getErr := s.backend.Get(ctx, key); !errors.Is(getErr, taskstore.ErrNotFound) {
+			return err
+		}
+	case err != nil:
+		return err
+	case !existed:
+		return ErrNotFound
+	}
+	if r != nil && r.Resumable {
+		s.unregister(ctx, owner, id)
+	}
+	return nil
+}
+
+// now returns the backend's time in whole milliseconds.
+func (s *Store) now(ctx context.Context) (time.Time, error) {
+	now, err := taskstore.Now(ctx, s.backend)
+	return time.UnixMilli(now.UnixMilli()).UTC(), err
+}
+
+// read returns the record of key as it is stored.
+func (s *Store) read(ctx context.Context, key taskstore.Key) (*record, error) {
+	raw, err := s.backend.Get(ctx, key)
+	if errors.Is(err, taskstore.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return recordOf(raw)
+}
+
+// recordOf decodes what a backend returned; the bytes are the caller's own.
+func recordOf(raw taskstore.Record) (*record, error) {
+	r, err := decode(raw.Data)
+	if err != nil {
+		var damaged *taskstore.CorruptError
+		if errors.As(err, &damaged) {
+			damaged.Key = raw.Key
+		}
+		return nil, err
+	}
+	r.ID = strings.TrimPrefix(raw.Key.Task, taskPrefix)
+	r.Owner = strings.TrimPrefix(raw.Key.Owner, userPrefix)
+	r.Version = raw.Version
+	return r, nil
+}
+
+func fromBackend(raw []taskstore.Record) ([]*record, error) {
+	records := make([]*record, len(raw))
+	for i := range raw {
+		r, err := recordOf(raw[i])
+		if err != nil {
+			return nil, err
+		}
+		records[i] = r
+	}
+	return records, nil
+}
+
+// taskKey returns where the task is stored. What is not an id that Create made
+// reaches no backend.
+func taskKey(owner, id string) (taskstore.Key, error) {
+	if err := checkOwner(owner); err != nil {
+		return taskstore.Key{}, err
+	}
+	if !validID(id) {
+		return taskstore.Key{}, ErrNotFound
+	}
+	return taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + id}, nil
+}
+
+func checkOwner(owner string) error {
+	if owner == "" {
+		return &InvalidError{Argument: argumentOwner, Reason: "it is empty"}
+	}
+	if len(owner) > MaxOwnerLength {
+		return &InvalidError{Argument: argumentOwner, Reason: "it is longer than " + strconv.Itoa(MaxOwnerLength) + " bytes"}
+	}
+	return nil
+}
+
+// validID reports whether id has the one form that Create gives.
+func validID(id string) bool {
+	if len(id) != 36 {
+		return false
+	}
+	u, err := uuid.Parse(id)
+	return err == nil && u.Version() == 4 && u.String() == id
+}
+
+// payload checks raw JSON that came from outside and returns what to keep of it.
+func payload(argument string, raw json.RawMessage) (json.RawMessage, error) {
+	checked, err := checkJSON(raw)
+	if err != nil {
+		return nil, &InvalidError{Argument: argument, Reason: err.Error()}
+	}
+	return checked, nil
+}

@@ -1,0 +1,178 @@
+package tasks
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// A Task is one state of a task, as it was read or written. It is the caller's
+// own copy: changing it changes nothing in the store.
+//
+// Times are the backend's, in UTC and whole milliseconds; so are durations. Raw
+// JSON is kept byte for byte, but for space around it.
+//
+// A Task prints as its status and revision only: owner, id and payloads may be
+// personal, and an id may be all that guards a task.
+type Task struct {
+	// ID is a random UUID (version 4, 122 bits from crypto/rand), never chosen by a
+	// caller.
+	ID string
+	// Owner is the owner that the task was created for.
+	Owner  string
+	Status Status
+	// StatusMessage is for people. What is not UTF-8 in it is replaced by U+FFFD.
+	StatusMessage string
+	CreatedAt     time.Time
+	// UpdatedAt is when Revision last grew.
+	UpdatedAt time.Time
+	// TTL is how long the task exists, counted from CreatedAt; 0: without end. It
+	// changes when the task ends: then the task stays for [Options.Retention] more.
+	TTL time.Duration
+	// PollInterval is how often a client should ask; never 0.
+	PollInterval time.Duration
+	// Request is what the task came from, enough to run it again. Nil: none.
+	Request json.RawMessage
+	// InputRequests are the questions that wait for an answer, by key. There are
+	// some if and only if Status is InputRequired.
+	InputRequests map[string]json.RawMessage
+	// InputResponses are the answers since the last RequireInput, by key: what the
+	// runner reads when it goes on.
+	InputResponses map[string]json.RawMessage
+	// InputKeys are the keys of all questions that the task ever asked, sorted. None
+	// of them can be asked again.
+	InputKeys []string
+	// Result is there if and only if Status is Completed.
+	Result json.RawMessage
+	// Error is there if and only if Status is Failed.
+	Error *Error
+	// CancelRequested says that somebody asked to cancel the task while it was being
+	// run. It never goes back to false.
+	CancelRequested bool
+	// Resumable says that the task may be run again when its runner is lost. Without
+	// it the task then fails.
+	Resumable bool
+	// Lease tells who runs the task.
+	Lease Lease
+	// State is the runner's checkpoint. The store does not look into it, and drops
+	// it when the task ends.
+	State []byte
+	// Revision counts the changes of what a client can see: everything above but
+	// Lease and State. 1 when the task is created.
+	Revision uint64
+	// Version is the record's version; it grows with every write.
+	Version taskstore.Version
+}
+
+// An Error is the JSON-RPC error object that a task failed with.
+type Error struct {
+	Code    int64
+	Message string          // for people; what is not UTF-8 is replaced
+	Data    json.RawMessage // nil: none
+}
+
+// A Lease tells who runs a task, and until when that is believed.
+type Lease struct {
+	// Holder is the name that the runner gave. Empty: nobody runs the task; it is
+	// parked, or offered to whoever acquires it, or run outside of this package.
+	Holder string
+	// Token is the fencing token: it grows with every take-over and never shrinks.
+	// 0: the task never had a lease.
+	Token uint64
+	// ExpiresAt is the last instant at which the holder is believed to be alive.
+	// Without a Holder it is the last instant for somebody to acquire the task. A
+	// working task past it is an orphan. Zero: it never becomes one.
+	ExpiresAt time.Time
+}
+
+// String tells the status and the revision, and nothing personal.
+func (t Task) String() string { return fmt.Sprintf("Task(%s, revision %d)", t.Status, t.Revision) }
+
+// GoString is String; it keeps personal data out of %#v too.
+func (t Task) GoString() string { return t.String() }
+
+// LogValue is String; it keeps personal data out of structured logs too.
+func (t Task) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// live reports whether somebody runs the task at now.
+func (l Lease) live(now time.Time) bool { return l.Holder != "" && !now.After(l.ExpiresAt) }
+
+// over reports whether the lease, or the offer, has run out at now.
+func (l Lease) over(now time.Time) bool { return !l.ExpiresAt.IsZero() && now.After(l.ExpiresAt) }
+
+// expiresAt returns when the task's record expires; zero: never.
+func (t *Task) expiresAt() time.Time {
+	if t.TTL == 0 {
+		return time.Time{}
+	}
+	return t.CreatedAt.Add(t.TTL)
+}
+
+// outlives reports whether t expires later than u, or never and u does.
+func (t *Task) outlives(u *Task) bool {
+	return u.TTL != 0 && (t.TTL == 0 || t.TTL > u.TTL)
+}
+
+// clone returns a copy that shares no memory with t.
+func (t Task) clone() Task {
+	t.Request = bytes.Clone(t.Request)
+	t.InputRequests = cloneInputs(t.InputRequests)
+	t.InputResponses = cloneInputs(t.InputResponses)
+	t.InputKeys = slices.Clone(t.InputKeys)
+	t.Result = bytes.Clone(t.Result)
+	t.State = bytes.Clone(t.State)
+	if t.Error != nil {
+		e := *t.Error
+		e.Data = bytes.Clone(e.Data)
+		t.Error = &e
+	}
+	return t
+}
+
+func cloneInputs(m map[string]json.RawMessage) map[string]json.RawMessage {
+	m = maps.Clone(m)
+	for key, value := range m {
+		m[key] = bytes.Clone(value)
+	}
+	return m
+}
+
+// sameVisible reports whether a client sees the same in a and b.
+func sameVisible(a, b *Task) bool {
+	return a.Status == b.Status &&
+		a.StatusMessage == b.StatusMessage &&
+		a.TTL == b.TTL &&
+		a.PollInterval == b.PollInterval &&
+		a.CancelRequested == b.CancelRequested &&
+		sameInputs(a.InputRequests, b.InputRequests) &&
+		sameInputs(a.InputResponses, b.InputResponses) &&
+		sameRaw(a.Result, b.Result) &&
+		sameError(a.Error, b.Error)
+}
+
+// same reports whether a and b are one state, whatever their versions.
+func same(a, b *Task) bool {
+	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && bytes.Equal(a.State, b.State)
+}
+
+func sameLease(a, b Lease) bool {
+	return a.Holder == b.Holder && a.Token == b.Token && a.ExpiresAt.Equal(b.ExpiresAt)
+}
+
+// sameRaw tells no value from any other, also from the empty one.
+func sameRaw(a, b json.RawMessage) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+
+func sameInputs(a, b map[string]json.RawMessage) bool { return maps.EqualFunc(a, b, sameRaw) }
+
+func sameError(a, b *Error) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Code == b.Code && a.Message == b.Message && sameRaw(a.Data, b.Data)
+}

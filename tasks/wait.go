@@ -1,0 +1,159 @@
+package tasks
+
+import (
+	"context"
+	"iter"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// watchedPolls is how many poll intervals pass between two looks at a task that
+// the backend gives hints about. A hint can get lost without anybody noticing.
+const watchedPolls = 5
+
+// Wait returns the task as soon as its Revision is not revision, at once if it is
+// another already or if the task has ended: then there is nothing to wait for. A
+// task that is gone, or that expires meanwhile, gives [ErrNotFound]. Saved states
+// and renewed leases wake nobody. An orphan is settled when its lease is over.
+func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Task, error) {
+	var last Task
+	for t, err := range s.Changes(ctx, owner, id) {
+		if err != nil {
+			return Task{}, err
+		}
+		if last = t; t.Revision != revision {
+			break
+		}
+	}
+	return last, nil
+}
+
+// Changes yields the task as it is, then each newer state that it sees, by
+// Revision; states that follow each other fast may be left out, the last one
+// never is. The loop ends after a terminal state, or with an error: [ErrNotFound]
+// when the task is gone, that of ctx, or what the backend reports.
+//
+// Where the backend is a [taskstore.Watcher] its hints say when to look. Hints
+// are never relied on: it looks every few poll intervals of [Options] anyway,
+// every one where there are no hints, and when the lease or the task is over.
+// Nothing is left when the loop has ended.
+func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, error] {
+	return func(yield func(Task, error) bool) {
+		key, err := taskKey(owner, id)
+		if err != nil {
+			yield(Task{}, err)
+			return
+		}
+		hints := s.watch(ctx, key)
+		defer hints.stop()
+		var seen Task
+		for {
+			t, err := s.Get(ctx, owner, id)
+			if err != nil {
+				yield(Task{}, err)
+				return
+			}
+			if t.Revision != seen.Revision || !t.CreatedAt.Equal(seen.CreatedAt) {
+				if !yield(t, nil) || t.Status.Terminal() {
+					return
+				}
+			}
+			seen = Task{CreatedAt: t.CreatedAt, TTL: t.TTL, Lease: t.Lease, Revision: t.Revision, Version: t.Version}
+			if err := s.pause(ctx, &seen, hints); err != nil {
+				yield(Task{}, err)
+				return
+			}
+		}
+	}
+}
+
+// pause waits until it is time to look at t again.
+func (s *Store) pause(ctx context.Context, t *Task, hints *hints) error {
+	now, err := s.now(ctx)
+	if err != nil {
+		return err
+	}
+	interval := s.opts.PollInterval
+	if hints.alive() {
+		interval *= watchedPolls
+	}
+	// A fifth more or less, so that those who wait for one task spread.
+	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
+	for _, end := range []time.Time{t.expiresAt(), t.Lease.ExpiresAt} {
+		if left := end.Sub(now); !end.IsZero() && left >= 0 {
+			interval = min(interval, left+time.Millisecond)
+		}
+	}
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case c := <-hints.wake:
+			if c.Resync || c.Version != t.Version {
+				return nil
+			}
+		case <-hints.ended:
+			hints.ended = nil // look once more, from now on at the pace without hints
+			return nil
+		}
+	}
+}
+
+// hints are those of one task, the latest only.
+type hints struct {
+	wake   chan taskstore.Change // holds one
+	ended  chan struct{}         // closed when the watch is over; nil once that is noticed
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// watch starts to watch key. Without a Watcher there are no hints.
+func (s *Store) watch(ctx context.Context, key taskstore.Key) *hints {
+	watcher, ok := taskstore.As[taskstore.Watcher](s.backend)
+	if !ok {
+		return &hints{}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	h := &hints{wake: make(chan taskstore.Change, 1), ended: over, done: over, cancel: cancel}
+	go func() {
+		defer close(over)
+		for c, err := range watcher.Watch(ctx, key) {
+			if err != nil {
+				return // polling goes on; whatever is wrong for good it reports
+			}
+			if c.Resync || c.Key == key {
+				h.hint(c)
+			}
+		}
+	}()
+	return h
+}
+
+// hint puts c in the place of an older hint that nobody has taken. There is one
+// goroutine that does so.
+func (h *hints) hint(c taskstore.Change) {
+	select {
+	case old := <-h.wake:
+		c.Resync = c.Resync || old.Resync
+	default:
+	}
+	h.wake <- c
+}
+
+// alive reports whether there may be hints.
+func (h *hints) alive() bool { return h.ended != nil }
+
+// stop ends the watch and waits until nothing of it is left.
+func (h *hints) stop() {
+	if h.cancel != nil {
+		h.cancel()
+		<-h.done
+	}
+}
