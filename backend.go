@@ -108,8 +108,9 @@ type Record struct {
 //     the method has returned.
 //   - A write replaces the whole Value: a zero ExpiresAt takes away an earlier
 //     expiry.
-//   - An ExpiresAt that is already past is legal. The write succeeds, an existing
-//     record is gone, and nothing is left behind; so no limit stands in its way.
+//   - An ExpiresAt that is past at the write, or in the millisecond of it, is legal.
+//     The write succeeds, an existing record is gone, and nothing is left behind;
+//     so no limit stands in its way.
 //   - A call that fails changes nothing, unless its error matches
 //     [ErrOutcomeUnknown].
 //   - A ctx that is done gives an error that matches ctx.Err(), and the call does

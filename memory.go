@@ -126,7 +126,7 @@ func (m *MemoryBackend) write(ctx context.Context, key Key, v Value, check func(
 	}
 	version := actual + 1
 	switch {
-	case expiresAt != 0 && expiresAt < now: // past: nothing may stay
+	case expiresAt != 0 && expiresAt <= now: // past: nothing may stay
 		if r != nil {
 			m.remove(r)
 		}
