@@ -228,7 +228,9 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 // read returns what the server shows of a record.
 func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
 	fields, err := within(ctx, func() ([]any, error) {
-		return b.client.HMGet(ctx, recordKey, recordFields...).Result()
+		cmd := redis.NewSliceCmd(ctx, hmget(recordKey)...)
+		_ = b.client.Process(ctx, cmd)
+		return cmd.Result()
 	})
 	if err != nil {
 		return redisRecord{}, false, err
@@ -236,8 +238,13 @@ func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec
 	return decodeRecord(key, fields)
 }
 
-// recordFields are the fields that a reader asks for.
-var recordFields = []string{"version", "data", "expires_at"}
+// hmget returns the command that asks for a record.
+func hmget(recordKey string) []any {
+	return []any{hmgetName, recordKey, versionField, dataField, expiresField}
+}
+
+// These are made interfaces once, not at every call.
+var hmgetName, versionField, dataField, expiresField any = "hmget", "version", "data", "expires_at"
 
 // A redisRecord is a Record with its expiry as it is stored.
 type redisRecord struct {
@@ -245,14 +252,13 @@ type redisRecord struct {
 	expiresAt int64
 }
 
-// decodeRecord reads the answer to HMGET of recordFields. ok is false where
-// there is no record.
+// decodeRecord reads the answer to hmget. ok is false where there is no record.
 func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	corrupt := func(reason string) (redisRecord, bool, error) {
 		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}
 	}
-	if len(fields) != len(recordFields) {
-		return corrupt(fmt.Sprintf("%d fields were asked for and %d came", len(recordFields), len(fields)))
+	if len(fields) != 3 {
+		return corrupt(fmt.Sprintf("3 fields were asked for and %d came", len(fields)))
 	}
 	version, hasVersion := fields[0].(string)
 	data, hasData := fields[1].(string)

@@ -3,7 +3,6 @@ package taskstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -14,9 +13,10 @@ import (
 // the index, then all its records in one pipeline, which fetches the next range
 // too. No command of it is long, however many tasks there are.
 //
-// A task that was deleted and created again since its range was read is at
-// another place by now. So the pipeline ends with the places of its tasks: a
-// record whose task has moved is left to the range that it moved to.
+// A task that is deleted and created again after its range was read is at another
+// place by now, behind all that was there. So the newest place is read before each
+// range, and behind the records what has come after it: a record whose task has
+// moved there is left to the range that it moved to.
 const (
 	firstBatch = 128     // while no record's size is known
 	minBatch   = 16      // however large they are
@@ -95,11 +95,12 @@ type listing struct {
 
 // An indexRange is a stretch of an owner's index.
 type indexRange struct {
-	tasks  []string // those that match the prefix
-	scores []float64
-	looked int    // how many there were to look at
-	last   uint64 // the score of the last of them
-	end    bool   // nothing was behind it
+	tasks  []string  // those that match the prefix
+	scores []float64 // theirs
+	looked int       // how many there were to look at
+	last   uint64    // the score of the last of them
+	end    bool      // nothing was behind it
+	newest uint64    // the greatest score there was before
 }
 
 // nextBatch goes by the size of the records that this listing has read, or the
@@ -117,13 +118,16 @@ func (l *listing) nextBatch() int {
 
 // first returns the range of n behind the score after.
 func (l *listing) first(ctx context.Context, after uint64, n int) (indexRange, error) {
-	members, err := within(ctx, func() ([]redis.Z, error) {
-		return l.rangeBehind(ctx, l.b.client, after, n).Result()
+	got, err := within(ctx, func() (rangeAnswer, error) {
+		pipe := l.b.client.Pipeline()
+		command := l.rangeBehind(ctx, pipe, after, n)
+		_, err := pipe.Exec(ctx)
+		return command.answer(), err
 	})
 	if err != nil {
 		return indexRange{}, err
 	}
-	return l.decodeRange(members, n), nil
+	return l.decodeRange(got, n), nil
 }
 
 // step gathers the records of r and returns the range of n behind it, in one
@@ -135,7 +139,7 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 	}
 	o := l.b.keys.owner(l.prefix.Owner)
 	earliest := l.b.clock.earliest()
-	shown, members, err := l.read(ctx, o, r, n)
+	shown, behind, err := l.read(ctx, o, r, n)
 	if err != nil {
 		return indexRange{}, err
 	}
@@ -144,7 +148,7 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 	}
 	l.gather(ctx, o, shown)
 	l.done = r.end
-	return l.decodeRange(members, n), nil
+	return l.decodeRange(behind, n), nil
 }
 
 // A shownRecord is what the server shows of a task in the index.
@@ -156,62 +160,64 @@ type shownRecord struct {
 
 // read asks in one pipeline for the records of r and, if n is not 0, for the
 // range of n behind it.
-func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([]shownRecord, []redis.Z, error) {
+func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([]shownRecord, rangeAnswer, error) {
 	type answers struct {
 		records []*redis.SliceCmd
-		scores  []float64
-		members []redis.Z
+		newer   []redis.Z
+		behind  rangeAnswer
 	}
 	got, err := within(ctx, func() (a answers, err error) {
 		pipe := l.b.client.Pipeline()
-		for _, task := range r.tasks {
-			a.records = append(a.records, pipe.HMGet(ctx, o.task(task), recordFields...))
+		a.records = make([]*redis.SliceCmd, len(r.tasks))
+		for i, task := range r.tasks {
+			a.records[i] = redis.NewSliceCmd(ctx, hmget(o.task(task))...)
+			_ = pipe.Process(ctx, a.records[i])
 		}
-		var scores *redis.FloatSliceCmd
-		if len(r.tasks) > 0 {
-			scores = pipe.ZMScore(ctx, o.index, r.tasks...)
-		}
-		var members *redis.ZSliceCmd
+		newer := l.behind(ctx, pipe, r.newest, -1)
+		var behind rangeCommand
 		if n > 0 && !r.end {
-			members = l.rangeBehind(ctx, pipe, r.last, n)
+			behind = l.rangeBehind(ctx, pipe, r.last, n)
 		}
 		if _, err = pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
 			return a, err // WRONGTYPE is said of one command, which is looked at below
 		}
-		if scores != nil {
-			if a.scores, err = scores.Result(); err != nil {
-				return a, err
-			}
-		}
-		if members != nil {
-			a.members, err = members.Result()
+		if a.newer, err = newer.Result(); err != nil {
 			return a, err
+		}
+		if behind.members != nil {
+			a.behind = behind.answer()
+			return a, behind.members.Err()
 		}
 		return a, nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, rangeAnswer{}, err
+	}
+	newer := make(map[string]float64, len(got.newer))
+	for _, m := range got.newer {
+		newer[m.Member.(string)] = m.Score
 	}
 	shown := make([]shownRecord, len(r.tasks))
 	for i, task := range r.tasks {
 		key := Key{Owner: l.prefix.Owner, Task: task}
 		fields, err := got.records[i].Result()
 		if err != nil {
-			return nil, nil, failure("list", key, false, err)
+			return nil, rangeAnswer{}, failure("list", key, false, err)
 		}
 		if shown[i].redisRecord, shown[i].ok, err = decodeRecord(key, fields); err != nil {
-			return nil, nil, err
+			return nil, rangeAnswer{}, err
 		}
 		shown[i].Key = key
-		shown[i].moved = got.scores[i] != r.scores[i]
+		score, isNewer := newer[task]
+		shown[i].moved = isNewer && score != r.scores[i]
 	}
-	return shown, got.members, nil
+	return shown, got.behind, nil
 }
 
 // settle looks again at the records about which there is doubt, see doubtful, and
 // takes away those that are past.
 func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, shown []shownRecord, earliest int64) error {
-	var doubts indexRange
+	doubts := indexRange{newest: ofRange.newest}
 	var at []int
 	for i, r := range shown {
 		if r.ok && doubtful(r.expiresAt, earliest) {
@@ -256,16 +262,37 @@ func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) 
 	l.b.repair(ctx, o, gone)
 }
 
-func (l *listing) rangeBehind(ctx context.Context, c redis.Cmdable, after uint64, n int) *redis.ZSliceCmd {
-	return c.ZRangeByScoreWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, &redis.ZRangeBy{
+// A rangeCommand asks for a range, and before it for the newest place.
+type rangeCommand struct{ newest, members *redis.ZSliceCmd }
+
+type rangeAnswer struct{ newest, members []redis.Z }
+
+func (c rangeCommand) answer() rangeAnswer {
+	return rangeAnswer{newest: c.newest.Val(), members: c.members.Val()}
+}
+
+func (l *listing) rangeBehind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) rangeCommand {
+	return rangeCommand{
+		newest:  pipe.ZRangeWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, -1, -1),
+		members: l.behind(ctx, pipe, after, n),
+	}
+}
+
+// behind asks for what has a greater score than after, at most n if that is not
+// negative.
+func (l *listing) behind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) *redis.ZSliceCmd {
+	return pipe.ZRangeByScoreWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, &redis.ZRangeBy{
 		Min: "(" + strconv.FormatUint(after, 10), Max: "+inf", Count: int64(n),
 	})
 }
 
-func (l *listing) decodeRange(members []redis.Z, n int) indexRange {
-	r := indexRange{looked: len(members), end: len(members) < n}
-	for _, m := range members {
-		task := fmt.Sprint(m.Member) // always a string
+func (l *listing) decodeRange(a rangeAnswer, n int) indexRange {
+	r := indexRange{looked: len(a.members), end: len(a.members) < n}
+	for _, m := range a.newest {
+		r.newest = uint64(m.Score)
+	}
+	for _, m := range a.members {
+		task := m.Member.(string) // as go-redis always has it
 		if strings.HasPrefix(task, l.prefix.Task) {
 			r.tasks = append(r.tasks, task)
 			r.scores = append(r.scores, m.Score)
