@@ -9,7 +9,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race check bench need-go
+.PHONY: help test race check conformance bench need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -27,13 +27,17 @@ race: need-go ## run all tests with the race detector; needs a C compiler
 	$(call each,$(OTHERS),go test -race -count=1 -timeout 7m ./...)
 
 check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
-	@for f in .ci/run scripts/*.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
+	@for f in .ci/run scripts/*.sh mcptasks/conformance/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
 	@echo "-- gofmt -l"; files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
 	@$(call each,$(MODULES),go mod tidy -diff)
 	@$(call each,$(MODULES),go vet ./...)
 	@$(call each,$(MODULES),go vet -tags integration ./...)
 	@$(call each,$(MODULES),$(STATICCHECK) ./...)
 	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
+
+conformance: need-go ## run the official MCP conformance suite; needs npm
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
+	@$(redis); bash mcptasks/conformance/run.sh
 
 bench: need-go ## run the benchmarks of the root package
 	@$(redis); go test -run '^$$' -bench . -timeout 30m -tags integration .

@@ -1,0 +1,92 @@
+package mcptasks
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A checkpoint is what the store keeps as a task's State: the handler's own, and
+// what it takes to call the handler with answers.
+type checkpoint struct {
+	User   []byte  `json:"user,omitempty"`
+	Rounds []round `json:"rounds,omitempty"`
+}
+
+// A round is one request for input. The last two are kept: a process can die
+// after the checkpoint and before its questions are stored, and then the answers
+// are still those of the round before.
+type round struct {
+	RequestState string            `json:"requestState,omitempty"`
+	Keys         map[string]string `json:"keys"` // from the wire's to the handler's
+}
+
+func decodeCheckpoint(state []byte) (c checkpoint, err error) {
+	if len(state) > 0 {
+		err = json.Unmarshal(state, &c)
+	}
+	return c, err
+}
+
+func (c *checkpoint) encode() ([]byte, error) { return json.Marshal(c) }
+
+// ask returns the questions under keys that the task has not used, and the
+// checkpoint with them.
+func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used []string) (checkpoint, map[string]json.RawMessage, error) {
+	encoded, err := json.Marshal(requests)
+	if err != nil {
+		return c, nil, err
+	}
+	var byKey map[string]json.RawMessage
+	if err := json.Unmarshal(encoded, &byKey); err != nil {
+		return c, nil, err
+	}
+	taken := make(map[string]bool, len(used)+len(byKey))
+	for _, key := range used {
+		taken[key] = true
+	}
+	questions := make(map[string]json.RawMessage, len(requests))
+	r := round{RequestState: requestState, Keys: make(map[string]string, len(requests))}
+	for key := range requests {
+		wire := key
+		for n := 2; taken[wire] || wire != key && requests[wire] != nil; n++ {
+			wire = key + "#" + strconv.Itoa(n)
+		}
+		taken[wire] = true
+		questions[wire] = byKey[key]
+		r.Keys[wire] = key
+	}
+	c.Rounds = append(slices.Clone(c.Rounds), r)
+	if len(c.Rounds) > 2 {
+		c.Rounds = c.Rounds[len(c.Rounds)-2:]
+	}
+	return c, questions, nil
+}
+
+// answers puts what t has been answered into params, as the handler asked for it.
+// Without answers params stay those of the first call.
+func (c checkpoint) answers(t *tasks.Task, params *mcp.CallToolParamsRaw) error {
+	for _, r := range c.Rounds {
+		byKey := make(map[string]json.RawMessage)
+		for wire, key := range r.Keys {
+			if answer, ok := t.InputResponses[wire]; ok {
+				byKey[key] = answer
+			}
+		}
+		if len(byKey) == 0 {
+			continue // another round's
+		}
+		encoded, err := json.Marshal(byKey)
+		if err != nil {
+			return err
+		}
+		params.InputResponses = nil
+		params.RequestState = r.RequestState
+		return json.Unmarshal(encoded, &params.InputResponses)
+	}
+	return nil
+}

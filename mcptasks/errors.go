@@ -1,0 +1,71 @@
+package mcptasks
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+var (
+	// ErrAnonymous is what [Options.Owner] returns for a request that comes from
+	// nobody in particular.
+	ErrAnonymous = errors.New("mcptasks: anonymous request")
+	// ErrCancelled is the cause of a handler's ctx after tasks/cancel, and what a
+	// client's CallTool returns for a task that was cancelled.
+	ErrCancelled = errors.New("mcptasks: task cancelled")
+	// ErrLost is the cause of a handler's ctx when the task is no longer this
+	// replica's, or has expired: whatever the handler returns is dropped.
+	ErrLost = errors.New("mcptasks: task lost")
+	// ErrShutdown is the cause of a handler's ctx when the server shuts down.
+	ErrShutdown = errors.New("mcptasks: the server is shutting down")
+	// ErrAnswered says that the call was answered without a task already.
+	ErrAnswered = errors.New("mcptasks: the call has been answered")
+)
+
+// Every error that leaves the middleware is a *jsonrpc.Error: the SDK sends any
+// other with code 0.
+
+func notFound() *jsonrpc.Error {
+	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "Task not found"}
+}
+
+func invalidParams(message string) *jsonrpc.Error {
+	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: message}
+}
+
+func internalError(message string) *jsonrpc.Error {
+	return &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: message}
+}
+
+// missingCapability is built by hand: the SDK's type would add an empty "roots".
+func missingCapability() *jsonrpc.Error {
+	return &jsonrpc.Error{
+		Code:    mcp.CodeMissingRequiredClientCapabilities,
+		Message: "Missing required client capability",
+		Data:    json.RawMessage(`{"requiredCapabilities":{"extensions":{"` + ExtensionID + `":{}}}}`),
+	}
+}
+
+// wireError makes of what the store reports what a client may be told.
+func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
+	var limit *tasks.LimitError
+	switch {
+	case errors.Is(err, tasks.ErrNotFound):
+		return notFound()
+	case errors.As(err, &limit):
+		return invalidParams(limit.Error())
+	case errors.Is(err, tasks.ErrInvalidOwner):
+		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner cannot have tasks"}
+	case errors.Is(err, tasks.ErrInvalid):
+		return invalidParams("invalid params")
+	case errors.Is(err, taskstore.ErrCapacityExceeded):
+		return internalError("too many tasks")
+	}
+	t.log.Error("mcptasks: "+what, "error", err)
+	return internalError("internal error")
+}

@@ -1,0 +1,152 @@
+// Command server is an MCP server with tools that run as tasks: one shows its
+// progress and can be cancelled, one asks before it acts, one fails.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/mcptasks"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "where to serve HTTP")
+	stdio := flag.Bool("stdio", false, "serve stdio instead")
+	redis := flag.String("redis", "", "redis:// URL to keep the tasks at; empty: in memory")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, *redis, *stdio); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, addr, redis string, stdio bool) error {
+	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
+	if redis != "" {
+		backend, err := taskstore.OpenRedis(ctx, redis, nil)
+		if err != nil {
+			return err
+		}
+		defer backend.Close()
+		store = backend
+	}
+	t, err := mcptasks.New(store, &mcptasks.Options{
+		Tasks:  tasks.Options{PollInterval: 500 * time.Millisecond},
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	server := mcp.NewServer(&mcp.Implementation{Name: "taskstore-example", Version: "0.1.0"}, nil)
+	mcptasks.AddTool(t, server, &mcp.Tool{Name: "count", Description: "Counts slowly"}, count, &mcptasks.ToolOptions{Retry: true})
+	mcptasks.AddTool(t, server, &mcp.Tool{Name: "delete", Description: "Asks, then pretends to delete a file"}, remove, nil)
+	mcptasks.AddTool(t, server, &mcp.Tool{Name: "fail", Description: "Fails"}, fail, nil)
+	if err := t.Install(server); err != nil {
+		return err
+	}
+
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	drained := make(chan error, 1)
+	go func() { drained <- t.Run(background, server) }()
+	if stdio {
+		err = server.Run(ctx, t.Transport(&mcp.StdioTransport{}))
+	} else {
+		err = serve(ctx, addr, t.Handler(mcp.NewStreamableHTTPHandler(
+			func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true})))
+	}
+	cancel() // nothing comes in any more; let what runs finish
+	if drainErr := <-drained; err == nil && !errors.Is(drainErr, context.Canceled) {
+		err = drainErr
+	}
+	if ctx.Err() != nil {
+		return nil // asked to end
+	}
+	return err
+}
+
+func serve(ctx context.Context, addr string, handler http.Handler) error {
+	web := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- web.ListenAndServe() }()
+	fmt.Printf("serving MCP at http://%s/\n", addr)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if web.Shutdown(closing) != nil {
+		_ = web.Close() // subscriptions stay open until then
+	}
+	return nil
+}
+
+type countInput struct {
+	To int `json:"to" jsonschema:"how far, in steps of 300 ms"`
+}
+
+// count goes on where it was when its replica was lost.
+func count(ctx context.Context, _ *mcp.CallToolRequest, in countInput) (*mcp.CallToolResult, any, error) {
+	task := mcptasks.FromContext(ctx)
+	n := 0
+	_, _ = fmt.Sscan(string(task.State()), &n)
+	for ; n < in.To; n++ {
+		if err := task.SetStatusMessage(ctx, fmt.Sprintf("%d of %d", n, in.To)); err != nil {
+			return nil, nil, err
+		}
+		if err := task.SaveState(ctx, fmt.Append(nil, n)); err != nil {
+			return nil, nil, err
+		}
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+	return text(fmt.Sprintf("counted to %d", n)), nil, nil
+}
+
+type deleteInput struct {
+	File string `json:"file"`
+}
+
+// remove is called twice: without an answer, and with it.
+func remove(_ context.Context, req *mcp.CallToolRequest, in deleteInput) (*mcp.CallToolResult, any, error) {
+	answer, ok := req.Params.InputResponses["confirm"].(*mcp.ElicitResult)
+	if !ok {
+		return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"confirm": &mcp.ElicitParams{
+			Message: "Delete " + in.File + "?",
+			RequestedSchema: &jsonschema.Schema{Type: "object", Properties: map[string]*jsonschema.Schema{
+				"really": {Type: "boolean"},
+			}},
+		}}}, nil, nil
+	}
+	if answer.Action != "accept" || answer.Content["really"] != true {
+		return text("kept " + in.File), nil, nil
+	}
+	return text("deleted " + in.File), nil, nil
+}
+
+func fail(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+	return nil, nil, errors.New("this tool always fails")
+}
+
+func text(s string) *mcp.CallToolResult {
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: s}}}
+}

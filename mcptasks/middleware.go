@@ -1,0 +1,171 @@
+package mcptasks
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// handle is the receiving middleware.
+func (in *installation) handle(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+	switch method {
+	case methodCall:
+		if call, ok := req.(*mcp.CallToolRequest); ok {
+			return in.call(ctx, call)
+		}
+	case methodDiscover:
+		res, err := in.next(ctx, method, req)
+		if found, ok := res.(*mcp.DiscoverResult); ok && found.Capabilities != nil {
+			found.Capabilities.AddExtension(ExtensionID, nil)
+		}
+		return res, err
+	case methodListen:
+		if l, ok := req.(*mcp.SubscriptionsListenRequest); ok {
+			return in.listen(ctx, l)
+		}
+	case methodGet, methodUpdate, methodCancel:
+		if r, ok := req.(*mcp.ServerRequest[*taskParams]); ok {
+			return in.taskMethod(ctx, method, r)
+		}
+	}
+	return in.next(ctx, method, req)
+}
+
+// declared tells what a request says of the client.
+type declared interface {
+	ClientCapabilities() *mcp.ClientCapabilities
+	ProtocolVersion() string
+}
+
+// capable reports whether the client declares the extension on this request.
+func capable(req declared) bool {
+	if req.ProtocolVersion() < firstVersion {
+		return false
+	}
+	c := req.ClientCapabilities()
+	if c == nil {
+		return false
+	}
+	_, ok := c.Extensions[ExtensionID]
+	return ok
+}
+
+func (in *installation) taskMethod(ctx context.Context, method string, req *mcp.ServerRequest[*taskParams]) (mcp.Result, error) {
+	if req.ProtocolVersion() < firstVersion {
+		// As a server without the extension: older protocols had other tasks.
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "method not found: " + method}
+	}
+	if !capable(req) {
+		return nil, missingCapability()
+	}
+	var id string
+	if req.Params == nil || json.Unmarshal(req.Params.TaskID, &id) != nil || id == "" {
+		return nil, invalidParams("taskId must be a string")
+	}
+	if extra := req.GetExtra(); extra != nil && extra.Header != nil {
+		if err := checkName(extra.Header, id); err != nil {
+			return nil, err
+		}
+	}
+	who, err := in.tenant(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	owner, stored, ok := who.stored(id)
+	if !ok {
+		return nil, notFound()
+	}
+	switch method {
+	case methodGet:
+		task, err := in.store.Get(ctx, owner, stored)
+		if err != nil {
+			return nil, in.wireError(method, err)
+		}
+		return &taskResult{ResultType: "complete", taskFields: detailed(&task)}, nil
+	case methodCancel:
+		if _, err := in.store.Cancel(ctx, owner, stored); err != nil {
+			return nil, in.wireError(method, err)
+		}
+	case methodUpdate:
+		if err := in.update(ctx, owner, stored, req.Params.InputResponses); err != nil {
+			return nil, err
+		}
+	}
+	return &ack{ResultType: "complete"}, nil
+}
+
+// update takes answers, and goes on with the task after the last one.
+func (in *installation) update(ctx context.Context, owner, id string, raw json.RawMessage) error {
+	var responses map[string]json.RawMessage
+	if json.Unmarshal(raw, &responses) != nil || responses == nil {
+		return invalidParams("inputResponses must be an object")
+	}
+	for key, response := range responses {
+		if !answerable(response) {
+			// Only an answer that is waited for can be wrong.
+			task, err := in.store.Get(ctx, owner, id)
+			if err != nil {
+				return in.wireError(methodUpdate, err)
+			}
+			if _, waits := task.InputRequests[key]; waits {
+				return invalidParams("an input response has an unknown shape")
+			}
+			delete(responses, key)
+		}
+	}
+	task, err := in.store.ProvideInput(ctx, owner, id, responses)
+	if err != nil {
+		return in.wireError(methodUpdate, err)
+	}
+	if task.Status == tasks.Working && task.Lease.Holder == "" && task.Lease.Token != 0 {
+		in.resume(task)
+	}
+	return nil
+}
+
+// answerable reports whether the SDK can hand the answer to a handler.
+func answerable(response json.RawMessage) bool {
+	var m mcp.InputResponseMap
+	return json.Unmarshal([]byte(`{"k":`+string(response)+`}`), &m) == nil
+}
+
+// headerValue returns s as the value of a header, as the protocol encodes what
+// cannot be one by itself.
+func headerValue(s string) string {
+	plain := s == strings.TrimSpace(s) && !strings.HasPrefix(s, "=?base64?")
+	for _, c := range []byte(s) {
+		plain = plain && c >= 0x20 && c <= 0x7e
+	}
+	if plain {
+		return s
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+}
+
+// checkName holds the Mcp-Name header to the task's id.
+func checkName(h http.Header, id string) error {
+	name := h.Get(headerName)
+	if encoded, ok := strings.CutPrefix(name, "=?base64?"); ok {
+		if encoded, ok = strings.CutSuffix(encoded, "?="); ok {
+			decoded, err := base64.StdEncoding.DecodeString(encoded)
+			if err != nil {
+				decoded = nil
+			}
+			name = string(decoded)
+		}
+	}
+	switch name {
+	case id:
+		return nil
+	case "":
+		return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "missing required Mcp-Name header"}
+	}
+	return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "the Mcp-Name header does not match params.taskId"}
+}

@@ -1,0 +1,98 @@
+package mcptasks
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// Options adjusts a [Tasks]. The zero value means the defaults. All replicas of a
+// server should have the same.
+type Options struct {
+	// Tasks are the policy and the limits of the stored tasks: TTL, retention, poll
+	// interval, lease, sizes.
+	Tasks tasks.Options
+
+	// Owner tells whom a request comes from; its tasks belong to that owner. The
+	// default is [mcp.RequestExtra].TokenInfo.UserID. Where users come from several
+	// issuers or tenants, return issuer, tenant and subject together.
+	//
+	// [ErrAnonymous] makes the request an anonymous one, as the default does where
+	// there is no TokenInfo: then the task's id is all that guards the task. No
+	// named owner can reach an anonymous task, nor the other way round. Any other
+	// error, and an empty owner, refuse the request; so does the default where
+	// there is a token that names no user.
+	Owner func(context.Context, mcp.Request) (string, error)
+
+	// Logger gets what no caller can be told. It never gets ids, owners or
+	// payloads. Nil: nothing is logged.
+	Logger *slog.Logger
+
+	// MaxListen is how many tasks one subscriptions/listen can follow; what is
+	// beyond is left out of the acknowledgement. Default 64.
+	MaxListen int
+	// MaxRequestBytes bounds the bodies that [Tasks.Handler] reads. Default 4 MiB.
+	MaxRequestBytes int64
+	// MaxResumed is how many tasks of dead replicas [Tasks.Run] runs at once.
+	// Default 16.
+	MaxResumed int
+	// DrainTimeout is how long [Tasks.Run] lets handlers finish when its context
+	// ends. Default 10 s.
+	DrainTimeout time.Duration
+}
+
+func (o Options) resolve() Options {
+	if o.Owner == nil {
+		o.Owner = tokenOwner
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxListen <= 0 {
+		o.MaxListen = 64
+	}
+	if o.MaxRequestBytes <= 0 {
+		o.MaxRequestBytes = 4 << 20
+	}
+	if o.MaxResumed <= 0 {
+		o.MaxResumed = 16
+	}
+	if o.DrainTimeout <= 0 {
+		o.DrainTimeout = 10 * time.Second
+	}
+	return o
+}
+
+// A Mode tells when a call of a tool becomes a task. It never does for a client
+// that does not declare the extension.
+type Mode int
+
+const (
+	// Auto makes every call a task, or, with a Grace, every call that takes longer.
+	Auto Mode = iota
+	// Manual makes a call a task when the handler calls [Task.Promote]. Until then
+	// whatever the handler returns is an ordinary answer, also a request for input.
+	Manual
+)
+
+// ToolOptions adjusts one tool. The zero value means the defaults.
+type ToolOptions struct {
+	Mode Mode
+	// Grace lets an Auto tool answer without a task if it is done this fast. The
+	// task is then stored only after Grace.
+	Grace time.Duration
+	// Required refuses clients without the extension, with error -32021, instead of
+	// running the tool synchronously.
+	Required bool
+	// TTL and PollInterval are those of the tool's tasks. 0: those of
+	// [Options].Tasks.
+	TTL, PollInterval time.Duration
+	// Retry says that the handler may be called again, from its start and with the
+	// last [Task.SaveState], after its replica was lost or shut down; see
+	// [Tasks.Run]. Without it such a task fails.
+	Retry bool
+}

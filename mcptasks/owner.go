@@ -1,0 +1,88 @@
+package mcptasks
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// A tenant is whom a request comes from: an owner by name, or nobody in
+// particular.
+//
+// Anonymous tasks are spread over 256 owners, so that no limit, index or channel
+// of one owner has to serve them all. Which one a task belongs to is the end of
+// the id that clients see, after the stored id. The prefixes keep anonymous and
+// named owners apart.
+type tenant struct {
+	named string // with its prefix; empty: anonymous
+}
+
+const (
+	namedPrefix     = "n:"
+	anonymousPrefix = "a:"
+	bucketLen       = 2 // hex digits
+)
+
+// tokenOwner is the default of [Options.Owner].
+func tokenOwner(_ context.Context, req mcp.Request) (string, error) {
+	extra := req.GetExtra() // nil on stdio
+	if extra == nil || extra.TokenInfo == nil {
+		return "", ErrAnonymous
+	}
+	return extra.TokenInfo.UserID, nil
+}
+
+// tenant tells whom req comes from.
+func (t *Tasks) tenant(ctx context.Context, req mcp.Request) (tenant, error) {
+	owner, err := t.opts.Owner(ctx, req)
+	switch {
+	case errors.Is(err, ErrAnonymous):
+		return tenant{}, nil
+	case err != nil:
+		var wire *jsonrpc.Error
+		if errors.As(err, &wire) {
+			return tenant{}, wire
+		}
+		t.log.Warn("mcptasks: request refused: its owner is not known", "error", err)
+		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner is not known"}
+	case owner == "":
+		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the token names no user"}
+	}
+	return tenant{named: namedPrefix + owner}, nil
+}
+
+// newOwner returns the owner for a new task.
+func (n tenant) newOwner() string {
+	if n.named != "" {
+		return n.named
+	}
+	var b [bucketLen / 2]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return anonymousPrefix + hex.EncodeToString(b[:])
+}
+
+// stored returns where the task is that a client of n calls id. What cannot be an
+// id is not found.
+func (n tenant) stored(id string) (owner, storedID string, ok bool) {
+	if n.named != "" {
+		return n.named, id, id != ""
+	}
+	i := strings.LastIndexByte(id, '-')
+	if i <= 0 || len(id)-i-1 != bucketLen || strings.Trim(id[i+1:], "0123456789abcdef") != "" {
+		return "", "", false
+	}
+	return anonymousPrefix + id[i+1:], id[:i], true
+}
+
+// wireID returns what clients call a task.
+func wireID(owner, storedID string) string {
+	if bucket, ok := strings.CutPrefix(owner, anonymousPrefix); ok {
+		return storedID + "-" + bucket
+	}
+	return storedID
+}

@@ -1,0 +1,111 @@
+package mcptasks
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// ExtensionID identifies the extension in capabilities.
+const ExtensionID = "io.modelcontextprotocol/tasks"
+
+const (
+	methodCall     = "tools/call"
+	methodDiscover = "server/discover"
+	methodListen   = "subscriptions/listen"
+	methodGet      = "tasks/get"
+	methodUpdate   = "tasks/update"
+	methodCancel   = "tasks/cancel"
+
+	notificationTasks = "notifications/tasks"
+	notificationAck   = "notifications/subscriptions/acknowledged"
+
+	// firstVersion is the first protocol version that has extensions.
+	firstVersion = "2026-07-28"
+
+	headerMethod  = "Mcp-Method"
+	headerName    = "Mcp-Name"
+	headerVersion = "Mcp-Protocol-Version"
+)
+
+// taskFields are a task on the wire: the extension's Task, and with what belongs
+// to the status its DetailedTask.
+type taskFields struct {
+	TaskID         string                     `json:"taskId"`
+	Status         tasks.Status               `json:"status"`
+	StatusMessage  string                     `json:"statusMessage,omitempty"`
+	CreatedAt      string                     `json:"createdAt"`
+	LastUpdatedAt  string                     `json:"lastUpdatedAt"`
+	TTLMs          *int64                     `json:"ttlMs"` // null: unlimited
+	PollIntervalMs int64                      `json:"pollIntervalMs"`
+	InputRequests  map[string]json.RawMessage `json:"inputRequests,omitempty"`
+	Result         json.RawMessage            `json:"result,omitempty"`
+	Error          *errorFields               `json:"error,omitempty"`
+}
+
+type errorFields struct {
+	Code    int64           `json:"code"`
+	Message string          `json:"message"`
+	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// A taskResult answers tools/call ("task") and tasks/get ("complete").
+type taskResult struct {
+	mcp.ResultBase
+	ResultType string `json:"resultType"`
+	taskFields
+}
+
+// An ack answers tasks/update and tasks/cancel.
+type ack struct {
+	mcp.ResultBase
+	ResultType string `json:"resultType"`
+}
+
+// taskParams are the parameters of the three methods. They are decoded later, so
+// that what is wrong with them gets a proper error.
+type taskParams struct {
+	mcp.ParamsBase
+	TaskID         json.RawMessage `json:"taskId,omitempty"`
+	InputResponses json.RawMessage `json:"inputResponses,omitempty"`
+}
+
+// wireTime is ISO 8601 in UTC, always with milliseconds.
+func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// seed returns the Task of t.
+func seed(t *tasks.Task) taskFields {
+	f := taskFields{
+		TaskID:         wireID(t.Owner, t.ID),
+		Status:         t.Status,
+		StatusMessage:  t.StatusMessage,
+		CreatedAt:      wireTime(t.CreatedAt),
+		LastUpdatedAt:  wireTime(t.UpdatedAt),
+		PollIntervalMs: t.PollInterval.Milliseconds(),
+	}
+	if t.TTL > 0 {
+		ms := t.TTL.Milliseconds()
+		f.TTLMs = &ms
+	}
+	if t.Error != nil {
+		f.StatusMessage = t.Error.Message // says why, where the last progress would not
+	}
+	return f
+}
+
+// detailed returns the DetailedTask of t.
+func detailed(t *tasks.Task) taskFields {
+	f := seed(t)
+	switch t.Status {
+	case tasks.InputRequired:
+		f.InputRequests = t.InputRequests
+	case tasks.Completed:
+		f.Result = t.Result
+	case tasks.Failed:
+		f.Error = &errorFields{Code: t.Error.Code, Message: t.Error.Message, Data: t.Error.Data}
+	}
+	return f
+}
