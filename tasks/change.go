@@ -54,6 +54,7 @@ const (
 //	                                      the same name, and one of the two is applied
 //	the next version, of another name     was not, and never will be
 //	a later version, or nothing           cannot be told
+//	a task of another CreatedAt           cannot be told: its versions began anew
 func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, error) {
 	key, err := taskKey(owner, id)
 	if err != nil {
@@ -64,6 +65,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		settling = rand.Text()     // the name of a write that settles instead
 		unknown  error             // the lost answer, while it is not decided
 		replaced taskstore.Version // the version that that write was to replace
+		created  time.Time         // tells that task from a later one, whose versions begin anew
 		lost     int               // how many answers got lost
 		conflict error
 	)
@@ -85,8 +87,10 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			switch {
 			case cur.write == name || cur.write == settling:
 				cur.settledNow = cur.write == settling
-				s.follow(ctx, cur, true)
+				s.follow(ctx, cur, taskstore.Record{})
 				return c.verdict(cur)
+			case !cur.CreatedAt.Equal(created):
+				return Task{}, unknown
 			case cur.Version == replaced:
 			case cur.Version == replaced+1:
 				unknown = nil
@@ -109,7 +113,14 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			return c.verdict(cur)
 		}
 		if next.Resumable && !next.Status.Terminal() && next.outlives(&cur.Task) {
-			if err := s.register(ctx, &next.Task, now); err != nil {
+			if _, err := s.register(ctx, &next.Task, now); err != nil {
+				return give(Task{}, err)
+			}
+		}
+		var keyRecord taskstore.Record
+		if cur.key != "" && next.TTL != cur.TTL {
+			// Before the task, so that the key lasts longer and knows that there was one.
+			if keyRecord, err = s.holdKey(ctx, cur, taskstore.Record{}, later(s.keyExpiry(cur), s.keyExpiry(next))); err != nil {
 				return give(Task{}, err)
 			}
 		}
@@ -120,13 +131,13 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		switch {
 		case err == nil:
 			next.Version = version
-			s.follow(ctx, next, next.expiresAt() != cur.expiresAt() || next.Status.Terminal())
+			s.follow(ctx, next, keyRecord)
 			return c.verdict(next)
 		case errors.Is(err, taskstore.ErrOutcomeUnknown):
 			if lost++; lost == maxUnknown {
 				return Task{}, err
 			}
-			unknown, replaced = err, cur.Version
+			unknown, replaced, created = err, cur.Version, cur.CreatedAt
 		case errors.Is(err, taskstore.ErrVersionConflict):
 			conflict = err
 		default:
@@ -212,13 +223,17 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	return next, nil
 }
 
-// follow has what is kept beside a task follow its end and its expiry. It is best
-// effort: what is left expires by itself, and Orphans drops what it meets.
-func (s *Store) follow(ctx context.Context, r *record, expiryChanged bool) {
-	if r.Resumable && r.Status.Terminal() {
+// follow has what is kept beside a task follow its end. key is its key record, as
+// far as that is known. It is best effort: what is left expires by itself and
+// stands in nobody's way.
+func (s *Store) follow(ctx context.Context, r *record, key taskstore.Record) {
+	if !r.Status.Terminal() {
+		return
+	}
+	if r.Resumable {
 		s.unregister(ctx, r.Owner, r.ID)
 	}
-	if r.key != "" && expiryChanged {
-		s.followKey(ctx, r)
+	if r.key != "" {
+		s.endKey(ctx, r, key)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -41,59 +42,122 @@ type CreateParams struct {
 const maxHolderBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
-// returned. It is one call of the backend; Resumable and IdempotencyKey make it
-// one more each.
+// returned. It is one call of the backend; Resumable makes it one more, an
+// IdempotencyKey two.
 //
 // With an IdempotencyKey that the owner used before, and the same Request byte
 // for byte, it returns that task as it is now, and created is false: the caller
 // must not run it. With another Request the error matches
-// [ErrIdempotencyMismatch]. Where a process died between the two writes that this
+// [ErrIdempotencyMismatch]. Where a process died between the writes that this
 // takes, a later call finishes them, and is the one that created the task. The
-// key is free again when the task is deleted, or soon after it has expired.
+// key is free again when the task is deleted or has expired; what it makes then
+// has an id of its own.
+//
+// Where Create fails with anything but [taskstore.ErrOutcomeUnknown] it takes back
+// what it has written beside the task, which may take a second more when ctx is
+// done. Only where that fails too does a record stay, until it expires.
 func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Task, created bool, err error) {
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return Task{}, false, err
+	for range maxUnknown {
+		now, err := s.now(ctx)
+		if err != nil {
+			return Task{}, false, err
+		}
+		r, err := s.newRecord(owner, p, now)
+		if err != nil {
+			return Task{}, false, err
+		}
+		existing, err := s.place(ctx, r, now)
+		switch {
+		case errors.Is(err, errTakenBack):
+			continue
+		case err != nil:
+			return Task{}, false, err
+		case existing != nil:
+			t, err := s.settled(ctx, existing)
+			return t, false, err
+		}
+		return r.Task.clone(), true, nil
 	}
-	r, err := s.newRecord(owner, p, now)
-	if err != nil {
-		return Task{}, false, err
-	}
-	if p.IdempotencyKey != "" {
-		r.key = hash(p.IdempotencyKey)
-		existing, err := s.claimKey(ctx, r)
+	return Task{}, false, &ContentionError{Attempts: maxUnknown, Err: &taskstore.VersionConflictError{}}
+}
+
+// errTakenBack says that a task was made and removed again, since its key had
+// gone to another.
+var errTakenBack = errors.New("tasks: the idempotency key went to another task")
+
+// place stores r, a new task, and what is kept beside it. Where its key has a
+// task already, that is returned.
+func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *record, err error) {
+	var key, entry taskstore.Record // as this call wrote them
+	if r.key != "" {
+		existing, key, err = s.claimKey(ctx, r)
 		if err != nil || existing != nil {
-			return s.existing(ctx, existing, err)
+			return existing, err
 		}
 	}
 	if r.Resumable {
 		// Before the task, so that there is none that nobody would find.
-		if err := s.register(ctx, &r.Task, now); err != nil {
-			return Task{}, false, err
+		if entry, err = s.register(ctx, &r.Task, now); err != nil {
+			s.withdraw(ctx, now, key, entry)
+			return nil, err
 		}
 	}
 	other, err := s.insert(ctx, r)
 	switch {
+	case errors.Is(err, taskstore.ErrOutcomeUnknown):
+		return nil, err
 	case err != nil:
-		return Task{}, false, err
-	case other == nil:
-		return r.Task.clone(), true, nil
+		s.withdraw(ctx, now, key, entry)
+		return nil, err
+	case other != nil && r.key == "": // two equal random ids
+		return nil, &taskstore.VersionConflictError{Actual: other.Version}
+	case other != nil: // whoever had claimed the key as well
+		_, _ = s.holdKey(ctx, other, key, s.keyExpiry(other))
+		return other, nil
 	case r.key == "":
-		return Task{}, false, &taskstore.VersionConflictError{Actual: other.Version} // two equal random ids
+		return nil, nil
 	}
-	return s.existing(ctx, other, nil)
+	held, err := s.holdKey(ctx, r, key, s.keyExpiry(r))
+	if err != nil || held.Version != 0 {
+		return nil, nil // the task is made; a mark that is missing the next change of its expiry makes up for
+	}
+	// The key is gone or another task's. Nobody was told of this one yet; one that
+	// somebody has found and changed all the same stays.
+	task := taskstore.Record{Key: taskstore.Key{Owner: userPrefix + r.Owner, Task: taskPrefix + r.ID}, Version: r.Version}
+	if s.drop(ctx, task, now) != nil {
+		return nil, nil
+	}
+	if r.Resumable {
+		s.unregister(ctx, r.Owner, r.ID)
+	}
+	return nil, errTakenBack
 }
 
-// existing makes Create's results of a task that was there before.
-func (s *Store) existing(ctx context.Context, r *record, err error) (Task, bool, error) {
-	if err != nil {
-		return Task{}, false, err
+// undoTime is how long a Create that fails may outlast its ctx.
+const undoTime = time.Second
+
+// withdraw removes what a Create wrote beside a task that it did not make, as far
+// as nobody else has written it since: who did counts on it.
+func (s *Store) withdraw(ctx context.Context, now time.Time, key, entry taskstore.Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if key.Version != 0 && s.drop(ctx, key, now) != nil {
+		return // whoever has the key now may have the entry too
 	}
-	t, err := s.settled(ctx, r)
-	return t, false, err
+	if entry.Version != 0 {
+		_ = s.drop(ctx, entry, now)
+	}
+}
+
+// drop removes a record as it was read or written, not one that was written
+// since: a write that is already past removes, and with a version only that one.
+func (s *Store) drop(ctx context.Context, raw taskstore.Record, now time.Time) error {
+	past := taskstore.Value{ExpiresAt: now.Add(-time.Hour)}
+	_, err := s.backend.PutIfVersion(ctx, raw.Key, past, raw.Version)
+	return err
 }
 
 // newRecord makes the first state of a task.
@@ -109,6 +173,9 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 			CreatedAt: now, UpdatedAt: now, TTL: s.opts.ttl(p.TTL), PollInterval: s.opts.PollInterval,
 			Resumable: p.Resumable, Revision: 1,
 		},
+	}
+	if p.IdempotencyKey != "" {
+		r.key = hash(p.IdempotencyKey)
 	}
 	if p.TTL == 0 {
 		r.TTL = s.opts.ttl(s.opts.DefaultTTL)
@@ -153,14 +220,17 @@ const maxUnknown = 4
 func (s *Store) insert(ctx context.Context, r *record) (other *record, err error) {
 	key := taskstore.Key{Owner: userPrefix + r.Owner, Task: taskPrefix + r.ID}
 	value := taskstore.Value{Data: r.encode(), ExpiresAt: r.expiresAt()}
+	var unknown error // a lost answer: that write may be applied yet
 	for attempt := 0; ; attempt++ {
 		version, err := s.backend.PutIfVersion(ctx, key, value, 0)
 		if err == nil {
 			r.Version = version
 			return nil, nil
 		}
-		if !errors.Is(err, taskstore.ErrVersionConflict) && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
-			return nil, err
+		if errors.Is(err, taskstore.ErrOutcomeUnknown) {
+			unknown = err
+		} else if !errors.Is(err, taskstore.ErrVersionConflict) {
+			return nil, then(unknown, err)
 		}
 		there, readErr := s.read(ctx, key)
 		switch {
@@ -171,14 +241,19 @@ func (s *Store) insert(ctx context.Context, r *record) (other *record, err error
 		case readErr == nil:
 			return there, nil
 		case !errors.Is(readErr, ErrNotFound):
-			if errors.Is(err, taskstore.ErrOutcomeUnknown) {
-				return nil, err
-			}
-			return nil, readErr
+			return nil, then(unknown, readErr)
 		case attempt+1 == maxUnknown:
-			return nil, err
+			return nil, then(unknown, err)
 		}
 	}
+}
+
+// then returns err; where the outcome of an earlier write is unknown, with that.
+func then(unknown, err error) error {
+	if unknown == nil || errors.Is(err, taskstore.ErrOutcomeUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w; then: %w", unknown, err)
 }
 
 // hash returns the SHA-256 of s in hex: a name of fixed length for anything.

@@ -49,5 +49,7 @@
 //	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for a resumable task
 //
 // Records are JSON with a format number. What a newer version wrote is refused
-// with [ErrFormat] and not touched.
+// with [ErrFormat] and not touched. No id is used for a second task, also not for
+// the same idempotency key: what a runner of the first one still writes would pass
+// for the second's.
 package tasks

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -17,6 +18,9 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 		if next.Status != InputRequired {
 			next.InputRequests = nil
 		}
+		if cur.Status == InputRequired && next.Status == Working {
+			next.Lease = s.offer(next, now) // answered or taken back: somebody is to go on
+		}
 	}
 	if err := s.checkContent(cur, next); err != nil {
 		return err
@@ -24,7 +28,8 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 	if next.Status.Terminal() {
 		next.InputResponses, next.State = nil, nil
 		next.Lease = Lease{Token: next.Lease.Token}
-		next.TTL = max(now.Sub(next.CreatedAt), 0) + s.opts.Retention
+		lived := max(now.Sub(next.CreatedAt), 0)
+		next.TTL = (lived + min(s.opts.Retention, math.MaxInt64-lived)).Truncate(time.Millisecond)
 	}
 	if err := checkConsistent(&next.Task); err != nil {
 		return &InvalidError{Argument: "change", Reason: err.Error()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,65 @@ func registryEntries(tb testing.TB, s *Store) (n int) {
 		n += len(dump(tb, s, registryPrefix+string(b)))
 	}
 	return n
+}
+
+// registryEntriesOf counts the entries of one task.
+func registryEntriesOf(tb testing.TB, s *Store, id string) (n int) {
+	for _, b := range buckets {
+		for _, r := range dump(tb, s, registryPrefix+string(b)) {
+			if strings.HasPrefix(r.Key.Task, id) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// A hooked backend lets a test stand before each call; an error is its answer.
+type hooked struct {
+	taskstore.StorageBackend
+	before func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error
+}
+
+func (h *hooked) Unwrap() taskstore.StorageBackend { return h.StorageBackend }
+
+func (h *hooked) call(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error {
+	if h.before == nil {
+		return nil
+	}
+	return h.before(op, k, v, e)
+}
+
+func (h *hooked) Get(ctx context.Context, k taskstore.Key) (taskstore.Record, error) {
+	if err := h.call("get", k, taskstore.Value{}, 0); err != nil {
+		return taskstore.Record{}, err
+	}
+	return h.StorageBackend.Get(ctx, k)
+}
+
+func (h *hooked) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {
+	if err := h.call("write", k, v, e); err != nil {
+		return 0, err
+	}
+	return h.StorageBackend.PutIfVersion(ctx, k, v, e)
+}
+
+func (h *hooked) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
+	if err := h.call("delete", k, taskstore.Value{}, 0); err != nil {
+		return false, err
+	}
+	return h.StorageBackend.Delete(ctx, k)
+}
+
+// onceBefore runs f before the first call that is op on a task with prefix.
+func (h *hooked) onceBefore(op, prefix string, f func() error) {
+	h.before = func(o string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+		if o != op || !strings.HasPrefix(k.Task, prefix) {
+			return nil
+		}
+		h.before = nil
+		return f()
+	}
 }
 
 func orphans(tb testing.TB, s *Store) (ids []string) {

@@ -71,19 +71,26 @@ func TestIdempotentCreateHasOneWinner(t *testing.T) {
 	})
 }
 
-// A process died between the key and the task.
+// halfDone leaves what a process leaves that dies between the key and the task.
+func halfDone(t testing.TB, s *Store, p CreateParams) *record {
+	now, err := s.now(ctx)
+	require.NoError(t, err)
+	r, err := s.newRecord(owner, p, now)
+	require.NoError(t, err)
+	existing, _, err := s.claimKey(ctx, r)
+	require.NoError(t, err)
+	require.Nil(t, existing)
+	return r
+}
+
 func TestHalfDoneCreateIsFinished(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		p := CreateParams{IdempotencyKey: "key", Request: raw(`1`), TTL: time.Minute, Resumable: true}
-		task := create(t, s, p)
-		key, err := taskKey(owner, task.ID)
-		require.NoError(t, err)
-		_, err = s.backend.Delete(ctx, key)
-		require.NoError(t, err)
+		half := halfDone(t, s, p)
 
 		bad := p
 		bad.Request = raw(`2`)
-		_, _, err = s.Create(ctx, owner, bad)
+		_, _, err := s.Create(ctx, owner, bad)
 		assert.ErrorIs(t, err, ErrIdempotencyMismatch)
 
 		p.TTL = 5 * time.Hour
@@ -93,7 +100,7 @@ func TestHalfDoneCreateIsFinished(t *testing.T) {
 			wg.Go(func() {
 				got, c, err := s.Create(ctx, owner, p)
 				require.NoError(t, err)
-				assert.Equal(t, task.ID, got.ID)
+				assert.Equal(t, half.ID, got.ID)
 				if c {
 					created.Add(1)
 				}
@@ -101,9 +108,10 @@ func TestHalfDoneCreateIsFinished(t *testing.T) {
 		}
 		wg.Wait()
 		assert.Equal(t, int64(1), created.Load())
-		rec, err := s.backend.Get(ctx, taskstore.Key{Owner: userPrefix + owner, Task: keyPrefix + hash("key")})
+		rec, err := s.backend.Get(ctx, idempotencyKey(half))
 		require.NoError(t, err)
 		assert.Greater(t, time.Until(rec.ExpiresAt), 5*time.Hour, "the key lasts as long as the task")
+		assert.Equal(t, 1, registryEntriesOf(t, s, half.ID))
 	})
 }
 
@@ -135,24 +143,6 @@ func TestKeyExpiresWithItsTask(t *testing.T) {
 	})
 }
 
-// A task that was made again under its id is not the one of an old Run.
-func TestRunOfAFormerLifeIsFenced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := memoryStore(t, &Options{Retention: 2 * time.Hour})
-		p := CreateParams{IdempotencyKey: "key", Holder: "x"}
-		task := create(t, s, p)
-		old := s.RunOf(task)
-		time.Sleep(time.Hour + time.Millisecond) // the task expired, its key did not
-		again := create(t, s, p)
-		assert.Equal(t, task.ID, again.ID)
-		assert.Equal(t, task.Lease.Token, again.Lease.Token)
-		for name, try := range runWrites(old) {
-			_, err := try()
-			assert.ErrorIs(t, err, ErrLeaseLost, name)
-		}
-	})
-}
-
 func TestKeyRecordIsStrict(t *testing.T) {
 	s := memoryStore(t, nil)
 	key := taskstore.Key{Owner: userPrefix + owner, Task: keyPrefix + hash("key")}
@@ -164,6 +154,8 @@ func TestKeyRecordIsStrict(t *testing.T) {
 		`rubbish`:            taskstore.ErrCorrupt,
 		`{"format":1}`:       taskstore.ErrCorrupt,
 		string(good.Data[:len(good.Data)-1]) + `,"x":1}`:                                          taskstore.ErrCorrupt,
+		string(good.Data[:len(good.Data)-1]) + `,"until":1}`:                                      taskstore.ErrCorrupt,
+		string(good.Data[:len(good.Data)-1]) + `,"until":0}`:                                      taskstore.ErrCorrupt,
 		`{"format":1,"id":"x","request":"` + hash("") + `"}`:                                      taskstore.ErrCorrupt,
 		`{"format":1,"id":"` + task.ID + `","id":"` + task.ID + `","request":"` + hash("") + `"}`: taskstore.ErrCorrupt,
 	} {

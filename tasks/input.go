@@ -77,7 +77,7 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 // must have died. An answer that is not JSON gives an error that matches
 // [ErrInvalid]; answers beyond MaxInputBytes one that matches [ErrLimit].
 func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses map[string]json.RawMessage) (Task, error) {
-	return s.change(ctx, owner, id, change{tolerant: true, step: func(now time.Time, t *record) error {
+	return s.change(ctx, owner, id, change{tolerant: true, step: func(_ time.Time, t *record) error {
 		for key, response := range responses {
 			if _, waits := t.InputRequests[key]; !waits {
 				continue
@@ -96,8 +96,7 @@ func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses ma
 			}
 		}
 		if t.Status == InputRequired && len(t.InputRequests) == 0 {
-			t.Status, t.InputRequests = Working, nil
-			t.Lease = s.offer(t, now)
+			t.Status, t.InputRequests = Working, nil // finish offers it
 		}
 		return nil
 	}})

@@ -168,6 +168,10 @@ func TestPrintsAreDiscreet(t *testing.T) {
 			}
 		}
 	}
+	run := s.RunOf(asked)
+	for _, print := range []string{fmt.Sprint(run), fmt.Sprintf("%+v", run), fmt.Sprintf("%#v", run), run.LogValue().String()} {
+		assert.Equal(t, "Run(input_required, revision 2)", print)
+	}
 	for _, print := range []string{fmt.Sprint(asked), fmt.Sprintf("%+v", asked), fmt.Sprintf("%#v", asked), asked.LogValue().String()} {
 		assert.Equal(t, "Task(input_required, revision 2)", print)
 	}

@@ -2,8 +2,8 @@ package tasks
 
 import "time"
 
-// Options adjusts a Store. The zero value means the defaults, which suit a server
-// on the internet. All replicas of a server should have the same.
+// Options adjusts a Store. The zero value means the defaults, which bound the size
+// and the life of each task. All replicas of a server should have the same.
 //
 //	field                  default   what it bounds
 //	DefaultTTL             1h        a task that Create is given no TTL for
@@ -21,10 +21,16 @@ import "time"
 //	MaxInputBytes          256 KiB   the questions that wait, with keys; the answers too
 //
 // A negative Max (other than MaxTTL) means no limit. What is beyond a limit gives
-// a [*LimitError]; what is stored already is not measured again. How many records
-// an owner may have is the backend's limit, see [taskstore.MemoryOptions] and
-// [taskstore.RedisOptions]; each idempotency key takes one more, and the registry
-// of resumable tasks has sixteen owners of its own.
+// a [*LimitError]; what is stored already is not measured again. No duration may
+// be longer than 100 years.
+//
+// Nothing here bounds how many tasks an owner has. That limit is the backend's,
+// MaxRecordsPerOwner in [taskstore.MemoryOptions] and [taskstore.RedisOptions],
+// and it counts records: a task is one, its idempotency key another. A Resumable
+// task has a third one until it ends, in the registry, which has sixteen backend
+// owners of its own for the tasks of all owners: a limit that is meant for each
+// owner alone bounds the resumable tasks of all of them to about sixteen times
+// itself.
 type Options struct {
 	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
 	// Negative: as long as MaxTTL allows.
@@ -51,6 +57,9 @@ type Options struct {
 	MaxInputBytes         int
 }
 
+// maxDuration is the longest option; two of them added do not overflow.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
 // resolve returns o with the defaults put in.
 func (o Options) resolve() (Options, error) {
 	for _, d := range []struct {
@@ -70,6 +79,8 @@ func (o Options) resolve() (Options, error) {
 			*d.value = d.fallback
 		case *d.value < 0 && d.signed:
 			*d.value = -1
+		case *d.value > maxDuration:
+			return Options{}, &InvalidError{Argument: d.name, Reason: "it must be 100 years or less"}
 		case *d.value < time.Millisecond:
 			return Options{}, &InvalidError{Argument: d.name, Reason: "it must be a millisecond or more"}
 		}

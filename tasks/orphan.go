@@ -87,13 +87,13 @@ func (s *Store) orphanOf(ctx context.Context, raw taskstore.Record) (t Task, wai
 		return Task{}, false, nil
 	case errors.Is(err, ErrNotFound):
 		if now.Sub(entry.createdAt) > entryGrace { // otherwise it may be about to be created
-			s.dropEntry(ctx, raw, now)
+			_ = s.drop(ctx, raw, now)
 		}
 		return Task{}, false, nil
 	case err != nil:
 		return Task{}, false, err
 	case t.Status.Terminal():
-		s.dropEntry(ctx, raw, now)
+		_ = s.drop(ctx, raw, now)
 	}
 	return t, t.waits(now), nil
 }

@@ -165,7 +165,8 @@ func TestRegistryFollowsItsTasks(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.Complete(ctx, owner, b.ID, raw(`1`))
 		require.NoError(t, err)
-		require.NoError(t, s.register(ctx, &b, time.Now()))
+		_, err = s.register(ctx, &b, time.Now())
+		require.NoError(t, err)
 		orphans(t, s)
 		assert.Equal(t, 2, registryEntries(t, s), "b has ended; a may be about to be created")
 		time.Sleep(entryGrace + time.Second)
@@ -180,8 +181,9 @@ func TestRegistryDropsOnlyWhatItRead(t *testing.T) {
 	task := create(t, s, CreateParams{Resumable: true})
 	read, err := s.backend.Get(ctx, entryKey(owner, task.ID))
 	require.NoError(t, err)
-	require.NoError(t, s.register(ctx, &task, time.Now()))
-	s.dropEntry(ctx, read, time.Now())
+	_, err = s.register(ctx, &task, time.Now())
+	require.NoError(t, err)
+	assert.ErrorIs(t, s.drop(ctx, read, time.Now()), taskstore.ErrVersionConflict)
 	assert.Equal(t, 1, registryEntries(t, s))
 }
 

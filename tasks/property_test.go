@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,9 @@ type observed struct {
 }
 
 func (o *observed) see(k taskstore.Key, v taskstore.Value) {
+	if !strings.HasPrefix(k.Task, taskPrefix) {
+		return // a registry entry
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next, err := decode(v.Data)

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -74,27 +75,60 @@ func entryKey(owner, id string) taskstore.Key {
 	return taskstore.Key{Owner: registryPrefix + hash(task)[:1], Task: task}
 }
 
-// register writes the entry of t. It lives as long as the task would.
-func (s *Store) register(ctx context.Context, t *Task, now time.Time) error {
-	e := registryEntry{owner: t.Owner, id: t.ID, createdAt: now}
-	value := taskstore.Value{Data: e.encode(), ExpiresAt: t.expiresAt()}
-	for attempt := 1; ; attempt++ {
-		_, err := s.backend.Put(ctx, entryKey(t.Owner, t.ID), value)
-		// Writing the same again does no harm, so a lost answer is no matter.
-		if !errors.Is(err, taskstore.ErrOutcomeUnknown) || attempt == maxUnknown {
-			return err
+// register writes the entry of t and returns it. It lives as long as the task
+// would; one that is there and lives longer keeps that.
+func (s *Store) register(ctx context.Context, t *Task, now time.Time) (taskstore.Record, error) {
+	key := entryKey(t.Owner, t.ID)
+	data := registryEntry{owner: t.Owner, id: t.ID, createdAt: now}.encode()
+	var unknown, conflict error
+	lost := 0
+	for attempt := range maxAttempts {
+		if err := backoff(ctx, attempt); err != nil {
+			return taskstore.Record{}, then(unknown, err)
+		}
+		next := taskstore.Record{Key: key, Value: taskstore.Value{Data: data, ExpiresAt: t.expiresAt()}}
+		if attempt > 0 || t.Version != 0 { // a new task has none, as a rule
+			there, err := s.backend.Get(ctx, key)
+			if err == nil {
+				next.ExpiresAt = later(next.ExpiresAt, there.ExpiresAt)
+				if unknown != nil && bytes.Equal(there.Data, data) && there.ExpiresAt.Equal(next.ExpiresAt) {
+					return there, nil // the one whose answer got lost
+				}
+				next.Version = there.Version
+			} else if !errors.Is(err, taskstore.ErrNotFound) {
+				return taskstore.Record{}, then(unknown, err)
+			}
+		}
+		version, err := s.backend.PutIfVersion(ctx, key, next.Value, next.Version)
+		switch {
+		case err == nil:
+			next.Version = version
+			return next, nil
+		case errors.Is(err, taskstore.ErrOutcomeUnknown):
+			if unknown, lost = err, lost+1; lost == maxUnknown {
+				return taskstore.Record{}, err
+			}
+		case errors.Is(err, taskstore.ErrVersionConflict):
+			conflict = err
+		default:
+			return taskstore.Record{}, then(unknown, err)
 		}
 	}
+	return taskstore.Record{}, then(unknown, &ContentionError{Attempts: maxAttempts, Err: conflict})
+}
+
+// later returns the later of two expiries, of which the zero one is never.
+func later(a, b time.Time) time.Time {
+	if a.IsZero() || b.IsZero() {
+		return time.Time{}
+	}
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // unregister removes the entry of a task. Where that fails Orphans will.
 func (s *Store) unregister(ctx context.Context, owner, id string) {
 	_, _ = s.backend.Delete(ctx, entryKey(owner, id))
-}
-
-// dropEntry removes an entry as it was read, not one that was written since: a
-// write that is already past removes, and with a version only that one.
-func (s *Store) dropEntry(ctx context.Context, raw taskstore.Record, now time.Time) {
-	past := taskstore.Value{ExpiresAt: now.Add(-time.Hour)}
-	_, _ = s.backend.PutIfVersion(ctx, raw.Key, past, raw.Version)
 }

@@ -3,6 +3,8 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -64,6 +66,18 @@ func (s *Store) RunOf(t Task) *Run {
 func (r *Run) holds(t *Task) bool {
 	return t.Lease.Holder != "" && t.Lease.Token == r.token && t.CreatedAt.Equal(r.createdAt)
 }
+
+// String tells what [Task] tells, and nothing personal.
+func (r *Run) String() string {
+	t := r.Task()
+	return fmt.Sprintf("Run(%s, revision %d)", t.Status, t.Revision)
+}
+
+// GoString is String; it keeps personal data out of %#v too.
+func (r *Run) GoString() string { return r.String() }
+
+// LogValue is String; it keeps personal data out of structured logs too.
+func (r *Run) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Task returns the task as this Run last read or wrote it.
 func (r *Run) Task() Task {

@@ -247,9 +247,13 @@ func TestCancelIsCooperative(t *testing.T) {
 			"unheld": func() Task { return create(t, s, CreateParams{}) },
 			"parked": func() Task { return reach(t, s, InputRequired) },
 			"answered": func() Task {
-				_, err := s.ProvideInput(ctx, owner, reach(t, s, InputRequired).ID, inputs("q"))
+				task, run := running(t, s)
+				_, err := run.RequireInput(ctx, inputs("q"))
 				require.NoError(t, err)
-				return create(t, s, CreateParams{})
+				task, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"))
+				require.NoError(t, err)
+				require.NotZero(t, task.Lease.ExpiresAt, "it is offered")
+				return task
 			},
 			"orphan": func() Task { task, _ := running(t, s); time.Sleep(time.Minute); return task },
 			"resumable orphan": func() Task {

@@ -86,6 +86,12 @@ func (s *Store) Get(ctx context.Context, owner, id string) (Task, error) {
 // ends the walk, and nothing else does. Orphans are settled. A task that lives
 // through the whole walk is returned exactly once.
 //
+// A task that cannot be read, since it is damaged or a newer version wrote it, is
+// left out. The error then matches [taskstore.ErrCorrupt] or [ErrFormat], and page
+// and next are what they would be without that task: go on with next to list the
+// rest. Where the backend has no [taskstore.Pager] only the first page says so.
+// With any other error there is neither page nor next.
+//
 // A limit below 1 gives an error that matches [ErrInvalid], a malformed cursor one
 // that matches [taskstore.ErrInvalidCursor].
 func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page []Task, next string, err error) {
@@ -97,14 +103,13 @@ func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page
 	}
 	prefix := taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}
 	var records []*record
+	var unreadable error
 	if pager, ok := taskstore.As[taskstore.Pager](s.backend); ok {
 		var raw []taskstore.Record
 		raw, next, err = pager.ListPage(ctx, prefix, cursor, limit)
-		if err == nil {
-			records, err = fromBackend(raw)
-		}
+		records, unreadable = fromBackend(raw)
 	} else {
-		records, next, err = s.listAll(ctx, prefix, cursor, limit)
+		records, next, unreadable, err = s.listAll(ctx, prefix, cursor, limit)
 	}
 	if err != nil {
 		return nil, "", err
@@ -112,34 +117,40 @@ func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page
 	page = make([]Task, 0, len(records))
 	for _, r := range records {
 		t, err := s.settled(ctx, r)
-		if errors.Is(err, ErrNotFound) {
-			continue // gone since it was listed
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			page = append(page, t)
+		case errors.Is(err, ErrNotFound): // gone since it was listed
+		case cannotRead(err): // since then, too
+			unreadable = errors.Join(unreadable, err)
+		default:
 			return nil, "", err
 		}
-		page = append(page, t)
 	}
-	return page, next, nil
+	return page, next, unreadable
+}
+
+// cannotRead reports whether err is about one record that this version cannot read.
+func cannotRead(err error) bool {
+	return errors.Is(err, ErrFormat) || errors.Is(err, taskstore.ErrCorrupt)
 }
 
 // listAll makes pages on a backend that has none. The order is that of CreatedAt,
 // and a cursor the place in it where the page before ended.
-func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string, limit int) ([]*record, string, error) {
+func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string, limit int) (records []*record, next string, unreadable, err error) {
 	place := func(r *record) string { return strconv.FormatInt(r.CreatedAt.UnixMilli(), 10) + " " + r.ID }
 	after, err := base64.RawURLEncoding.DecodeString(cursor)
 	ms, id, ok := strings.Cut(string(after), " ")
 	at, numErr := strconv.ParseInt(ms, 10, 64)
 	if cursor != "" && (err != nil || !ok || numErr != nil || !validID(id)) {
-		return nil, "", taskstore.ErrInvalidCursor
+		return nil, "", nil, taskstore.ErrInvalidCursor
 	}
 	raw, err := s.backend.ListByPrefix(ctx, prefix)
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
-	records, err := fromBackend(raw)
-	if err != nil {
-		return nil, "", err
+	if records, unreadable = fromBackend(raw); cursor != "" {
+		unreadable = nil // the first page has said so
 	}
 	order := func(r *record, at int64, id string) int {
 		return cmp.Or(cmp.Compare(r.CreatedAt.UnixMilli(), at), cmp.Compare(r.ID, id))
@@ -147,26 +158,34 @@ func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string
 	slices.SortFunc(records, func(a, b *record) int { return order(a, b.CreatedAt.UnixMilli(), b.ID) })
 	records = slices.DeleteFunc(records, func(r *record) bool { return cursor != "" && order(r, at, id) <= 0 })
 	if len(records) <= limit {
-		return records, "", nil
+		return records, "", unreadable, nil
 	}
-	return records[:limit], base64.RawURLEncoding.EncodeToString([]byte(place(records[limit-1]))), nil
+	return records[:limit], base64.RawURLEncoding.EncodeToString([]byte(place(records[limit-1]))), unreadable, nil
 }
 
-// Delete removes the task, whatever its status, and what the store keeps beside
-// it. A Run of it is over. It removes damaged records and those of a newer
+// Delete removes the task, whatever its status, and then what the store keeps
+// beside it. A Run of it is over. It removes damaged records and those of a newer
 // format too.
+//
+// An error other than [ErrNotFound] says that the task is still there, or, if it
+// matches [taskstore.ErrOutcomeUnknown], may be. What is beside the task is removed
+// as well as can be, without an error. Where that fails, or the process dies
+// between the two, or the task could not be read, records stay that do nothing:
+// the idempotency key's until it expires, free for the next Create, and the
+// registry's until Orphans meets it.
 func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	key, err := taskKey(owner, id)
 	if err != nil {
 		return err
 	}
 	r, err := s.read(ctx, key)
-	if err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, taskstore.ErrCorrupt) {
+	if err != nil && !cannotRead(err) {
 		return err
 	}
+	var keyRecord taskstore.Record
 	if r != nil && r.key != "" {
-		// First, so that the key cannot bring the deleted task back.
-		if err := s.forgetKey(ctx, r); err != nil {
+		// So that the key knows that there was a task, and its id is not used again.
+		if keyRecord, err = s.holdKey(ctx, r, taskstore.Record{}, r.expiresAt()); err != nil {
 			return err
 		}
 	}
@@ -181,7 +200,10 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	case !existed:
 		return ErrNotFound
 	}
-	if r != nil && r.Resumable {
+	if keyRecord.Version != 0 {
+		s.forgetKey(ctx, keyRecord)
+	}
+	if r == nil || r.Resumable {
 		s.unregister(ctx, owner, id)
 	}
 	return nil
@@ -221,16 +243,19 @@ func recordOf(raw taskstore.Record) (*record, error) {
 	return r, nil
 }
 
-func fromBackend(raw []taskstore.Record) ([]*record, error) {
-	records := make([]*record, len(raw))
+// fromBackend returns what can be read of raw, and what is wrong with the rest.
+func fromBackend(raw []taskstore.Record) (records []*record, unreadable error) {
+	records = make([]*record, 0, len(raw))
+	var errs []error
 	for i := range raw {
 		r, err := recordOf(raw[i])
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
-		records[i] = r
+		records = append(records, r)
 	}
-	return records, nil
+	return records, errors.Join(errs...)
 }
 
 // taskKey returns where the task is stored. What is not an id that Create made

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -235,7 +236,7 @@ func TestRoundTrips(t *testing.T) {
 	count(2, "Delete", func() { _ = s.Delete(ctx, owner, task.ID) })
 	count(0, "Get of no id", func() { _, _ = s.Get(ctx, owner, "x") })
 	count(2, "Create, resumable", func() { create(t, s, CreateParams{Resumable: true}) })
-	count(2, "Create, idempotent", func() { create(t, s, CreateParams{IdempotencyKey: "k"}) })
+	count(3, "Create, idempotent", func() { create(t, s, CreateParams{IdempotencyKey: "k"}) })
 	count(3, "Create again", func() { _, _, _ = s.Create(ctx, owner, CreateParams{IdempotencyKey: "k"}) })
 }
 
@@ -263,7 +264,9 @@ func TestDoneContext(t *testing.T) {
 func TestNewChecksItsArguments(t *testing.T) {
 	_, err := New(nil, nil)
 	assert.ErrorIs(t, err, ErrInvalid)
-	for _, o := range []Options{{Lease: -1}, {Lease: 1}, {PollInterval: -1}, {Retention: -1}, {MaxTTL: 1}} {
+	for _, o := range []Options{{Lease: -1}, {Lease: 1}, {PollInterval: -1}, {Retention: -1}, {MaxTTL: 1},
+		{Retention: math.MaxInt64}, {MaxTTL: 101 * 365 * 24 * time.Hour}, {DefaultTTL: math.MaxInt64}, {Lease: math.MaxInt64}, {PollInterval: math.MaxInt64},
+	} {
 		_, err := New(taskstore.NewMemoryBackend(nil), &o)
 		var invalid *InvalidError
 		require.ErrorAs(t, err, &invalid)

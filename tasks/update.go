@@ -13,8 +13,9 @@ import (
 // fn may set Status, StatusMessage, TTL, PollInterval, Result, Error, State and,
 // to true, CancelRequested. It must leave the rest alone ([ErrInvalid]), take a
 // step that the state machine has ([ErrTransition]) and keep the limits
-// ([ErrLimit]). A step to Working takes the questions back. What a step to a
-// terminal status does to the other fields, see [Task].
+// ([ErrLimit]). A step to Working takes the questions back; the task is
+// then offered as ProvideInput says. What a step to a terminal status does to the
+// other fields, see [Task].
 //
 // fn may be called again, on a newer state, when somebody else was faster; so it
 // should do nothing but compute. Its error ends Update and is returned as it is.

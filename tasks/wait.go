@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"iter"
 	mathrand "math/rand/v2"
 	"time"
@@ -15,8 +16,9 @@ const watchedPolls = 5
 
 // Wait returns the task as soon as its Revision is not revision, at once if it is
 // another already or if the task has ended: then there is nothing to wait for. A
-// task that is gone, or that expires meanwhile, gives [ErrNotFound]. Saved states
-// and renewed leases wake nobody. An orphan is settled when its lease is over.
+// task that is gone, or that expires meanwhile, gives [ErrNotFound]. Saved states,
+// renewed leases and take-overs wake nobody. An orphan is settled when its lease is
+// over. What a failing backend means is said at Changes.
 func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Task, error) {
 	var last Task
 	for t, err := range s.Changes(ctx, owner, id) {
@@ -30,10 +32,17 @@ func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Ta
 	return last, nil
 }
 
-// Changes yields the task as it is, then each newer state that it sees, by
-// Revision; states that follow each other fast may be left out, the last one
-// never is. The loop ends after a terminal state, or with an error: [ErrNotFound]
-// when the task is gone, that of ctx, or what the backend reports.
+// Changes yields the task as it is, then each newer state that it sees: one with
+// another Revision, or with another token in its lease, since somebody took the
+// task over. Renewed leases and saved states it does not yield. States that follow
+// each other fast may be left out, the last one never is.
+//
+// The loop ends after a terminal state, or with an error: [ErrNotFound] when the
+// task is gone, that of ctx when it is done, or one that no time heals, which
+// match [ErrFormat], [taskstore.ErrCorrupt], [taskstore.ErrClosed], [ErrInvalid],
+// [taskstore.ErrInvalidKey] or [taskstore.ErrInvalidArgument]. With any other, such
+// as a lost connection, it looks again, once per poll interval, until ctx is done:
+// set a deadline where an outage is to be noticed.
 //
 // Where the backend is a [taskstore.Watcher] its hints say when to look. Hints
 // are never relied on: it looks every few poll intervals of [Options] anyway,
@@ -46,22 +55,31 @@ func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, e
 			yield(Task{}, err)
 			return
 		}
-		hints := s.watch(ctx, key)
-		defer hints.stop()
+		var hints *hints // from the first pause on: most who ask need none
+		defer func() { hints.stop() }()
 		var seen Task
 		for {
 			t, err := s.Get(ctx, owner, id)
-			if err != nil {
+			if done := ctx.Err(); err != nil && done != nil && !errors.Is(err, done) {
+				err = done // whatever else failed because of that
+			}
+			switch {
+			case err != nil && isFinal(ctx, err):
 				yield(Task{}, err)
 				return
-			}
-			if t.Revision != seen.Revision || !t.CreatedAt.Equal(seen.CreatedAt) {
-				if !yield(t, nil) || t.Status.Terminal() {
-					return
+			case err == nil:
+				if t.Revision != seen.Revision || t.Lease.Token != seen.Lease.Token || !t.CreatedAt.Equal(seen.CreatedAt) {
+					if !yield(t, nil) || t.Status.Terminal() {
+						return
+					}
 				}
+				seen = Task{CreatedAt: t.CreatedAt, TTL: t.TTL, Lease: t.Lease, Revision: t.Revision, Version: t.Version}
 			}
-			seen = Task{CreatedAt: t.CreatedAt, TTL: t.TTL, Lease: t.Lease, Revision: t.Revision, Version: t.Version}
-			if err := s.pause(ctx, &seen, hints); err != nil {
+			if hints == nil {
+				// Its first hint is a Resync, so what changes before it is seen.
+				hints = s.watch(ctx, key)
+			}
+			if err := s.pause(ctx, &seen, hints, err != nil); err != nil {
 				yield(Task{}, err)
 				return
 			}
@@ -69,21 +87,40 @@ func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, e
 	}
 }
 
-// pause waits until it is time to look at t again.
-func (s *Store) pause(ctx context.Context, t *Task, hints *hints) error {
-	now, err := s.now(ctx)
-	if err != nil {
-		return err
+// isFinal reports whether to look again after err is of no use.
+func isFinal(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return true
 	}
+	for _, final := range []error{
+		ErrNotFound, ErrFormat, taskstore.ErrCorrupt, taskstore.ErrClosed,
+		ErrInvalid, taskstore.ErrInvalidKey, taskstore.ErrInvalidArgument,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits until it is time to look at t again; failed says that the last look
+// failed.
+func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) error {
 	interval := s.opts.PollInterval
-	if hints.alive() {
-		interval *= watchedPolls
+	if hints.alive() && !failed {
+		interval = min(interval, maxDuration/watchedPolls) * watchedPolls
 	}
 	// A fifth more or less, so that those who wait for one task spread.
 	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
-	for _, end := range []time.Time{t.expiresAt(), t.Lease.ExpiresAt} {
-		if left := end.Sub(now); !end.IsZero() && left >= 0 {
-			interval = min(interval, left+time.Millisecond)
+	if !failed {
+		now, err := s.now(ctx)
+		if err != nil {
+			interval = min(interval, s.opts.PollInterval) // the next look tells what is wrong
+		}
+		for _, end := range []time.Time{t.expiresAt(), t.Lease.ExpiresAt} {
+			if left := end.Sub(now); err == nil && !end.IsZero() && left >= 0 {
+				interval = min(interval, left+time.Millisecond)
+			}
 		}
 	}
 	timer := time.NewTimer(interval)
@@ -152,7 +189,7 @@ func (h *hints) alive() bool { return h.ended != nil }
 
 // stop ends the watch and waits until nothing of it is left.
 func (h *hints) stop() {
-	if h.cancel != nil {
+	if h != nil && h.cancel != nil {
 		h.cancel()
 		<-h.done
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -178,10 +179,18 @@ func TestTheWatchIsOverWhenTheLoopIs(t *testing.T) {
 		b := lingering{plain{taskstore.NewMemoryBackend(nil)}, new(atomic.Int64)}
 		s := newStore(t, b, nil)
 		task := create(t, s, CreateParams{})
+		go func() {
+			time.Sleep(10 * time.Second)
+			_, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.StatusMessage = "x"; return nil })
+			assert.NoError(t, err)
+		}()
+		watching := []int64{0, 1} // none before there is something to wait for
 		for range s.Changes(ctx, owner, task.ID) {
 			synctest.Wait()
-			assert.Equal(t, int64(1), b.watching.Load())
-			break
+			assert.Equal(t, watching[0], b.watching.Load())
+			if watching = watching[1:]; len(watching) == 0 {
+				break
+			}
 		}
 		assert.Zero(t, b.watching.Load())
 	})
@@ -190,11 +199,13 @@ func TestTheWatchIsOverWhenTheLoopIs(t *testing.T) {
 func TestWaitOnEachBackend(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task, run := running(t, s)
-		go func() {
-			time.Sleep(200 * time.Millisecond)
+		var completing sync.WaitGroup
+		defer completing.Wait()
+		completing.Go(func() {
+			time.Sleep(200 * time.Millisecond) // most likely Wait waits by then
 			_, err := run.Complete(ctx, raw(`1`))
 			assert.NoError(t, err)
-		}()
+		})
 		start := time.Now()
 		got, err := s.Wait(ctx, owner, task.ID, task.Revision)
 		require.NoError(t, err)

@@ -1,0 +1,249 @@
+package tasks
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// The rule that these tests hold: no id is used again once there was a task of it,
+// however slow or dead a caller is.
+
+// hookedStore returns a store whose calls a test can stand before, and another on
+// the same records.
+func hookedStore(t testing.TB, opts *Options) (s, other *Store, b *hooked) {
+	b = &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	return newStore(t, b, opts), newStore(t, b.StorageBackend, opts), b
+}
+
+func TestKeyOfATaskThatIsGoneMakesAFreshID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{Retention: 2 * time.Hour})
+		p := CreateParams{IdempotencyKey: "key", Holder: "x", Request: raw(`1`)}
+		task := create(t, s, p)
+		old := s.RunOf(task)
+		time.Sleep(time.Hour + time.Millisecond) // the task expired, its key record did not
+		p.Request = raw(`2`)                     // which stands for no request any more
+		again := create(t, s, p)
+		assert.NotEqual(t, task.ID, again.ID)
+		for name, try := range runWrites(old) {
+			_, err := try()
+			assert.ErrorIs(t, err, ErrLeaseLost, name)
+		}
+		same, created, err := s.Create(ctx, owner, p)
+		require.NoError(t, err)
+		assert.False(t, created)
+		assert.Equal(t, again, same)
+	})
+}
+
+// A runner that read the task's first state and stands still before it writes: by
+// then the same key has another task, at the same version, under the same token.
+func TestRunnerThatStoodStillDoesNotWriteOverALaterTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other, b := hookedStore(t, nil)
+		p := CreateParams{IdempotencyKey: "key", Request: raw(`1`), Holder: "old", TTL: time.Minute}
+		run := s.RunOf(create(t, s, p))
+		var later Task
+		// A message, not an end: nothing but the task is written.
+		b.onceBefore("write", taskPrefix, func() error {
+			time.Sleep(61 * time.Second)
+			p.Holder = "new"
+			later = create(t, other, p)
+			return nil
+		})
+		_, err := run.SetStatusMessage(ctx, "stale")
+		assert.ErrorIs(t, err, ErrLeaseLost)
+		assert.Equal(t, later, get(t, other, later.ID))
+		_, err = other.RunOf(later).Complete(ctx, raw(`"fresh"`))
+		assert.NoError(t, err)
+	})
+}
+
+func TestCreateThatMeetsADeleteMakesAFreshID(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key", Request: raw(`1`)}
+	old := create(t, other, p)
+	b.onceBefore("get", taskPrefix, func() error { return other.Delete(ctx, owner, old.ID) }) // the key was read, the task not yet
+	task := create(t, s, p)
+	assert.NotEqual(t, old.ID, task.ID)
+	again, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created)
+	assert.Equal(t, task, again)
+}
+
+// The creator died after the task, before the key said so. The task expires, and
+// the key does not.
+func TestKeyThatWasNeverMarkedDoesNotBringAnIDBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, end := range map[string]func(s *Store, id string) error{
+			"Expired": func(*Store, string) error { time.Sleep(time.Hour + time.Millisecond); return nil },
+			"Ended": func(s *Store, id string) error {
+				_, err := s.Complete(ctx, owner, id, raw(`1`))
+				time.Sleep(10*time.Minute + time.Millisecond)
+				return err
+			},
+			"Shortened": func(s *Store, id string) error {
+				_, err := s.Update(ctx, owner, id, func(t *Task) error { t.TTL = time.Minute; return nil })
+				time.Sleep(time.Minute + time.Millisecond)
+				return err
+			},
+			"Deleted": func(s *Store, id string) error { return s.Delete(ctx, owner, id) },
+		} {
+			s, other, b := hookedStore(t, &Options{Retention: 10 * time.Minute})
+			p := CreateParams{IdempotencyKey: "key"}
+			half := halfDone(t, s, CreateParams{IdempotencyKey: "key", TTL: 5 * time.Hour}) // and died too
+			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+				if op == "write" && k == idempotencyKey(half) && len(dump(t, other, userPrefix+owner)) == 2 {
+					return errors.New("died")
+				}
+				return nil
+			}
+			task := create(t, s, p)
+			require.Equal(t, half.ID, task.ID, name)
+			b.before = nil
+			raw, err := b.StorageBackend.Get(ctx, idempotencyKey(half))
+			require.NoError(t, err)
+			k, err := decodeKey(raw.Data)
+			require.NoError(t, err)
+			require.Zero(t, k.made, name)
+
+			b.before = func(op string, k taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
+				if op == "write" && k == idempotencyKey(half) && v.ExpiresAt.Before(raw.ExpiresAt) {
+					return errors.New("died again") // before the key follows the task's end
+				}
+				return nil
+			}
+			require.NoError(t, end(s, task.ID), name)
+			b.before = nil
+			again := create(t, s, p)
+			assert.NotEqual(t, task.ID, again.ID, name)
+		}
+	})
+}
+
+// Who finds the task that a dead creator made marks the key for it.
+func TestFinderMarksTheKey(t *testing.T) {
+	s, _, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key"}
+	b.before = func(op string, k taskstore.Key, _ taskstore.Value, e taskstore.Version) error {
+		if op == "write" && e == 1 {
+			return errors.New("died")
+		}
+		return nil
+	}
+	task := create(t, s, p)
+	b.before = nil
+	again, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created)
+	assert.Equal(t, task, again)
+	raw, err := s.backend.Get(ctx, idempotencyKey(&record{Task: task, key: hash("key")}))
+	require.NoError(t, err)
+	k, err := decodeKey(raw.Data)
+	require.NoError(t, err)
+	assert.Equal(t, task.CreatedAt, k.made)
+}
+
+// Two callers claim a key half and half; the other makes the task first.
+func TestCreateReturnsTheTaskThatAnotherCallerMadeUnderItsID(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	var theirs Task
+	b.onceBefore("write", taskPrefix, func() error {
+		theirs = create(t, other, CreateParams{IdempotencyKey: "k", Holder: "b"})
+		return nil
+	})
+	got, created, err := s.Create(ctx, owner, CreateParams{IdempotencyKey: "k", Holder: "a"})
+	require.NoError(t, err)
+	assert.False(t, created, "it would run a task of another caller")
+	assert.Equal(t, theirs, got)
+}
+
+// The key goes to another task while a creator stands still before its own.
+func TestCreateTakesBackATaskWhoseKeyWentToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			meanwhile func(other *Store, p CreateParams) Task
+			created   bool
+		}{
+			"MadeAndThere": {func(other *Store, p CreateParams) Task {
+				p.TTL = 0
+				time.Sleep(time.Minute)
+				return create(t, other, p)
+			}, false},
+			"MadeAndExpired": {func(other *Store, p CreateParams) Task {
+				p.TTL = time.Second
+				time.Sleep(time.Millisecond) // it is by CreatedAt that the two are told apart
+				task := create(t, other, p)
+				time.Sleep(2 * time.Second)
+				return task
+			}, true},
+			"MadeAndDeleted": {func(other *Store, p CreateParams) Task {
+				task := create(t, other, p)
+				require.NoError(t, other.Delete(ctx, owner, task.ID))
+				return task
+			}, true},
+		} {
+			s, other, b := hookedStore(t, nil)
+			p := CreateParams{IdempotencyKey: "key", Resumable: true, TTL: time.Hour}
+			halfDone(t, other, CreateParams{IdempotencyKey: "key", TTL: 10 * time.Second}) // its id may be used for so long
+			var theirs Task
+			b.onceBefore("write", taskPrefix, func() error { theirs = c.meanwhile(other, p); return nil })
+			got, created, err := s.Create(ctx, owner, p)
+			require.NoError(t, err)
+			assert.Equal(t, c.created, created, name)
+			assert.Equal(t, !c.created, got.ID == theirs.ID, name)
+			page, _, err := s.List(ctx, owner, "", 10)
+			require.NoError(t, err)
+			assert.Equal(t, []Task{got}, page, name)
+			assert.Equal(t, 1, registryEntries(t, s), name)
+		}
+	})
+}
+
+// The claim's answer gets lost; before it is looked at, another caller has finished
+// the task and it has expired.
+func TestClaimThatOthersHaveUsedUpMakesAFreshID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other, b := hookedStore(t, nil)
+		var theirs Task
+		b.before = func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error {
+			b.before = nil
+			_, err := other.backend.PutIfVersion(ctx, k, v, e)
+			require.NoError(t, err)
+			theirs = create(t, other, CreateParams{IdempotencyKey: "k", TTL: time.Second})
+			time.Sleep(2 * time.Second)
+			return taskstore.ErrOutcomeUnknown
+		}
+		task := create(t, s, CreateParams{IdempotencyKey: "k"})
+		assert.NotEqual(t, theirs.ID, task.ID)
+	})
+}
+
+// After a lost answer another task may stand there, whose versions begin anew.
+func TestLostAnswerIsNotDecidedByALaterTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other, b := hookedStore(t, nil)
+		task := create(t, s, CreateParams{})
+		b.onceBefore("write", taskPrefix, func() error {
+			require.NoError(t, other.Delete(ctx, owner, task.ID))
+			time.Sleep(time.Second)
+			later := &record{Task: task, write: "x"}
+			later.CreatedAt = later.CreatedAt.Add(time.Second)
+			later.UpdatedAt = later.CreatedAt
+			_, err := other.insert(ctx, later)
+			require.NoError(t, err)
+			return taskstore.ErrOutcomeUnknown
+		})
+		_, err := s.Complete(ctx, owner, task.ID, raw(`1`))
+		assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
+		assert.Equal(t, Working, get(t, s, task.ID).Status)
+	})
+}

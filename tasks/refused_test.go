@@ -1,0 +1,133 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+var everyCreate = []CreateParams{
+	{}, {IdempotencyKey: "k"}, {Resumable: true}, {IdempotencyKey: "k", Resumable: true},
+}
+
+func TestRefusedCreateLeavesNothing(t *testing.T) {
+	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: 2}), nil)
+	create(t, s, CreateParams{})
+	for i := range 20 { // a task more fits, its key does not
+		for _, p := range everyCreate[1:] {
+			p.IdempotencyKey = fmt.Sprint(i)
+			_, _, err := s.Create(ctx, owner, p)
+			require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		}
+	}
+	assert.Len(t, dump(t, s, userPrefix+owner), 1)
+	assert.Zero(t, registryEntries(t, s), "the share of other owners is taken")
+	create(t, s, CreateParams{Resumable: true})
+}
+
+func TestCreateWhoseContextEndsLeavesNothing(t *testing.T) {
+	for _, p := range everyCreate {
+		s, _, b := hookedStore(t, nil)
+		done, cancel := context.WithCancel(ctx)
+		b.onceBefore("write", taskPrefix, func() error { cancel(); return nil })
+		_, _, err := s.Create(done, owner, p)
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.Empty(t, dump(t, s, userPrefix+owner))
+		assert.Zero(t, registryEntries(t, s))
+	}
+}
+
+// What another caller has claimed since is not for a refused one to remove.
+func TestRefusedCreateLeavesWhatAnotherCallerWrote(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "k", Resumable: true}
+	var theirs Task
+	b.onceBefore("write", taskPrefix, func() error {
+		theirs = create(t, other, p)
+		return errors.New("refused")
+	})
+	_, _, err := s.Create(ctx, owner, p)
+	require.Error(t, err)
+	assert.Equal(t, theirs, get(t, s, theirs.ID))
+	assert.Equal(t, []string{theirs.ID}, orphans(t, s))
+	again, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created)
+	assert.Equal(t, theirs, again)
+}
+
+// A write whose answer got lost may come late: then what is beside it must stay.
+func TestCreateOfUnknownOutcomeLeavesWhatTheTaskNeeds(t *testing.T) {
+	for _, then := range []string{"write", "get"} { // the repetition, or the look at what became of it
+		s, other, b := hookedStore(t, nil)
+		n := 0
+		b.before = func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error {
+			if !strings.HasPrefix(k.Task, taskPrefix) {
+				return nil
+			}
+			if n++; n == 1 {
+				return taskstore.ErrOutcomeUnknown
+			}
+			if op == then {
+				return errors.New("refused")
+			}
+			return nil
+		}
+		_, _, err := s.Create(ctx, owner, CreateParams{IdempotencyKey: "k", Resumable: true})
+		assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
+		assert.Len(t, dump(t, other, userPrefix+owner), 1)
+		assert.Equal(t, 1, registryEntries(t, other))
+	}
+}
+
+// What went wrong while a conflict was looked into is what the caller is told.
+func TestCreateReportsWhatStoppedIt(t *testing.T) {
+	s, _, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key"}
+	create(t, s, p)
+	boom := errors.New("connection refused")
+	b.onceBefore("get", keyPrefix, func() error { return boom })
+	_, _, err := s.Create(ctx, owner, p)
+	assert.ErrorIs(t, err, boom)
+	assert.NotErrorIs(t, err, taskstore.ErrVersionConflict)
+
+	done, cancel := context.WithCancel(ctx)
+	b.onceBefore("get", keyPrefix, func() error { cancel(); return nil })
+	_, _, err = s.Create(done, owner, p)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.NotErrorIs(t, err, taskstore.ErrVersionConflict)
+}
+
+func TestDeleteThatFailsHalfwayLeavesAWholeTask(t *testing.T) {
+	s, _, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key", Resumable: true}
+	task := create(t, s, p)
+	b.onceBefore("delete", taskPrefix, func() error { return errors.New("refused") })
+	require.Error(t, s.Delete(ctx, owner, task.ID))
+	again, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created, "a second task for the key of the first")
+	assert.Equal(t, task, again)
+	assert.Equal(t, []string{task.ID}, orphans(t, s))
+}
+
+func TestDeleteOfADamagedTaskFreesItsKey(t *testing.T) {
+	s := memoryStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key", Resumable: true}
+	task := create(t, s, p)
+	key, err := taskKey(owner, task.ID)
+	require.NoError(t, err)
+	_, err = s.backend.Put(ctx, key, taskstore.Value{Data: []byte(`{"format":2}`)})
+	require.NoError(t, err)
+	require.NoError(t, s.Delete(ctx, owner, task.ID))
+	assert.Zero(t, registryEntries(t, s))
+	p.Request = raw(`"another"`)
+	assert.NotEqual(t, task.ID, create(t, s, p).ID)
+}
