@@ -228,7 +228,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 // read returns what the server shows of a record.
 func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
 	fields, err := within(ctx, func() ([]any, error) {
-		cmd := redis.NewSliceCmd(ctx, hmget(recordKey)...)
+		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
 		_ = b.client.Process(ctx, cmd)
 		return cmd.Result()
 	})
@@ -238,10 +238,12 @@ func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec
 	return decodeRecord(key, fields)
 }
 
-// hmget returns the command that asks for a record.
-func hmget(recordKey string) []any {
-	return []any{hmgetName, recordKey, versionField, dataField, expiresField}
+// appendHMGet appends the command that asks for a record.
+func appendHMGet(args []any, recordKey string) []any {
+	return append(args, hmgetName, recordKey, versionField, dataField, expiresField)
 }
+
+const hmgetLength = 5
 
 // These are made interfaces once, not at every call.
 var hmgetName, versionField, dataField, expiresField any = "hmget", "version", "data", "expires_at"
@@ -252,7 +254,7 @@ type redisRecord struct {
 	expiresAt int64
 }
 
-// decodeRecord reads the answer to hmget. ok is false where there is no record.
+// decodeRecord reads the answer to that. ok is false where there is no record.
 func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	corrupt := func(reason string) (redisRecord, bool, error) {
 		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}

@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -169,8 +170,10 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 	got, err := within(ctx, func() (a answers, err error) {
 		pipe := l.b.client.Pipeline()
 		a.records = make([]*redis.SliceCmd, len(r.tasks))
+		args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands
 		for i, task := range r.tasks {
-			a.records[i] = redis.NewSliceCmd(ctx, hmget(o.task(task))...)
+			args = appendHMGet(args, o.task(task))
+			a.records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
 			_ = pipe.Process(ctx, a.records[i])
 		}
 		newer := l.behind(ctx, pipe, r.newest, -1)
@@ -248,6 +251,7 @@ func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, s
 // named others.
 func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) {
 	var gone []string
+	l.records = slices.Grow(l.records, len(shown))
 	for _, r := range shown {
 		if !r.ok {
 			gone = append(gone, r.Key.Task)
