@@ -261,7 +261,7 @@ func (m *MemoryBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change,
 			yield(Change{}, err)
 			return
 		}
-		w, _ := m.hub.join(prefix)
+		w := m.hub.join(prefix)
 		defer m.hub.leave(w)
 		w.lost()
 		w.run(ctx, yield)

@@ -67,7 +67,7 @@ func (b *RedisBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change, 
 func (w *redisWatch) join(prefix Key) *watcher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	watcher, _ := w.hub.join(prefix)
+	watcher := w.hub.join(prefix)
 	name := w.b.keys.owner(prefix.Owner).index
 	c := w.channels[name]
 	switch {

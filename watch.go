@@ -31,9 +31,9 @@ type watcher struct {
 	err     error              // ends the watch
 }
 
-// join adds a watcher and reports whether it is its owner's first.
-func (h *hub) join(prefix Key) (w *watcher, first bool) {
-	w = &watcher{prefix: prefix, wake: make(chan struct{}, 1), pending: make(map[string]Version)}
+// join adds a watcher.
+func (h *hub) join(prefix Key) *watcher {
+	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1), pending: make(map[string]Version)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.owners == nil {
@@ -46,7 +46,7 @@ func (h *hub) join(prefix Key) (w *watcher, first bool) {
 	}
 	set[w] = struct{}{}
 	h.watching.Add(1)
-	return w, len(set) == 1
+	return w
 }
 
 // leave removes w and reports whether it was its owner's last.
