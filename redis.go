@@ -36,9 +36,9 @@ import (
 // where needed to be greater than every earlier one: a total order, and so a
 // cursor. The two sets hold the live tasks and at most those expired ones that
 // are not trimmed yet. Equal sizes say that all tasks expire; then both sets live
-// as long as the last of them, otherwise for ever. So the number of live tasks is
-// exact and cheap to ask for, and nothing is left of an owner whose tasks are
-// gone, whether or not anybody comes back to look.
+// a second longer than the last of them (luaSettle says why), otherwise for ever.
+// So the number of live tasks is exact and cheap to ask for, and nothing is left
+// of an owner whose tasks are gone, whether or not anybody comes back to look.
 //
 // A field that this version does not know is left alone. A layout that it could
 // not read would use other keys.
