@@ -111,6 +111,9 @@ type Record struct {
 //   - An ExpiresAt that is past at the write, or in the millisecond of it, is legal.
 //     The write succeeds, an existing record is gone, and nothing is left behind;
 //     so no limit stands in its way.
+//   - A create that would give its owner more records than [RecordLimit] of its ctx
+//     and the backend's own limit allow gives an error that matches
+//     [ErrCapacityExceeded]. The count is exact, whoever else writes. Updates go on.
 //   - A call that fails changes nothing, unless its error matches
 //     [ErrOutcomeUnknown].
 //   - A ctx that is done gives an error that matches ctx.Err(), and the call does

@@ -15,7 +15,7 @@ import (
 type MemoryOptions struct {
 	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
 	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
-	// no limit.
+	// no limit. A ctx from [WithRecordLimit] takes its place.
 	MaxRecordsPerOwner int
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
 	// that matches [ErrCapacityExceeded]. 0 or less: no limit.
@@ -133,7 +133,7 @@ func (m *MemoryBackend) write(ctx context.Context, key Key, v Value, check func(
 		m.hub.hint(key, 0)
 		return version, nil
 	case r == nil:
-		if err := m.admit(key.Owner, now); err != nil {
+		if err := m.admit(ctx, key.Owner, now); err != nil {
 			return 0, err
 		}
 		r = m.insert(key)
@@ -318,8 +318,8 @@ func (m *MemoryBackend) find(key Key) *memoryRecord {
 
 // admit refuses one more record of owner if that goes beyond the limit. Only
 // here the count must be exact, so only here expired records are all reclaimed.
-func (m *MemoryBackend) admit(owner string, now int64) error {
-	limit := m.opts.MaxRecordsPerOwner
+func (m *MemoryBackend) admit(ctx context.Context, owner string, now int64) error {
+	limit := RecordLimit(ctx, m.opts.MaxRecordsPerOwner)
 	full := func() bool {
 		o := m.owners[owner]
 		return limit > 0 && o != nil && len(o.tasks) >= limit

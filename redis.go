@@ -51,7 +51,8 @@ type RedisOptions struct {
 	Prefix string
 	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
 	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
-	// no limit. The count is exact whoever else writes.
+	// no limit. The count is exact whoever else writes. A ctx from [WithRecordLimit]
+	// takes its place.
 	MaxRecordsPerOwner int
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
 	// that matches [ErrCapacityExceeded]. 0 or less: no limit but Redis's own, 512
@@ -295,8 +296,8 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 	if err != nil {
 		return 0, err
 	}
-	if !b.ahead(w.expiresAt) {
-		w.args = append(w.args, judge)
+	if !b.ahead(w.expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0) {
+		w.args = append(w.args, strconv.Itoa(w.limit))
 	}
 	return b.write(ctx, "put", b.scripts.put, w, 0)
 }
@@ -313,18 +314,16 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 	}
 	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
 	if expected == 0 || next == "" || !b.ahead(w.expiresAt) {
-		w.args = append(w.args, judge)
+		w.args = append(w.args, strconv.Itoa(w.limit))
 	}
 	return b.write(ctx, "put if version", b.scripts.putIfVersion, w, expected)
 }
-
-// judge is the argument that has a script look closely.
-const judge = "1"
 
 // A redisWrite is a write that is ready to be sent.
 type redisWrite struct {
 	key       Key
 	expiresAt int64
+	limit     int   // how many records the owner may have, 0: any number
 	args      []any // those that both scripts have
 }
 
@@ -346,7 +345,8 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (redisWrit
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
 	args := append(make([]any, 0, 7), newOperationID(), string(v.Data), expires, key.Task)
-	return redisWrite{key: key, expiresAt: expiresAt, args: args}, nil
+	limit := RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
+	return redisWrite{key: key, expiresAt: expiresAt, limit: limit, args: args}, nil
 }
 
 func (b *RedisBackend) write(ctx context.Context, verb string, s *script, w redisWrite, expected Version) (Version, error) {
@@ -361,7 +361,7 @@ func (b *RedisBackend) write(ctx context.Context, verb string, s *script, w redi
 	case statusConflict:
 		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.number)}
 	case statusFull:
-		return 0, &CapacityError{Limit: LimitRecords, Max: uint64(b.opts.MaxRecordsPerOwner), Asked: r.number + 1}
+		return 0, &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.number + 1}
 	case statusOverflow:
 		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
 	default:

@@ -33,7 +33,7 @@ import (
 //
 // An update that keeps the expiry goes first and short: two commands and the
 // hint. It does not ask for TIME. A caller that is not sure that the expiry is in
-// the future, or that wants to create, says judge and gets the long way.
+// the future, or that wants to create, adds the limit and gets the long way.
 
 // luaFields reads the record.
 const luaFields = `
@@ -149,7 +149,7 @@ const luaSettle = `
 //
 //	KEYS  1 record, 2 index, 3 expiry index
 //	ARGV  1 operation id (8 bytes), 2 data, 3 expires_at in ms or '', 4 task,
-//	      5 judge: anything, or left out
+//	      5 limit of records: where it is given, judge
 //	reply <version>, full <live records>, overflow <version>, corrupt <what>
 const luaPut = luaFields + `
 if not ARGV[5] and fields[1] and (fields[2] or '') == ARGV[3]
@@ -161,6 +161,7 @@ if not ARGV[5] and fields[1] and (fields[2] or '') == ARGV[3]
   return next
 end
 ` + luaJudge + `
+limit = tonumber(ARGV[5]) or limit
 local next
 if not version then
   next = '1'
@@ -180,8 +181,8 @@ return next`
 // that does not exist has version 0.
 //
 //	KEYS  as luaPut
-//	ARGV  1-4 as luaPut, 5 expected version, 6 its successor or '', 7 judge:
-//	      anything, or left out; needed where 5 is 0 or 6 is ''
+//	ARGV  1-4 as luaPut, 5 expected version, 6 its successor or '', 7 limit of
+//	      records: where it is given, judge; needed where 5 is 0 or 6 is ''
 //	reply as luaPut, and conflict <present version>
 const luaPutIfVersion = luaFields + `
 if not ARGV[7] and fields[1] == ARGV[5] and (fields[2] or '') == ARGV[3] then
@@ -191,6 +192,7 @@ if not ARGV[7] and fields[1] == ARGV[5] and (fields[2] or '') == ARGV[3] then
   return hint
 end
 ` + luaJudge + `
+limit = tonumber(ARGV[7]) or limit
 local next = ARGV[6]
 if (version or '0') ~= ARGV[5] then return {'conflict', version or '0'} end
 if next == '' then return {'overflow', version} end

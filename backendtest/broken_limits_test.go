@@ -10,6 +10,16 @@ import (
 // deaf returns a ctx that is never done.
 func deaf(ctx ctxt) ctxt { return context.WithoutCancel(ctx) }
 
+// plain returns a ctx that ends with ctx and holds nothing.
+func plain(ctx ctxt) ctxt {
+	bare, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(ctx, cancel)
+	if ctx.Err() != nil {
+		cancel()
+	}
+	return bare
+}
+
 // counting makes the limit of records what refuses says of a write that creates
 // or updates.
 func counting(refuses func(f *fake, ctx ctxt, k key, create bool) bool) func(f *fake) {
@@ -84,6 +94,32 @@ var brokenLimits = []breach{
 				return 0, &taskstore.CapacityError{Limit: taskstore.LimitRecords, Max: 3, Asked: 4}
 			}
 			return f.m.PutIfVersion(ctx, k, v, e)
+		}
+	}},
+	{"limits/asked limits/asked-instead", "a limit of the ctx is not known", func(f *fake) {
+		put, cas := f.put, f.cas
+		f.put = func(ctx ctxt, k key, v value) (version, error) { return put(plain(ctx), k, v) }
+		f.cas = func(ctx ctxt, k key, v value, e version) (version, error) { return cas(plain(ctx), k, v, e) }
+	}},
+	{"limits/asked-instead", "the lesser of two limits counts", func(f *fake) {
+		put, cas := f.put, f.cas
+		lesser := func(ctx ctxt) ctxt {
+			most := taskstore.RecordLimit(ctx, f.records)
+			if f.records > 0 && (most == 0 || most > f.records) {
+				most = f.records
+			}
+			return taskstore.WithRecordLimit(ctx, most)
+		}
+		f.put = func(ctx ctxt, k key, v value) (version, error) { return put(lesser(ctx), k, v) }
+		f.cas = func(ctx ctxt, k key, v value, e version) (version, error) { return cas(lesser(ctx), k, v, e) }
+	}},
+	{"limits/asked", "a limit of the ctx stands in the way of updates", func(f *fake) {
+		put := f.put
+		f.put = func(ctx ctxt, k key, v value) (version, error) {
+			if most := taskstore.RecordLimit(ctx, 0); most > 0 && f.has(ctx, k.Owner) >= most {
+				return 0, &taskstore.CapacityError{Limit: taskstore.LimitRecords, Max: uint64(most), Asked: uint64(most) + 1}
+			}
+			return put(ctx, k, v)
 		}
 	}},
 	{"limits/data", "the limit itself is too much", onLongData(func(n, most int) bool { return n >= most })},

@@ -157,6 +157,56 @@ var limitRules = []rule{
 		},
 	},
 	{
+		name: "limits/asked",
+		text: "A ctx from WithRecordLimit limits the creates under it, in the place of the backend's own limit.",
+		check: func(t *trial) {
+			s := t.open()
+			owner := newOwner()
+			asked := taskstore.WithRecordLimit(t.ctx, 2)
+			create := func(task string) (taskstore.Version, error) {
+				if v, err := s.Put(asked, of(owner, task+"-put"), text("x")); err != nil {
+					return v, err
+				}
+				return s.PutIfVersion(asked, of(owner, task+"-cas"), text("x"), 0)
+			}
+			if _, err := create("one"); err != nil {
+				t.Errorf("creates up to the limit of the ctx: error %v", err)
+			}
+			_, err := s.Put(asked, of(owner, "more"), text("x"))
+			s.wantCapacity("Put beyond the limit of the ctx", err, taskstore.LimitRecords, 2)
+			_, err = s.PutIfVersion(asked, of(owner, "more"), text("x"), 0)
+			s.wantCapacity("PutIfVersion beyond the limit of the ctx", err, taskstore.LimitRecords, 2)
+			s.wantNone(of(owner, "more"))
+			if _, err := s.Put(asked, of(owner, "one-put"), text("y")); err != nil {
+				t.Errorf("an update at the limit of the ctx: error %v", err)
+			}
+			s.wantVersion("a create without that ctx", s.mustPut(of(owner, "more"), text("x")), 1)
+		},
+	},
+	{
+		name: "limits/asked-instead",
+		text: "The limit that WithRecordLimit asks for may be greater than the backend's, or none.",
+		check: func(t *trial) {
+			s, owner := t.full()
+			_, err := s.PutIfVersion(taskstore.WithRecordLimit(t.ctx, 4), of(owner, "fourth"), text("x"), 0)
+			if err != nil {
+				t.Errorf("a create within a greater limit: error %v", err)
+			}
+			_, err = s.Put(taskstore.WithRecordLimit(t.ctx, 4), of(owner, "fifth"), text("x"))
+			s.wantCapacity("Put beyond the greater limit", err, taskstore.LimitRecords, 4)
+			for _, none := range []int{0, -1} {
+				if _, err = s.Put(taskstore.WithRecordLimit(t.ctx, none), of(owner, fmt.Sprint("free", none)), text("x")); err != nil {
+					t.Errorf("a Put without a limit: error %v", err)
+				}
+				if _, err = s.PutIfVersion(taskstore.WithRecordLimit(t.ctx, none), of(owner, fmt.Sprint("free too", none)), text("x"), 0); err != nil {
+					t.Errorf("a create without a limit: error %v", err)
+				}
+			}
+			_, err = s.Put(t.ctx, of(owner, "more"), text("x"))
+			s.wantCapacity("Put under the backend's own limit", err, taskstore.LimitRecords, 3)
+		},
+	},
+	{
 		name: "limits/data",
 		text: "Data longer than the limit gives a *CapacityError, which matches ErrCapacityExceeded, and changes nothing; as long as the limit is allowed.",
 		check: func(t *trial) {
