@@ -1,0 +1,191 @@
+// Package faultproxy stands between Redis clients and real servers in tests and
+// loses replies, cuts connections, delays requests, swallows and splits them, at
+// given rates and with a given seed.
+//
+// A [Proxy] reads whole commands and whole replies, pipelines too, so each of its
+// faults does exactly what it says: a reply that is dropped is the reply to a
+// command that the server executed, a command that is cut before never reached
+// it. It serves every kind of client: [Proxy.Addr] takes the place of one
+// server's address, [Proxy.Dial] is the Dialer of a client that finds its servers
+// by itself, in a Cluster or behind Sentinel.
+//
+//	p := faultproxy.New()
+//	t.Cleanup(p.Close)
+//	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Dialer: p.Dial})
+//	p.Set(faultproxy.Faults{Seed: 1, DropReply: 0.05, Match: faultproxy.Commands("eval", "evalsha")})
+//
+// It does not speak TLS, and is not for connections of replicas.
+package faultproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+)
+
+// A Proxy passes everything on until [Proxy.Set] gives it faults. Its methods may
+// be called from any goroutine.
+type Proxy struct {
+	ctx    context.Context // done once the proxy is closed
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // sessions and listeners
+
+	mu        sync.Mutex
+	faults    Faults
+	generator *rand.Rand
+	planned   int // how much of faults.Plan is used up
+	era       int // how often the faults were set
+	counts    Counts
+	listeners map[string]net.Listener // by the server's address
+	sessions  map[*session]struct{}
+	held      map[*held]struct{}
+}
+
+// New returns a proxy without faults. Close it after its clients.
+func New() *Proxy {
+	p := &Proxy{
+		listeners: make(map[string]net.Listener),
+		sessions:  make(map[*session]struct{}),
+		held:      make(map[*held]struct{}),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.Set(Faults{})
+	return p
+}
+
+// Close ends all connections and returns when nothing of the proxy is left
+// running. Requests that it holds back are never delivered.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.cancel()
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	p.mu.Unlock()
+	p.Cut()
+	p.wg.Wait()
+}
+
+// Cut ends all connections that there are, as a proxy does that is restarted. What
+// the server has not read yet is lost. Requests that are held back stay so: their
+// connections were cut before.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.sessions {
+		s.client.Close()
+		if p.ctx.Err() != nil || !s.holding {
+			s.server.Close()
+		}
+	}
+}
+
+// Addr returns the address at which clients reach the server at addr through the
+// proxy. While that server is down a client can still connect, and then loses the
+// connection at once.
+func (p *Proxy) Addr(addr string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return "", errClosed
+	}
+	if l, ok := p.listeners[addr]; ok {
+		return l.Addr().String(), nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("faultproxy: %w", err)
+	}
+	p.listeners[addr] = l
+	p.wg.Go(func() { p.accept(l, addr) })
+	return l.Addr().String(), nil
+}
+
+func (p *Proxy) accept(l net.Listener, addr string) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() {
+			server, err := new(net.Dialer).DialContext(p.ctx, "tcp", addr)
+			if err != nil {
+				client.Close()
+				return
+			}
+			p.serve(client, server)
+		})
+	}
+}
+
+// Dial connects to the server at addr through the proxy; it fits the Dialer of
+// go-redis's options. A server that cannot be reached gives the error that it
+// gives without the proxy.
+func (p *Proxy) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	server, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	near, far, err := pair(ctx)
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	if !p.serve(far, server) {
+		near.Close()
+		return nil, errClosed
+	}
+	return near, nil
+}
+
+// pair returns the two ends of a TCP connection. Clients look into their
+// connections by system calls, so a pipe in memory would not do.
+func pair(ctx context.Context) (near, far net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if near, err = new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	for {
+		if far, err = l.Accept(); err != nil {
+			near.Close()
+			return nil, nil, err
+		}
+		if far.RemoteAddr().String() == near.LocalAddr().String() {
+			return near, far, nil
+		}
+		far.Close() // somebody else's
+	}
+}
+
+var errClosed = errors.New("faultproxy: the proxy is closed")
+
+// serve proxies a connection until both ends are closed. It returns at once; where
+// the proxy is closed it closes both ends and returns false.
+func (p *Proxy) serve(client, server net.Conn) bool {
+	s := newSession(p, client, server)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		client.Close()
+		server.Close()
+		return false
+	}
+	p.sessions[s] = struct{}{}
+	p.wg.Go(func() {
+		var replies sync.WaitGroup
+		replies.Go(s.replies)
+		s.requests()
+		replies.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.sessions, s)
+	})
+	return true
+}
