@@ -36,77 +36,73 @@ func short() *mcptasks.Options {
 
 // What a runner says that was thought dead changes nothing.
 func TestStaleRunner(t *testing.T) {
-	noLeaks(t)
-	store := memory()
-	stopped := &gate{StorageBackend: store}
-	ended := make(chan error, 1)
-	finish := make(chan struct{})
-	tools := func(tasks *mcptasks.Tasks, server *mcp.Server) {
-		add(tasks, server, "stubborn", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
-			<-finish
-			<-ctx.Done()
-			ended <- context.Cause(ctx)
-			return text("too late"), nil, nil
-		}, nil)
-	}
-	one, two := start(t, stopped, short(), tools).as("alice"), start(t, store, short(), tools).as("alice")
-	id := one.create("stubborn", nil)
-	stopped.mu.Lock()
-	begin := time.Now()
-	before := two.until(id, "failed")
-	if took := time.Since(begin); took > 900*time.Millisecond {
-		t.Errorf("the task failed after %v", took)
-	}
-	close(finish)
-	stopped.mu.Unlock()
-	if cause := <-ended; !errors.Is(cause, mcptasks.ErrLost) {
-		t.Errorf("the handler was told %v", cause)
-	}
-	if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
-		t.Fatal(err)
-	}
-	if after := two.get(id); after.String() != before.String() {
-		t.Errorf("before %v\nafter %v", before, after)
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		stopped := &gate{StorageBackend: open()}
+		ended := make(chan error, 1)
+		finish := make(chan struct{})
+		tools := func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "stubborn", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+				<-finish
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return text("too late"), nil, nil
+			}, nil)
+		}
+		one, two := start(t, stopped, short(), tools).as("alice"), start(t, open(), short(), tools).as("alice")
+		id := one.create("stubborn", nil)
+		stopped.mu.Lock()
+		before := two.until(id, "failed")
+		close(finish)
+		stopped.mu.Unlock()
+		if cause := <-ended; !errors.Is(cause, mcptasks.ErrLost) {
+			t.Errorf("the handler was told %v", cause)
+		}
+		if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
+			t.Fatal(err)
+		}
+		if after := two.get(id); after.String() != before.String() {
+			t.Errorf("before %v\nafter %v", before, after)
+		}
+	})
 }
 
 // A task of a tool that opted in goes on after its replica died without a word.
 func TestResumeAfterCrash(t *testing.T) {
-	noLeaks(t)
-	store := memory()
-	r := start(t, store, short(), func(tasks *mcptasks.Tasks, server *mcp.Server) {
-		add(tasks, server, "resumable", confirm, &mcptasks.ToolOptions{Retry: true})
-		add(tasks, server, "other", confirm, nil)
-	})
-	dead, err := tasks.New(store, &short().Tasks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	create := func(tool string) string {
-		task, _, err := dead.Create(t.Context(), "n:alice", tasks.CreateParams{
-			Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`),
-			Holder:  "dead", Resumable: true,
+	onEach(t, func(t *testing.T, open opener) {
+		r := start(t, open(), short(), func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "resumable", confirm, &mcptasks.ToolOptions{Retry: true})
+			add(tasks, server, "other", confirm, nil)
 		})
+		dead, err := tasks.New(open(), &short().Tasks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return task.ID
-	}
-	mine, another := create("resumable"), create("of another server")
-	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- r.tasks.Run(ctx, r.mcp) }()
-	c := r.as("alice")
-	c.until(mine, "input_required")
-	c.update(mine, map[string]any{"confirm": accept(nil)})
-	if got := textOf(c.until(mine, "completed")); got != "answered: accept" {
-		t.Errorf("resumed: %q", got)
-	}
-	if got := c.get(another); got.Result["status"] != "working" {
-		t.Errorf("a task of a tool that this server does not have: %v", got)
-	}
-	stop()
-	<-ran
+		create := func(tool string) string {
+			task, _, err := dead.Create(t.Context(), "n:alice", tasks.CreateParams{
+				Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`),
+				Holder:  "dead", Resumable: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return task.ID
+		}
+		mine, another := create("resumable"), create("of another server")
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- r.tasks.Run(ctx, r.mcp) }()
+		c := r.as("alice")
+		c.until(mine, "input_required")
+		c.update(mine, map[string]any{"confirm": accept(nil)})
+		if got := textOf(c.until(mine, "completed")); got != "answered: accept" {
+			t.Errorf("resumed: %q", got)
+		}
+		if got := c.get(another); got.Result["status"] != "working" {
+			t.Errorf("a task of a tool that this server does not have: %v", got)
+		}
+		stop()
+		<-ran
+	})
 }
 
 func TestThousandTasks(t *testing.T) {

@@ -3,6 +3,7 @@ package mcptasks_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ const extension = "io.modelcontextprotocol/tasks"
 // A replica is one server of a store, over HTTP. Its users are whom the bearer
 // token names; no token is anonymous.
 type replica struct {
-	t     *testing.T
+	t     testing.TB
 	tasks *mcptasks.Tasks
 	mcp   *mcp.Server
 	url   string
@@ -59,7 +60,7 @@ func fast() *mcptasks.Options {
 }
 
 // start makes a replica with the tools that add adds. Nil opts mean fast.
-func start(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) *replica {
+func start(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) *replica {
 	t.Helper()
 	if opts == nil {
 		opts = fast()
@@ -67,26 +68,10 @@ func start(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options,
 	r := &replica{t: t, log: new(lockedBuffer)}
 	opts.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	var err error
-	if r.tasks, err = mcptasks.New(store, opts); err != nil {
+	if r.tasks, r.mcp, err = assemble(store, opts, add); err != nil {
 		t.Fatal(err)
 	}
-	r.mcp = mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	add(r.tasks, r.mcp)
-	if err := r.tasks.Install(r.mcp); err != nil {
-		t.Fatal(err)
-	}
-	streamable := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return r.mcp }, &mcp.StreamableHTTPOptions{Stateless: true})
-	edge := r.tasks.Handler(streamable)
-	authorized := auth.RequireBearerToken(func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-		return &auth.TokenInfo{UserID: strings.TrimPrefix(token, "nobody"), Expiration: time.Now().Add(time.Hour)}, nil
-	}, nil)(edge)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Get("Authorization") == "" {
-			edge.ServeHTTP(w, req)
-			return
-		}
-		authorized.ServeHTTP(w, req)
-	}))
+	server := httptest.NewServer(overHTTP(r.tasks, r.mcp))
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
@@ -96,6 +81,34 @@ func start(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options,
 	})
 	r.url = server.URL
 	return r
+}
+
+// assemble makes a server with the tools that add adds.
+func assemble(store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) (*mcptasks.Tasks, *mcp.Server, error) {
+	tasks, err := mcptasks.New(store, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	server := mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	add(tasks, server)
+	return tasks, server, tasks.Install(server)
+}
+
+// overHTTP serves server as it should be served. A bearer token is the name of a
+// user; one that begins with "nobody" names none.
+func overHTTP(tasks *mcptasks.Tasks, server *mcp.Server) http.Handler {
+	edge := tasks.Handler(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
+		&mcp.StreamableHTTPOptions{Stateless: true}))
+	authorized := auth.RequireBearerToken(func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		return &auth.TokenInfo{UserID: strings.TrimPrefix(token, "nobody"), Expiration: time.Now().Add(time.Hour)}, nil
+	}, nil)(edge)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Authorization") == "" {
+			edge.ServeHTTP(w, req)
+			return
+		}
+		authorized.ServeHTTP(w, req)
+	})
 }
 
 // A reply is an answer as it came over the wire.
@@ -152,7 +165,7 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 	req.Header.Set("Mcp-Method", method)
 	for _, name := range []string{"name", "taskId"} {
 		if s, ok := params[name].(string); ok {
-			req.Header.Set("Mcp-Name", s)
+			req.Header.Set("Mcp-Name", nameHeader(s))
 		}
 	}
 	for name, values := range c.header {
@@ -162,6 +175,36 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 		req.Header.Set("Authorization", "Bearer "+c.user)
 	}
 	return req
+}
+
+// nameHeader encodes what cannot be in a header as it is.
+func nameHeader(s string) string {
+	for _, r := range s {
+		if r <= ' ' || r > '~' {
+			return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+		}
+	}
+	return s
+}
+
+// answer returns all that comes back of a request, but for the time of day.
+func (c *caller) answer(method string, params map[string]any) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	resp, err := http.DefaultClient.Do(c.request(ctx, method, params))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	resp.Header.Del("Date")
+	var all bytes.Buffer
+	fmt.Fprintln(&all, resp.Status)
+	_ = resp.Header.Write(&all)
+	if _, err := all.ReadFrom(resp.Body); err != nil {
+		c.t.Fatal(err)
+	}
+	return all.String()
 }
 
 func (c *caller) do(method string, params map[string]any) reply {
@@ -277,7 +320,7 @@ func add(tasks *mcptasks.Tasks, server *mcp.Server, name string, h handler, opts
 }
 
 // noLeaks fails the test if it leaves goroutines behind, when all cleanup is done.
-func noLeaks(t *testing.T) {
+func noLeaks(t testing.TB) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
@@ -299,7 +342,7 @@ func memory() taskstore.StorageBackend { return taskstore.NewMemoryBackend(nil) 
 
 // A stream is a connection by hand.
 type stream struct {
-	t    *testing.T
+	t    testing.TB
 	conn mcp.Connection
 }
 

@@ -33,58 +33,58 @@ func threeRounds(ctx context.Context, req *mcp.CallToolRequest, _ none) (*mcp.Ca
 }
 
 func TestInputKeysAreUnique(t *testing.T) {
-	noLeaks(t)
-	store := memory()
-	tools := func(tasks *mcptasks.Tasks, server *mcp.Server) { add(tasks, server, "rounds", threeRounds, nil) }
-	one, two := start(t, store, nil, tools).as("alice"), start(t, store, nil, tools).as("alice")
-	id := one.create("rounds", nil)
-	seen := map[string]bool{}
-	for round := range 3 {
-		asked := one.until(id, "input_required").Result["inputRequests"].(map[string]any)
-		if len(asked) != 2 {
-			t.Fatalf("round %d asks %v", round, asked)
-		}
-		var keys []string
-		for key := range asked {
-			if seen[key] {
-				t.Errorf("round %d asks %q again", round, key)
+	onEach(t, func(t *testing.T, open opener) {
+		tools := func(tasks *mcptasks.Tasks, server *mcp.Server) { add(tasks, server, "rounds", threeRounds, nil) }
+		one, two := start(t, open(), nil, tools).as("alice"), start(t, open(), nil, tools).as("alice")
+		id := one.create("rounds", nil)
+		seen := map[string]bool{}
+		for round := range 3 {
+			asked := one.until(id, "input_required").Result["inputRequests"].(map[string]any)
+			if len(asked) != 2 {
+				t.Fatalf("round %d asks %v", round, asked)
 			}
-			keys = append(keys, key)
-		}
-		// One answer, and others that nobody waits for, of any shape.
-		responses := map[string]any{keys[0]: accept(nil), "invented": 42}
-		for key := range seen {
-			responses[key] = accept(map[string]any{"late": true})
-		}
-		if got := two.update(id, responses); got.Error != nil {
-			t.Fatalf("a partial answer: %v", got)
-		}
-		left := two.until(id, "input_required").Result["inputRequests"].(map[string]any)
-		if left[keys[1]] == nil || len(left) != 1 {
-			t.Fatalf("after a partial answer there is left %v", left)
-		}
-		if got := two.update(id, map[string]any{keys[1]: 42}); got.Error == nil || got.Error.Code != -32602 {
-			t.Errorf("an answer of no known shape: %v", got)
-		}
-		if got := two.update(id, map[string]any{keys[1]: accept(nil)}); got.Error != nil {
-			t.Fatalf("the last answer: %v", got)
-		}
-		for _, key := range keys {
-			seen[key] = true
-		}
-		if round < 2 {
-			// The answered keys must be gone before the next round is looked at.
-			for range 1000 {
-				now, _ := one.get(id).Result["inputRequests"].(map[string]any)
-				if len(now) == 2 && now[keys[0]] == nil && now[keys[1]] == nil {
-					break
+			var keys []string
+			for key := range asked {
+				if seen[key] {
+					t.Errorf("round %d asks %q again", round, key)
+				}
+				keys = append(keys, key)
+			}
+			// One answer, and others that nobody waits for, of any shape.
+			responses := map[string]any{keys[0]: accept(nil), "invented": 42}
+			for key := range seen {
+				responses[key] = accept(map[string]any{"late": true})
+			}
+			if got := two.update(id, responses); got.Error != nil {
+				t.Fatalf("a partial answer: %v", got)
+			}
+			left := two.until(id, "input_required").Result["inputRequests"].(map[string]any)
+			if left[keys[1]] == nil || len(left) != 1 {
+				t.Fatalf("after a partial answer there is left %v", left)
+			}
+			if got := two.update(id, map[string]any{keys[1]: 42}); got.Error == nil || got.Error.Code != -32602 {
+				t.Errorf("an answer of no known shape: %v", got)
+			}
+			if got := two.update(id, map[string]any{keys[1]: accept(nil)}); got.Error != nil {
+				t.Fatalf("the last answer: %v", got)
+			}
+			for _, key := range keys {
+				seen[key] = true
+			}
+			if round < 2 {
+				// The answered keys must be gone before the next round is looked at.
+				for range 1000 {
+					now, _ := one.get(id).Result["inputRequests"].(map[string]any)
+					if len(now) == 2 && now[keys[0]] == nil && now[keys[1]] == nil {
+						break
+					}
 				}
 			}
 		}
-	}
-	if got := textOf(one.until(id, "completed")); got != "[again again#2] xxx ...." {
-		t.Errorf("the handler got %q", got)
-	}
+		if got := textOf(one.until(id, "completed")); got != "[again again#2] xxx ...." {
+			t.Errorf("the handler got %q", got)
+		}
+	})
 }
 
 // What waits for input holds no goroutine and survives its replica.

@@ -69,59 +69,59 @@ func next(t *testing.T, events <-chan event) event {
 }
 
 func TestListen(t *testing.T) {
-	noLeaks(t)
-	store := memory()
-	release := make(chan struct{})
-	opts := fast()
-	opts.Tasks.PollInterval = time.Minute // pushes come by hints
-	one := start(t, store, opts, statusTools(release)).as("alice")
-	two := start(t, store, opts, statusTools(release)).as("alice")
-	working, asking := one.create("work", nil), one.create("ask", nil)
-	one.until(asking, "input_required")
-	foreign := one.replica.as("bob").create("ask", nil)
+	onEach(t, func(t *testing.T, open opener) {
+		release := make(chan struct{})
+		opts := fast()
+		opts.Tasks.PollInterval = time.Minute // pushes come by hints
+		one := start(t, open(), opts, statusTools(release)).as("alice")
+		two := start(t, open(), opts, statusTools(release)).as("alice")
+		working, asking := one.create("work", nil), one.create("ask", nil)
+		one.until(asking, "input_required")
+		foreign := one.replica.as("bob").create("ask", nil)
 
-	events := two.listen(t.Context(), map[string]any{"taskIds": []string{working, asking, foreign, "x", working}})
-	ack := next(t, events)
-	agreed, _ := ack.Params["notifications"].(map[string]any)["taskIds"].([]any)
-	if ack.Method != "notifications/subscriptions/acknowledged" || len(agreed) != 2 || agreed[0] != working || agreed[1] != asking {
-		t.Fatalf("the acknowledgement: %s", ack.Raw)
-	}
-	status := map[any]any{}
-	for status[working] != "working" || status[asking] != "input_required" {
-		e := next(t, events)
-		validate(t, "TaskStatusNotification", e.Raw)
-		if meta, _ := e.Params["_meta"].(map[string]any); meta["io.modelcontextprotocol/subscriptionId"] != float64(7) {
-			t.Errorf("no subscription id: %s", e.Raw)
+		events := two.listen(t.Context(), map[string]any{"taskIds": []string{working, asking, foreign, "x", working}})
+		ack := next(t, events)
+		agreed, _ := ack.Params["notifications"].(map[string]any)["taskIds"].([]any)
+		if ack.Method != "notifications/subscriptions/acknowledged" || len(agreed) != 2 || agreed[0] != working || agreed[1] != asking {
+			t.Fatalf("the acknowledgement: %s", ack.Raw)
 		}
-		status[e.Params["taskId"]] = e.Params["status"]
-	}
-	close(release)
-	for status[working] != "completed" {
-		e := next(t, events)
-		validate(t, "TaskStatusNotification", e.Raw)
-		status[e.Params["taskId"]] = e.Params["status"]
-		if e.Params["status"] != "completed" {
-			continue
+		status := map[any]any{}
+		for status[working] != "working" || status[asking] != "input_required" {
+			e := next(t, events)
+			validate(t, "TaskStatusNotification", e.Raw)
+			if meta, _ := e.Params["_meta"].(map[string]any); meta["io.modelcontextprotocol/subscriptionId"] != float64(7) {
+				t.Errorf("no subscription id: %s", e.Raw)
+			}
+			status[e.Params["taskId"]] = e.Params["status"]
 		}
-		delete(e.Params, "_meta")
-		polled := two.get(working).Result
-		delete(polled, "_meta")
-		delete(polled, "resultType")
-		if a, b := marshal(t, e.Params), marshal(t, polled); a != b {
-			t.Errorf("pushed %s\npolled %s", a, b)
+		close(release)
+		for status[working] != "completed" {
+			e := next(t, events)
+			validate(t, "TaskStatusNotification", e.Raw)
+			status[e.Params["taskId"]] = e.Params["status"]
+			if e.Params["status"] != "completed" {
+				continue
+			}
+			delete(e.Params, "_meta")
+			polled := two.get(working).Result
+			delete(polled, "_meta")
+			delete(polled, "resultType")
+			if a, b := marshal(t, e.Params), marshal(t, polled); a != b {
+				t.Errorf("pushed %s\npolled %s", a, b)
+			}
 		}
-	}
-	two.cancel(asking)
-	for status[asking] != "cancelled" {
-		e := next(t, events)
-		status[e.Params["taskId"]] = e.Params["status"]
-	}
-	if e := next(t, events); e.Result == nil {
-		t.Errorf("all tasks have ended, and then: %s", e.Raw)
-	}
-	if _, open := <-events; open {
-		t.Error("the stream goes on after its result")
-	}
+		two.cancel(asking)
+		for status[asking] != "cancelled" {
+			e := next(t, events)
+			status[e.Params["taskId"]] = e.Params["status"]
+		}
+		if e := next(t, events); e.Result == nil {
+			t.Errorf("all tasks have ended, and then: %s", e.Raw)
+		}
+		if _, open := <-events; open {
+			t.Error("the stream goes on after its result")
+		}
+	})
 }
 
 func marshal(t *testing.T, v any) string {

@@ -29,111 +29,116 @@ func waiting(ended chan<- error) func(*mcptasks.Tasks, *mcp.Server) {
 }
 
 func TestCancelThroughAnotherReplica(t *testing.T) {
-	for name, store := range map[string]taskstore.StorageBackend{"hints": memory(), "polling": deaf{memory()}} {
+	for _, name := range []string{"hints", "polling"} {
 		t.Run(name, func(t *testing.T) {
-			noLeaks(t)
-			ended := make(chan error, 1)
-			opts := fast()
-			if name == "hints" {
-				opts.Tasks.PollInterval = time.Minute // then only a hint is fast
-				opts.Tasks.Lease = 10 * time.Minute
-			}
-			one := start(t, store, opts, waiting(ended)).as("alice")
-			two := start(t, store, opts, waiting(ended)).as("alice")
-			id := one.create("wait", nil)
-			begin := time.Now()
-			if got := two.cancel(id); got.Error != nil {
-				t.Fatal(got)
-			}
-			select {
-			case cause := <-ended:
-				if !errors.Is(cause, mcptasks.ErrCancelled) {
-					t.Errorf("the cause is %v", cause)
+			onEach(t, func(t *testing.T, open opener) {
+				ended := make(chan error, 1)
+				opts := fast()
+				if name == "hints" {
+					opts.Tasks.PollInterval = time.Minute // then only a hint is fast
+					opts.Tasks.Lease = 10 * time.Minute
+				} else {
+					hear := open
+					open = func() taskstore.StorageBackend { return deaf{hear()} }
 				}
-			case <-time.After(5 * time.Second):
-				t.Fatal("the handler was not told")
-			}
-			t.Logf("told after %v", time.Since(begin))
-			two.until(id, "cancelled")
+				one := start(t, open(), opts, waiting(ended)).as("alice")
+				two := start(t, open(), opts, waiting(ended)).as("alice")
+				id := one.create("wait", nil)
+				begin := time.Now()
+				if got := two.cancel(id); got.Error != nil {
+					t.Fatal(got)
+				}
+				select {
+				case cause := <-ended:
+					if !errors.Is(cause, mcptasks.ErrCancelled) {
+						t.Errorf("the cause is %v", cause)
+					}
+				case <-time.After(5 * time.Second):
+					t.Fatal("the handler was not told")
+				}
+				t.Logf("told after %v", time.Since(begin))
+				two.until(id, "cancelled")
+			})
 		})
 	}
 }
 
 // A replica that is gone, to its peers: nothing renews its leases.
 func TestLostReplica(t *testing.T) {
-	store := memory()
-	opts := func() *mcptasks.Options {
-		o := fast()
-		o.Tasks.Lease = 300 * time.Millisecond
-		return o
-	}
-	c := start(t, store, opts(), waiting(make(chan error, 1)))
-	lost, err := tasks.New(store, &opts().Tasks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	task, _, err := lost.Create(t.Context(), "n:alice", tasks.CreateParams{Request: []byte(`{"name":"wait"}`), Holder: "gone"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := c.as("alice").until(task.ID, "failed")
-	if message, _ := got.Result["statusMessage"].(string); message == "" {
-		t.Errorf("no reason: %v", got)
-	}
-}
-
-func TestRetry(t *testing.T) {
-	noLeaks(t)
-	store := memory()
-	opts := func() *mcptasks.Options {
-		o := fast()
-		o.Tasks.Lease = 200 * time.Millisecond
-		return o
-	}
-	var calls atomic.Int32
-	tools := func(tasks *mcptasks.Tasks, server *mcp.Server) {
-		add(tasks, server, "resumable", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
-			calls.Add(1)
-			task := mcptasks.FromContext(ctx)
-			if state := task.State(); state != nil {
-				return text("from " + string(state)), nil, nil
-			}
-			if err := task.SaveState(ctx, []byte("half")); err != nil {
-				return nil, nil, err
-			}
-			<-ctx.Done()
-			return nil, nil, ctx.Err()
-		}, &mcptasks.ToolOptions{Retry: true})
-	}
-	one, two := start(t, store, opts(), tools), start(t, store, opts(), tools)
-	id := one.as("alice").create("resumable", nil)
-	for range 1000 { // until the state is saved
-		task, err := one.tasks.Store().Get(t.Context(), "n:alice", id)
+	onEach(t, func(t *testing.T, open opener) {
+		opts := func() *mcptasks.Options {
+			o := fast()
+			o.Tasks.Lease = 300 * time.Millisecond
+			return o
+		}
+		c := start(t, open(), opts(), waiting(make(chan error, 1)))
+		lost, err := tasks.New(open(), &opts().Tasks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if task.State != nil {
-			break
+		task, _, err := lost.Create(t.Context(), "n:alice", tasks.CreateParams{Request: []byte(`{"name":"wait"}`), Holder: "gone"})
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
-	}
+		got := c.as("alice").until(task.ID, "failed")
+		if message, _ := got.Result["statusMessage"].(string); message == "" {
+			t.Errorf("no reason: %v", got)
+		}
+	})
+}
 
-	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- two.tasks.Run(ctx, two.mcp) }()
-	now, cancel := context.WithCancel(t.Context())
-	cancel()
-	_ = one.tasks.Shutdown(now) // hands the task over
-	if got := two.as("alice").until(id, "completed"); textOf(got) != "from half" {
-		t.Errorf("resumed: %v", got)
-	}
-	if calls.Load() != 2 {
-		t.Errorf("called %d times", calls.Load())
-	}
-	stop()
-	if err := <-ran; !errors.Is(err, context.Canceled) {
-		t.Errorf("Run: %v", err)
-	}
+func TestRetry(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		opts := func() *mcptasks.Options {
+			o := fast()
+			o.Tasks.Lease = 200 * time.Millisecond
+			return o
+		}
+		var calls atomic.Int32
+		tools := func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "resumable", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+				calls.Add(1)
+				task := mcptasks.FromContext(ctx)
+				if state := task.State(); state != nil {
+					return text("from " + string(state)), nil, nil
+				}
+				if err := task.SaveState(ctx, []byte("half")); err != nil {
+					return nil, nil, err
+				}
+				<-ctx.Done()
+				return nil, nil, ctx.Err()
+			}, &mcptasks.ToolOptions{Retry: true})
+		}
+		one, two := start(t, open(), opts(), tools), start(t, open(), opts(), tools)
+		id := one.as("alice").create("resumable", nil)
+		for range 1000 { // until the state is saved
+			task, err := one.tasks.Store().Get(t.Context(), "n:alice", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if task.State != nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- two.tasks.Run(ctx, two.mcp) }()
+		now, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = one.tasks.Shutdown(now) // hands the task over
+		if got := two.as("alice").until(id, "completed"); textOf(got) != "from half" {
+			t.Errorf("resumed: %v", got)
+		}
+		if calls.Load() != 2 {
+			t.Errorf("called %d times", calls.Load())
+		}
+		stop()
+		if err := <-ran; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
 }
 
 func TestRunNeedsInstall(t *testing.T) {
