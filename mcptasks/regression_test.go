@@ -1,0 +1,345 @@
+package mcptasks_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/mcptasks"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// One test for each failure that was published of a server with tasks, over HTTP.
+
+// counted counts what a store is asked, by method.
+type counted struct {
+	taskstore.StorageBackend
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func (c *counted) count(call string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls[call]++
+}
+
+// taken returns the counts and starts anew.
+func (c *counted) taken() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls := c.calls
+	c.calls = make(map[string]int)
+	return calls
+}
+
+func (c *counted) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
+	c.count("Get")
+	return c.StorageBackend.Get(ctx, key)
+}
+
+func (c *counted) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	c.count("PutIfVersion")
+	return c.StorageBackend.PutIfVersion(ctx, key, v, expected)
+}
+
+func (c *counted) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
+
+// unknownID is an id that no task has.
+const unknownID = "8c9a1c52-32f5-4a9e-9d61-2c0f6f2b7c11"
+
+// idForm is a random UUID, and for anonymous tasks two digits more.
+var idForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(-[0-9a-f]{2})?$`)
+
+// A question is a request that names a task.
+type question struct {
+	method string
+	params map[string]any
+}
+
+func questions(id string) []question {
+	return []question{
+		{"tasks/get", map[string]any{"taskId": id}},
+		{"tasks/cancel", map[string]any{"taskId": id}},
+		{"tasks/update", map[string]any{"taskId": id, "inputResponses": map[string]any{"confirm": accept(nil)}}},
+		{"tasks/update", map[string]any{"taskId": id, "inputResponses": map[string]any{"confirm": 42}}}, // looked at in another way
+		{"subscriptions/listen", map[string]any{"notifications": map[string]any{"taskIds": []string{id}}}},
+		// No protocol that has this server's tasks has these.
+		{"tasks/list", map[string]any{"cursor": id}},
+		{"tasks/result", map[string]any{"taskId": id}},
+	}
+}
+
+// CVE-2026-52870 (the MCP Python SDK listed, read and cancelled tasks for
+// whoever asked) and a2a-go#351 (the owner was checked in some methods, and not
+// in Get, Cancel and the push configurations): to everybody but its owner a task
+// does not exist, in any method, to the last byte and the last look at the store.
+func TestForeignTaskIsUnknown(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		store := &counted{StorageBackend: open(), calls: make(map[string]int)}
+		r := start(t, store, nil, asking)
+		for _, owner := range []string{"alice", ""} {
+			id := r.as(owner).create("ask", nil)
+			before := r.as(owner).until(id, "input_required").String()
+			unknown := unknownID
+			if owner == "" {
+				unknown += id[36:]
+			}
+			for _, stranger := range []string{"mallory", "", "Alice", "alice2", "n:alice", "a:" + id[len(id)-2:], "n:a:" + id[len(id)-2:], id[len(id)-2:], "alice"} {
+				if stranger == owner {
+					continue
+				}
+				c := r.as(stranger)
+				for _, variant := range []func(string) string{
+					func(id string) string { return id },
+					func(id string) string { return id[:36] },
+					func(id string) string { return id[:36] + "-00" },
+					strings.ToUpper,
+				} {
+					theirs, nobodys := questions(variant(id)), questions(variant(unknown))
+					for i, q := range theirs {
+						store.taken()
+						want := c.answer(q.method, nobodys[i].params)
+						work := store.taken()
+						if got := c.answer(q.method, q.params); got != want {
+							t.Errorf("%s by %q of a task of %q:\n%s\nof an unknown task:\n%s", q.method, stranger, owner, got, want)
+						}
+						if now := store.taken(); !maps.Equal(now, work) {
+							t.Errorf("%s by %q of a task of %q asked the store %v, of an unknown task %v", q.method, stranger, owner, now, work)
+						}
+					}
+				}
+				if got := c.get(id); got.Error == nil || got.Error.Code != -32602 || got.Error.Message != "Task not found" || got.Error.Data != nil {
+					t.Errorf("tasks/get by %q of a task of %q: %v", stranger, owner, got)
+				}
+			}
+			if after := r.as(owner).get(id).String(); after != before {
+				t.Errorf("before %s\nafter %s", before, after)
+			}
+		}
+	})
+}
+
+// The OpenClaw advisories (ids that could be guessed): an id has 122 random bits,
+// and nothing else in it.
+func TestIDsCannotBeGuessed(t *testing.T) {
+	const n = 256
+	r := start(t, memory(), nil, asking)
+	for _, user := range []string{"alice", ""} {
+		var ones [128]int
+		seen := make(map[string]bool)
+		for range n {
+			id := r.as(user).create("ask", nil)
+			if !idForm.MatchString(id) || user != "" && len(id) != 36 {
+				t.Fatalf("the id of a task is %q", id)
+			}
+			u, err := hex.DecodeString(strings.ReplaceAll(id[:36], "-", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[id[:36]] {
+				t.Fatal("one id twice")
+			}
+			seen[id[:36]] = true
+			for bit := range ones {
+				ones[bit] += int(u[bit/8]>>(bit%8)) & 1
+			}
+		}
+		random := 0
+		for _, n1 := range ones {
+			if n1 != 0 && n1 != n {
+				random++
+				// 128 are to be expected, give or take 8. A fair bit is off by 7 times that
+				// once in 4e11 cases.
+				if n1 < 128-56 || n1 > 128+56 {
+					t.Errorf("a bit is set in %d of %d ids", n1, n)
+				}
+			}
+		}
+		if random != 122 {
+			t.Errorf("%d bits of an id change", random)
+		}
+	}
+}
+
+// The same source (a missing owner that meant every owner): who cannot be told
+// reaches nothing, creates nothing, and learns nothing from how that is said.
+func TestNobodyOpensNothing(t *testing.T) {
+	opts := fast()
+	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
+		switch name := req.GetExtra().Header.Get("X-Owner"); name {
+		case "unknown":
+			return "", errors.New("no such user")
+		default:
+			return name, nil // also the empty one
+		}
+	}
+	custom, ordinary := start(t, memory(), opts, asking), start(t, memory(), nil, asking)
+	strict := start(t, memory(), nil, asking)
+	only := httptest.NewServer(auth.RequireBearerToken(func(context.Context, string, *http.Request) (*auth.TokenInfo, error) {
+		return nil, auth.ErrInvalidToken
+	}, nil)(overHTTP(strict.tasks, strict.mcp)))
+	t.Cleanup(only.Close)
+	owned := custom.as("")
+	owned.header = http.Header{"X-Owner": {"alice"}}
+	for name, c := range map[string]struct {
+		owner, nobody *caller
+		status, code  string
+	}{
+		"a token that names no user":  {ordinary.as("alice"), ordinary.as("nobody"), "", "-32600"},
+		"an empty owner":              {owned, &caller{replica: custom}, "", "-32600"},
+		"an owner that is not known":  {owned, &caller{replica: custom, header: http.Header{"X-Owner": {"unknown"}}}, "", "-32600"},
+		"no token where one must be":  {strict.as("alice"), &caller{replica: &replica{t: t, url: only.URL}}, "401", ""},
+		"a token that is not a token": {strict.as("alice"), &caller{replica: &replica{t: t, url: only.URL}, user: "x"}, "401", ""},
+	} {
+		id := c.owner.create("ask", nil)
+		before := c.owner.until(id, "input_required").String()
+		call := question{"tools/call", map[string]any{"name": "ask", "arguments": map[string]any{}}}
+		unknown := append(questions(unknownID), call)
+		for i, q := range append(questions(id), call) {
+			got := c.nobody.answer(q.method, q.params)
+			if want := c.nobody.answer(q.method, unknown[i].params); got != want {
+				t.Errorf("%s: %s of a task:\n%s\nof an unknown one:\n%s", name, q.method, got, want)
+			}
+			if c.code != "" && (q.method == "tasks/list" || q.method == "tasks/result") {
+				continue // there is no such method, whoever asks
+			}
+			if !strings.HasPrefix(got, c.status) || !strings.Contains(got, c.code) || strings.Contains(got, `"result"`) {
+				t.Errorf("%s: %s: %s", name, q.method, got)
+			}
+		}
+		if after := c.owner.get(id).String(); after != before {
+			t.Errorf("%s: before %s\nafter %s", name, before, after)
+		}
+	}
+}
+
+// A cancel that a late write took back: cancelled is for good, whatever comes
+// after it and from wherever.
+func TestCancelIsNotTakenBack(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		one, two := start(t, open(), nil, asking).as("alice"), start(t, open(), nil, asking).as("alice")
+		id := one.create("ask", nil)
+		one.until(id, "input_required")
+		two.cancel(id)
+		before := two.until(id, "cancelled").String()
+		if got := one.update(id, map[string]any{"confirm": accept(nil)}); got.Error != nil {
+			t.Errorf("a late answer: %v", got)
+		}
+		two.cancel(id)
+		if err := one.tasks.Shutdown(t.Context()); err != nil { // nothing goes on in the background
+			t.Fatal(err)
+		}
+		if after := two.get(id).String(); after != before {
+			t.Errorf("before %s\nafter %s", before, after)
+		}
+	})
+}
+
+// The same, and a stale runner that overwrites: a result is on its way to the store
+// while others settle the task. It comes too late.
+func TestLateResult(t *testing.T) {
+	for status, settle := range map[string]func(c *caller, id string){
+		"cancelled": func(c *caller, id string) { c.cancel(id) },
+		"failed":    func(*caller, string) {},
+	} {
+		t.Run(status, func(t *testing.T) {
+			onEach(t, func(t *testing.T, open opener) {
+				gone := &gate{StorageBackend: open()}
+				finish := make(chan struct{})
+				work := func(tasks *mcptasks.Tasks, server *mcp.Server) {
+					add(tasks, server, "work", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+						<-finish
+						return text("too late"), nil, nil
+					}, nil)
+				}
+				one, two := start(t, gone, short(), work).as("alice"), start(t, open(), short(), work).as("alice")
+				id := one.create("work", nil)
+				gone.mu.Lock()
+				close(finish)
+				settle(two, id)
+				before := two.until(id, status).String()
+				gone.mu.Unlock()
+				if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
+					t.Fatal(err)
+				}
+				if after := two.get(id).String(); after != before {
+					t.Errorf("before %s\nafter %s", before, after)
+				}
+			})
+		})
+	}
+}
+
+// Key injection: an owner or an id that looks like a part of a key, a separator or
+// a hash tag reaches only what is its own.
+func TestNamesStayNames(t *testing.T) {
+	long := strings.Repeat("x", tasks.MaxOwnerLength-len("n:"))
+	owners := []string{
+		"a", "a:b", "a:", ":", "{x}", "x", "a}:{b", "}", "{", "{}", "u:", "n:", "n:a", "u:n:a", "r:0", "a:00", "%", "%25", "a%3Ab",
+		"a/t", "t/", "*", "?", "[a-z]", "\x00", "a\x00", "\x00a", "a\r\nb", " ", "a ", "A", "\xff", "ä", "a\u0308", "..", "../a", long, long[1:],
+	}
+	opts := fast()
+	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
+		return url.QueryUnescape(req.GetExtra().Header.Get("X-Owner"))
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		store := &counted{StorageBackend: open(), calls: make(map[string]int)}
+		own := *opts
+		r := start(t, store, &own, asking)
+		as := func(owner string) *caller {
+			c := r.as("")
+			c.header = http.Header{"X-Owner": {url.QueryEscape(owner)}}
+			return c
+		}
+		ids := make(map[string]string)
+		for _, owner := range owners {
+			ids[owner] = as(owner).create("ask", nil)
+			as(owner).until(ids[owner], "input_required")
+		}
+		for _, owner := range owners {
+			for other, id := range ids {
+				if got := as(owner).get(id); (got.Error == nil) != (owner == other) {
+					t.Errorf("%q asks for a task of %q: %v", owner, other, got)
+				}
+			}
+		}
+		for _, owner := range []string{"a", "{x}"} {
+			id := ids[owner]
+			for _, bad := range []string{
+				"t/" + id, id + ":", ":" + id, "a:" + id, "{a}:" + id, id + "}", "{" + id + "}", "../" + id, id + "/..", id + "/", "./" + id,
+				id + "\x00", "\x00" + id, " " + id, id + " ", id + "\n", "%" + id, id + "%00", strings.ToUpper(id), strings.ReplaceAll(id, "-", ""),
+				"urn:uuid:" + id, "{" + id, id[:35], id + id, "*", "?", "[a-f]*", strings.Repeat("x", 1<<16), "00000000-0000-0000-0000-000000000000",
+			} {
+				store.taken()
+				for _, q := range questions(bad)[:4] {
+					got := as(owner).do(q.method, q.params)
+					if got.Error == nil || got.Error.Code != -32602 || got.Error.Message != "Task not found" {
+						t.Errorf("%s of %.50q: %v", q.method, bad, got)
+					}
+				}
+				if calls := store.taken(); len(calls) != 0 {
+					t.Errorf("%.50q, which is no id, came to the store: %v", bad, calls)
+				}
+			}
+		}
+		for owner, id := range ids {
+			as(owner).until(id, "input_required")
+		}
+		if got := as(long+"xx").call("ask", nil); got.Error == nil || got.Error.Code != -32600 || strings.Contains(got.Error.Message, "xx") {
+			t.Errorf("an owner that is too long: %v", got)
+		}
+	})
+}
