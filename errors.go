@@ -27,8 +27,10 @@ var (
 	// ErrCorrupt says that what the store holds is not what this library writes:
 	// another program damaged it or uses the same keys. See CorruptError.
 	ErrCorrupt = errors.New("taskstore: corrupt record")
-	// ErrOutcomeUnknown says that a write may or may not have been applied: it was
-	// sent and no answer came. Get tells what is there now.
+	// ErrOutcomeUnknown says that a write may have been applied, may not, or may be
+	// applied yet: it was sent, and no answer came that would tell. Get tells what is
+	// there now; data that name the write that made them tell whether it was this one.
+	// The cause is wrapped.
 	ErrOutcomeUnknown = errors.New("taskstore: outcome unknown")
 	// ErrClosed says that the backend was closed.
 	ErrClosed = errors.New("taskstore: backend is closed")

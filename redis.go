@@ -62,6 +62,16 @@ type RedisOptions struct {
 	// each. Watch then fails with an error that matches [errors.ErrUnsupported],
 	// and what backends without NoHints watch misses the writes of this one.
 	NoHints bool
+	// MinReplicas is how many replicas must have acknowledged a write before it
+	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
+	// master, as long as the replica that takes its place was in sync. A write that
+	// fewer acknowledge within ReplicaTimeout fails with an error that matches
+	// [ErrOutcomeUnknown]: it is applied, and may be lost with its master. Each write
+	// takes a round trip between master and replica longer. Reads are not covered.
+	MinReplicas int
+	// ReplicaTimeout is how long a write waits for MinReplicas, in whole milliseconds.
+	// 0 means a second. It must be shorter than the client's read timeout.
+	ReplicaTimeout time.Duration
 }
 
 // A RedisBackend keeps records in Redis or Valkey, version 6.2 or later, on one
@@ -72,6 +82,39 @@ type RedisOptions struct {
 // Every write is one atomic script and one round trip, Get is one HMGET.
 // CleanupExpired has nothing to do: the server expires records, and the scripts
 // keep the indexes clean.
+//
+// # Resending
+//
+// A call that meets a server that cannot answer, since a connection broke or the
+// server restarts, fails over or hands slots to another, goes on trying: for 15
+// seconds, or until its ctx ends. The client's own resending is off. Every write
+// carries an operation id, and a record keeps the ids of its last 8 writes. So a
+// write that was applied, and whose answer was lost, is recognised when it is sent
+// again: it succeeds, and is applied once. What comes of a write whose answer was
+// lost:
+//
+//	Put           is applied: once where its id is found, else perhaps a second
+//	              time, over what others wrote meanwhile
+//	PutIfVersion  succeeds or is a conflict, as it would have been told the first
+//	              time. The outcome is unknown if it was not among the last 8
+//	              writes; if the record is gone; or if the record may be a
+//	              successor: one that was not there 10 milliseconds ahead of the
+//	              call
+//	Delete        true where the record is still there. The outcome is unknown
+//	              where nothing is, or a record that may be a successor
+//
+// [ErrOutcomeUnknown] also ends a call whose ctx or whose 15 seconds are over while
+// the outcome is not known. Where surely nothing was applied the error is another.
+//
+// What a network delays can arrive after all this. A PutIfVersion then fails on its
+// version, unheard and harmless. A delayed Put writes over what came after it, a
+// delayed create (expected 0) makes a record anew that was deleted meanwhile, a
+// delayed Delete removes a successor. Update with PutIfVersion, and do not use a
+// task again that was deleted, and none of it matters.
+//
+// The clocks of a master and of the replica that takes its place are to differ by
+// less than 10 milliseconds; otherwise a write that was resent across the failover
+// may take a successor for the record that it was about.
 //
 // The server must not evict keys (maxmemory-policy noeviction): an evicted index
 // hides the tasks that are in it.
@@ -127,6 +170,9 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if strings.ContainsAny(b.opts.Prefix, "{}") {
 		return nil, &ArgumentError{Argument: "RedisOptions.Prefix", Reason: "it must not contain braces, which mark the part of a key that chooses its slot"}
 	}
+	if err := checkReplicas(&b.opts, client); err != nil {
+		return nil, err
+	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
 	publish := "PUBLISH"
 	if _, cluster := client.(clusterClient); cluster {
@@ -135,10 +181,38 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if b.opts.NoHints {
 		publish = ""
 	}
-	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish)
+	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish, b.opts.MinReplicas > 0)
 	b.clock.local = time.Now
 	b.watch.init(b)
 	return b, nil
+}
+
+// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
+// client would not wait for.
+func checkReplicas(o *RedisOptions, client redis.UniversalClient) error {
+	if o.MinReplicas <= 0 {
+		return nil
+	}
+	refuse := func(reason string) error {
+		return &ArgumentError{Argument: "RedisOptions.ReplicaTimeout", Reason: reason}
+	}
+	switch {
+	case o.ReplicaTimeout == 0:
+		o.ReplicaTimeout = defaultReplicaTimeout
+	case o.ReplicaTimeout < time.Millisecond:
+		return refuse("it must be a millisecond or more") // to WAIT, 0 is for ever
+	}
+	var readTimeout time.Duration
+	switch c := client.(type) {
+	case *redis.Client:
+		readTimeout = c.Options().ReadTimeout
+	case *redis.ClusterClient:
+		readTimeout = c.Options().ReadTimeout
+	}
+	if readTimeout > 0 && o.ReplicaTimeout >= readTimeout {
+		return refuse(fmt.Sprintf("it must be shorter than the client's read timeout, %v", readTimeout))
+	}
+	return nil
 }
 
 func checkClient(client redis.UniversalClient) error {
@@ -182,7 +256,7 @@ func (b *RedisBackend) Ping(ctx context.Context) error {
 	}
 	_, err := within(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
 	if err != nil {
-		return failure("ping", Key{}, false, err)
+		return failure("ping", Key{}, err)
 	}
 	return nil
 }
@@ -210,7 +284,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	rec, ok, err := b.read(ctx, key, recordKey)
 	if err == nil && ok && doubtful(rec.expiresAt, earliest) {
 		var now time.Time
-		if now, err = b.readClock(ctx, recordKey); err == nil {
+		if now, err = b.insistOnClock(ctx, recordKey); err == nil {
 			rec, ok, err = b.read(ctx, key, recordKey)
 			ok = ok && !doubtful(rec.expiresAt, now.UnixMilli())
 		}
@@ -219,7 +293,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	case errors.Is(err, ErrCorrupt):
 		return Record{}, err
 	case err != nil:
-		return Record{}, failure("get", key, false, err)
+		return Record{}, failure("get", key, err)
 	case !ok:
 		return Record{}, ErrNotFound
 	}
@@ -228,9 +302,9 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 
 // read returns what the server shows of a record.
 func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
-	fields, err := within(ctx, func() ([]any, error) {
+	fields, err := persist(ctx, b, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		_ = b.client.Process(ctx, cmd)
+		_ = b.client.Process(ctx, once{cmd})
 		return cmd.Result()
 	})
 	if err != nil {
@@ -292,51 +366,42 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 
 // Put implements [StorageBackend].
 func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
-	w, err := b.prepare(ctx, key, v)
+	w, expiresAt, err := b.prepare(ctx, key, v)
 	if err != nil {
 		return 0, err
 	}
-	if !b.ahead(w.expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0) {
-		w.args = append(w.args, strconv.Itoa(w.limit))
-	}
-	return b.write(ctx, "put", b.scripts.put, w, 0)
+	w.script, w.again = b.scripts.put, b.scripts.putAgain
+	judge := !b.ahead(expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0)
+	return b.write(ctx, "put", w, judge, 0)
 }
 
 // PutIfVersion implements [StorageBackend].
 func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
-	w, err := b.prepare(ctx, key, v)
+	w, expiresAt, err := b.prepare(ctx, key, v)
 	if err != nil {
 		return 0, err
 	}
+	w.script, w.again = b.scripts.putIfVersion, b.scripts.putIfVersionAgain
 	next := ""
 	if expected < MaxVersion {
 		next = strconv.FormatUint(uint64(expected)+1, 10)
 	}
 	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
-	if expected == 0 || next == "" || !b.ahead(w.expiresAt) {
-		w.args = append(w.args, strconv.Itoa(w.limit))
-	}
-	return b.write(ctx, "put if version", b.scripts.putIfVersion, w, expected)
+	judge := expected == 0 || next == "" || !b.ahead(expiresAt)
+	return b.write(ctx, "put if version", w, judge, expected)
 }
 
-// A redisWrite is a write that is ready to be sent.
-type redisWrite struct {
-	key       Key
-	expiresAt int64
-	limit     int   // how many records the owner may have, 0: any number
-	args      []any // those that both scripts have
-}
-
-func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (redisWrite, error) {
+// prepare returns a write but for its scripts, with the arguments that both verbs
+// have, and its expiry in Unix ms.
+func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWrite, expiresAt int64, err error) {
 	if err := b.usable(ctx); err != nil {
-		return redisWrite{}, err
+		return redisWrite{}, 0, err
 	}
 	if err := checkKey(key); err != nil {
-		return redisWrite{}, err
+		return redisWrite{}, 0, err
 	}
-	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
-	if err != nil {
-		return redisWrite{}, err
+	if expiresAt, err = checkValue(v, b.opts.MaxDataBytes); err != nil {
+		return redisWrite{}, 0, err
 	}
 	expires := ""
 	if expiresAt != 0 {
@@ -344,16 +409,18 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (redisWrit
 	}
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
-	args := append(make([]any, 0, 7), newOperationID(), string(v.Data), expires, key.Task)
-	limit := RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
-	return redisWrite{key: key, expiresAt: expiresAt, limit: limit, args: args}, nil
+	w.args = append(make([]any, 0, 8), newOperationID(), string(v.Data), expires, key.Task)
+	w.key, w.limit = key, RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
+	return w, expiresAt, nil
 }
 
-func (b *RedisBackend) write(ctx context.Context, verb string, s *script, w redisWrite, expected Version) (Version, error) {
-	o := b.keys.owner(w.key.Owner)
-	r, err := b.run(ctx, s, []string{o.task(w.key.Task), o.index, o.expiry}, w.args...)
+func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, judge bool, expected Version) (Version, error) {
+	if judge {
+		w.extra = strconv.Itoa(w.limit)
+	}
+	r, err := b.apply(ctx, w)
 	if err != nil {
-		return 0, failure(verb, w.key, true, err)
+		return 0, failure(verb, w.key, err)
 	}
 	switch r.status {
 	case statusOK:
@@ -385,10 +452,11 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err := checkKey(key); err != nil {
 		return false, err
 	}
-	o := b.keys.owner(key.Owner)
-	r, err := b.run(ctx, b.scripts.delete, []string{o.task(key.Task), o.index, o.expiry}, key.Task)
+	r, err := b.apply(ctx, redisWrite{
+		key: key, script: b.scripts.delete, again: b.scripts.delete, args: []any{key.Task},
+	})
 	if err != nil {
-		return false, failure("delete", key, true, err)
+		return false, failure("delete", key, err)
 	}
 	return r.number == 1, nil
 }

@@ -54,11 +54,16 @@ func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 	if now, _, ok := b.clock.estimate(); ok {
 		return now, nil
 	}
-	now, err := b.readClock(ctx, b.keys.clock())
+	now, err := b.insistOnClock(ctx, b.keys.clock())
 	if err != nil {
-		return time.Time{}, failure("read the server's clock", Key{}, false, err)
+		return time.Time{}, failure("read the server's clock", Key{}, err)
 	}
 	return now, nil
+}
+
+// insistOnClock reads the clock however often it takes, see persist.
+func (b *RedisBackend) insistOnClock(ctx context.Context, key string) (time.Time, error) {
+	return persist(ctx, b, func() (time.Time, error) { return b.readClock(ctx, key) })
 }
 
 // readClock asks the server that has key.

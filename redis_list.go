@@ -82,7 +82,7 @@ func listFailure(prefix Key, err error) error {
 	if errors.Is(err, ErrCorrupt) {
 		return err // it names the record
 	}
-	return failure("list", prefix, false, err)
+	return failure("list", prefix, err)
 }
 
 // A listing is what a walk has gathered so far.
@@ -119,7 +119,7 @@ func (l *listing) nextBatch() int {
 
 // first returns the range of n behind the score after.
 func (l *listing) first(ctx context.Context, after uint64, n int) (indexRange, error) {
-	got, err := within(ctx, func() (rangeAnswer, error) {
+	got, err := persist(ctx, l.b, func() (rangeAnswer, error) {
 		pipe := l.b.client.Pipeline()
 		command := l.rangeBehind(ctx, pipe, after, n)
 		_, err := pipe.Exec(ctx)
@@ -167,14 +167,14 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 		newer   []redis.Z
 		behind  rangeAnswer
 	}
-	got, err := within(ctx, func() (a answers, err error) {
+	got, err := persist(ctx, l.b, func() (a answers, err error) {
 		pipe := l.b.client.Pipeline()
 		a.records = make([]*redis.SliceCmd, len(r.tasks))
 		args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands
 		for i, task := range r.tasks {
 			args = appendHMGet(args, o.task(task))
 			a.records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
-			_ = pipe.Process(ctx, a.records[i])
+			_ = pipe.Process(ctx, once{a.records[i]})
 		}
 		newer := l.behind(ctx, pipe, r.newest, -1)
 		var behind rangeCommand
@@ -205,7 +205,7 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 		key := Key{Owner: l.prefix.Owner, Task: task}
 		fields, err := got.records[i].Result()
 		if err != nil {
-			return nil, rangeAnswer{}, failure("list", key, false, err)
+			return nil, rangeAnswer{}, failure("list", key, err)
 		}
 		if shown[i].redisRecord, shown[i].ok, err = decodeRecord(key, fields); err != nil {
 			return nil, rangeAnswer{}, err
@@ -232,7 +232,7 @@ func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, s
 	if len(at) == 0 {
 		return nil
 	}
-	now, err := l.b.readClock(ctx, o.index)
+	now, err := l.b.insistOnClock(ctx, o.index)
 	if err != nil {
 		return err
 	}
@@ -276,18 +276,18 @@ func (c rangeCommand) answer() rangeAnswer {
 }
 
 func (l *listing) rangeBehind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) rangeCommand {
-	return rangeCommand{
-		newest:  pipe.ZRangeWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, -1, -1),
-		members: l.behind(ctx, pipe, after, n),
-	}
+	newest := redis.NewZSliceCmd(ctx, "zrange", l.b.keys.owner(l.prefix.Owner).index, -1, -1, "withscores")
+	_ = pipe.Process(ctx, once{newest})
+	return rangeCommand{newest: newest, members: l.behind(ctx, pipe, after, n)}
 }
 
 // behind asks for what has a greater score than after, at most n if that is not
 // negative.
 func (l *listing) behind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) *redis.ZSliceCmd {
-	return pipe.ZRangeByScoreWithScores(ctx, l.b.keys.owner(l.prefix.Owner).index, &redis.ZRangeBy{
-		Min: "(" + strconv.FormatUint(after, 10), Max: "+inf", Count: int64(n),
-	})
+	command := redis.NewZSliceCmd(ctx, "zrangebyscore", l.b.keys.owner(l.prefix.Owner).index,
+		"("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
+	_ = pipe.Process(ctx, once{command})
+	return command
 }
 
 func (l *listing) decodeRange(a rangeAnswer, n int) indexRange {

@@ -144,6 +144,29 @@ const luaSettle = `
   end
 `
 
+// luaRecall begins the counterparts of the scripts that write, for a write that was
+// sent before without an answer coming. It finds out:
+//
+//	place   of the write's operation id among those of the record, 1 is the newest;
+//	        nil if it is not there
+//	before  the record is one that was there when the write was first sent, by its
+//	        place in the order of creation. Any other may be a successor of the one
+//	        that the write was about
+//
+// Where replicas are to acknowledge, a write that is found is written once more,
+// without a difference: WAIT is about the latest write of its own connection.
+//
+//	ARGV  first: an instant before the write was first sent, in µs
+const luaRecall = `
+local place
+for i = 1, #ops, 8 do
+  if string.sub(ops, i, i + 7) == op then place = (i + 7) / 8 break end
+end
+local born = redis.call('ZSCORE', index, task)
+local before = born and tonumber(born) < first
+if place and wait then redis.call('HSET', record, 'ops', ops) end
+`
+
 // luaPut writes a record whether or not it exists. Beyond 15 digits it counts
 // versions in two halves, each of which a double holds exactly.
 //
@@ -162,6 +185,25 @@ if not ARGV[5] and fields[1] and (fields[2] or '') == ARGV[3]
 end
 ` + luaJudge + `
 limit = tonumber(ARGV[5]) or limit
+` + luaPutAny
+
+// luaPutAgain resends a put. One that was applied gets the version that it made.
+// Any other is applied, now: the last writer wins.
+//
+//	ARGV  1-5 as luaPut, 6 first
+//	reply as luaPut, and unknown <present version>
+const luaPutAgain = luaFields + luaJudge + `
+local limit, first = tonumber(ARGV[5]), tonumber(ARGV[6])
+` + luaRecall + `
+if place then
+  if #version < 16 then return string.format('%.0f', version - place + 1) end
+  if place == 1 then return version end
+  return {'unknown', version}
+end
+` + luaPutAny
+
+// luaPutAny is the long way of a put.
+const luaPutAny = `
 local next
 if not version then
   next = '1'
@@ -193,6 +235,33 @@ if not ARGV[7] and fields[1] == ARGV[5] and (fields[2] or '') == ARGV[3] then
 end
 ` + luaJudge + `
 limit = tonumber(ARGV[7]) or limit
+` + luaPutExpected
+
+// luaPutIfVersionAgain resends a put if version. One that was applied succeeds. One
+// that was not is tried now, where it is sure that it was not, and is a conflict
+// where that is sure:
+//
+//	expected 0   a record that was there before
+//	otherwise    that record, and either it has not come to the expected version
+//	             yet, or all writes since are among its operation ids
+//
+//	ARGV  1-7 as luaPutIfVersion, 8 first
+//	reply as luaPutIfVersion, and unknown <present version>
+const luaPutIfVersionAgain = luaFields + luaJudge + `
+local limit, first = tonumber(ARGV[7]), tonumber(ARGV[8])
+` + luaRecall + `
+if place then return ARGV[6] end
+if version or ARGV[5] ~= '0' then
+  if not version or not before then return {'unknown', version or '0'} end
+  if ARGV[5] ~= '0' and version ~= ARGV[5] then
+    local since = version - ARGV[5]
+    if #version > 15 or since > #ops / 8 then return {'unknown', version} end
+  end
+end
+` + luaPutExpected
+
+// luaPutExpected is the long way of a put if version.
+const luaPutExpected = `
 local next = ARGV[6]
 if (version or '0') ~= ARGV[5] then return {'conflict', version or '0'} end
 if next == '' then return {'overflow', version} end
@@ -202,11 +271,20 @@ return next`
 // luaDelete removes a record, its index entries included. It also removes what
 // is damaged: it is the remedy for that.
 //
+// A delete that is resent removes only what was there before: a successor is not
+// its business. Where there is nothing it cannot tell whether there was.
+//
 //	KEYS  as luaPut
-//	ARGV  1 task
-//	reply 1 if the record existed, 0 if not
+//	ARGV  1 task; of a resent one also 2 limit, which plays no part, 3 first
+//	reply 1 if the record existed, 0 if not, unknown 0
 const luaDelete = `
 local record, index, expiry, task = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if ARGV[3] then
+  local born = redis.call('ZSCORE', index, task)
+  if redis.call('EXISTS', record) == 0 or not born or tonumber(born) >= tonumber(ARGV[3]) then
+    return {'unknown', '0'}
+  end
+end
 local was = redis.call('HGET', record, 'expires_at')
 local there = redis.call('EXISTS', record) == 1
 local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
@@ -274,26 +352,30 @@ end
 type script struct{ name, source, sha string }
 
 // scripts are those of one backend.
-type scripts struct{ put, putIfVersion, delete, repair, clock *script }
+type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, delete, repair, clock *script }
 
 // newScripts makes the scripts for at most limit records per owner, 0 for any
-// number, and hints by the command publish, empty for none.
-func newScripts(limit int, publish string) scripts {
-	settings := fmt.Sprintf("local limit, publish = %d, false\n", limit)
+// number, and hints by the command publish, empty for none. wait says that replicas
+// are to acknowledge writes.
+func newScripts(limit int, publish string, wait bool) scripts {
+	hints := "false"
 	if publish != "" {
-		settings = fmt.Sprintf("local limit, publish = %d, '%s'\n", limit, publish)
+		hints = "'" + publish + "'"
 	}
+	settings := fmt.Sprintf("local limit, publish, wait = %d, %s, %t\n", limit, hints, wait)
 	make := func(name, source string) *script {
 		source = settings + strings.TrimSpace(source)
 		sum := sha1.Sum([]byte(source))
 		return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
 	}
 	return scripts{
-		put:          make("put", luaPut),
-		putIfVersion: make("putIfVersion", luaPutIfVersion),
-		delete:       make("delete", luaDelete),
-		repair:       make("repair", luaRepair),
-		clock:        make("clock", luaClock),
+		put:               make("put", luaPut),
+		putAgain:          make("putAgain", luaPutAgain),
+		putIfVersion:      make("putIfVersion", luaPutIfVersion),
+		putIfVersionAgain: make("putIfVersionAgain", luaPutIfVersionAgain),
+		delete:            make("delete", luaDelete),
+		repair:            make("repair", luaRepair),
+		clock:             make("clock", luaClock),
 	}
 }
 
@@ -304,6 +386,7 @@ const (
 	statusFull     = "full"
 	statusOverflow = "overflow"
 	statusCorrupt  = "corrupt"
+	statusUnknown  = "unknown" // of a resent write
 )
 
 // A reply is what a script answers: a status, and a value that is a number for
@@ -340,7 +423,7 @@ func (s *script) decodeReply(raw any) (reply, error) {
 		if err != nil {
 			return surprise()
 		}
-	case statusConflict, statusOverflow: // a version, passed on as it was found
+	case statusConflict, statusOverflow, statusUnknown: // a version, passed on as it was found
 		if err != nil {
 			return reply{status: statusCorrupt, reason: "version is not a number"}, nil
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func (s scripts) all() []*script {
-	return []*script{s.put, s.putIfVersion, s.delete, s.repair, s.clock}
+	return []*script{s.put, s.putAgain, s.putIfVersion, s.putIfVersionAgain, s.delete, s.repair, s.clock}
 }
 
 // Every command in every script names its key as one of KEYS, or as a local that
@@ -18,7 +18,7 @@ func (s scripts) all() []*script {
 // fail in a Cluster.
 func TestScriptsTouchOnlyKEYS(t *testing.T) {
 	call := regexp.MustCompile(`redis\.p?call\(([^,()]+)(?:, *([^,()]+))?`)
-	for _, s := range newScripts(10, "PUBLISH").all() {
+	for _, s := range newScripts(10, "PUBLISH", true).all() {
 		locals := map[string]bool{}
 		for _, m := range regexp.MustCompile(`local ([a-z, ]+) = (KEYS\[\d\](?:, KEYS\[\d\])*)`).FindAllStringSubmatch(s.source, -1) {
 			names := strings.Split(m[1], ", ")
@@ -41,8 +41,8 @@ func TestScriptsTouchOnlyKEYS(t *testing.T) {
 }
 
 func TestEveryBackendWithOneSetUpHasTheSameScripts(t *testing.T) {
-	assert.Equal(t, newScripts(10, "PUBLISH"), newScripts(10, "PUBLISH"))
-	assert.NotEqual(t, newScripts(10, "PUBLISH").put.sha, newScripts(11, "PUBLISH").put.sha)
+	assert.Equal(t, newScripts(10, "PUBLISH", true), newScripts(10, "PUBLISH", true))
+	assert.NotEqual(t, newScripts(10, "PUBLISH", true).put.sha, newScripts(11, "PUBLISH", true).put.sha)
 }
 
 func TestDecodeReplyIsStrict(t *testing.T) {

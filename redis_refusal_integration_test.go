@@ -319,8 +319,11 @@ func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 	t.Run("TooFewReplicas", func(t *testing.T) {
 		server := redistest.Start(t, "--min-replicas-to-write", "1")
 		b := openRedis(t, server.URL(), taskstore.RedisOptions{})
-		_, err := b.Put(ctx, key, hello)
-		require.Error(t, err)
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		_, err := b.Put(short, key, hello)
+		assert.ErrorIs(t, err, context.DeadlineExceeded, "it goes on trying until then")
+		assert.ErrorContains(t, err, "NOREPLICAS", "and says what the trouble is")
 		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 		_, err = b.Get(ctx, key)
 		assert.ErrorIs(t, err, taskstore.ErrNotFound)

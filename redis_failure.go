@@ -1,0 +1,97 @@
+package taskstore
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// notSent marks an error of a command that never left.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() error { return e.error }
+
+// neverExecuted reports whether err says that no server executed the command: it
+// was not sent, or the server refused to begin.
+func neverExecuted(err error) bool {
+	if errors.As(err, new(*notAcknowledgedError)) {
+		return false
+	}
+	if errors.As(err, new(notSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
+		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) {
+		return true
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	// The server names the script in an error that stopped it on the way. Only
+	// those that stop its reads or its first write leave nothing half done.
+	if text := refusal.Error(); !strings.Contains(text, "script: ") && !strings.HasPrefix(text, errorInScript) {
+		return true
+	}
+	for _, code := range []string{"OOM", "READONLY", "NOREPLICAS", "MISCONF", "WRONGTYPE"} {
+		if serverSaid(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// errorInScript starts what servers before 7.0 say of an error in a script.
+const errorInScript = "ERR Error running script"
+
+// serverSaid reports whether err is an answer of the server with that code.
+func serverSaid(err error, code string) bool {
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	text := refusal.Error()
+	return strings.HasPrefix(text, code+" ") ||
+		strings.HasPrefix(text, errorInScript) && strings.Contains(text, ": "+code+" ")
+}
+
+// quoted starts what a server adds when it does not know, or does not let us use,
+// a command: the first arguments, which may be keys, data or a password.
+const quoted = ", with args beginning with"
+
+// discreet returns err without what a server may have quoted of our commands.
+func discreet(err error) error {
+	var said redis.Error
+	if errors.As(err, &said) {
+		if text, _, found := strings.Cut(said.Error(), quoted); found {
+			return discreetError(text)
+		}
+	}
+	return err
+}
+
+// A discreetError is an error of a server, as much of it as may be repeated.
+type discreetError string
+
+func (e discreetError) Error() string { return string(e) }
+
+// RedisError marks an answer of a server, see [redis.Error].
+func (discreetError) RedisError() {}
+
+// failure turns the error of a command into the one that the caller sees. verb
+// says what was tried.
+func failure(verb string, key Key, err error) error {
+	err = discreet(err)
+	switch {
+	case errors.Is(err, ErrOutcomeUnknown):
+	case serverSaid(err, "WRONGTYPE"):
+		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
+	case serverSaid(err, "OOM"):
+		return fmt.Errorf("%w: the server is out of memory: %w", ErrCapacityExceeded, err)
+	}
+	return fmt.Errorf("taskstore: %s: %w", verb, err)
+}

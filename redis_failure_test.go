@@ -1,0 +1,81 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+)
+
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+func (serverError) RedisError()     {}
+
+// What an attempt that failed says: whether a server may have executed it, and
+// whether another may do better.
+func TestFailuresAreClassified(t *testing.T) {
+	const executed, not, again, final = true, false, true, false
+	for _, c := range []struct {
+		err                 error
+		executed, transient bool
+	}{
+		{notSent{context.Canceled}, not, again}, // what wait makes of a done ctx is its own matter
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, not, again},
+		{redis.ErrPoolTimeout, not, again},
+		{redis.ErrPoolExhausted, not, again},
+		{redis.ErrClosed, not, final},
+		{serverError("LOADING Redis is loading the dataset in memory"), not, again},
+		{serverError("CLUSTERDOWN The cluster is down"), not, again},
+		{serverError("TRYAGAIN Multiple keys request during rehashing of slot"), not, again},
+		{serverError("MOVED 1 127.0.0.1:7001"), not, again},
+		{serverError("ASK 1 127.0.0.1:7001"), not, again},
+		{serverError("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."), not, again},
+		{serverError("ERR max number of clients reached"), not, again},
+		{serverError("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."), not, again},
+		{serverError("NOPERM this user has no permissions to run the 'evalsha' command"), not, final},
+		{serverError("WRONGPASS invalid username-password pair or user is disabled."), not, final},
+		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
+		{serverError("NOREPLICAS Not enough good replicas to write. script: 2b, on @user_script:1."), not, again},
+		{serverError("MISCONF Redis is configured to save RDB snapshots. script: 2b, on @user_script:1."), not, final},
+		{serverError("ERR Error running script (call to f_2b): @user_script:1: READONLY You can't write"), not, again},
+		{serverError("NOPERM this user has no permissions to run the 'hset' command script: 2b, on @user_script:1."), executed, final},
+		{serverError("ERR user_script:3: attempt to index a nil value script: 2b, on @user_script:3."), executed, final},
+		{serverError("ERR Error running script (call to f_2b): @user_script:1: NOPERM no"), executed, final},
+		{&notAcknowledgedError{acks: 1, want: 2}, executed, final},
+		{&notAcknowledgedError{err: io.EOF}, executed, again},
+		{&notAcknowledgedError{err: serverError("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")}, executed, again},
+		{&notAcknowledgedError{err: serverError("NOPERM this user has no permissions to run the 'wait' command")}, executed, final},
+		{io.EOF, executed, again},
+		{&net.OpError{Op: "read", Err: errors.New("reset")}, executed, again},
+		{errors.New("whatever"), executed, again},
+	} {
+		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err)} {
+			assert.Equal(t, !c.executed, neverExecuted(err), "executed: %v", err)
+			assert.Equal(t, c.transient, transient(err), "transient: %v", err)
+			assert.ErrorIs(t, failure("put", Key{}, err), c.err)
+		}
+	}
+}
+
+func TestFailuresThatHaveATypeOfTheirOwn(t *testing.T) {
+	for _, text := range []string{
+		"WRONGTYPE Operation against a key holding the wrong kind of value script: 2b, on @user_script:1.",
+		"ERR Error running script (call to f_2b): @user_script:1: WRONGTYPE Operation against a key holding the wrong kind of value",
+	} {
+		assert.ErrorIs(t, failure("put", Key{}, serverError(text)), ErrCorrupt)
+	}
+	for _, text := range []string{
+		"OOM command not allowed when used memory > 'maxmemory'. script: 2b, on @user_script:1.",
+		"ERR Error running script (call to f_2b): @user_script:1: OOM command not allowed when used memory > 'maxmemory'",
+	} {
+		err := failure("put", Key{}, serverError(text))
+		assert.ErrorIs(t, err, ErrCapacityExceeded)
+		assert.NotErrorIs(t, err, ErrOutcomeUnknown)
+	}
+}

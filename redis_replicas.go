@@ -1,0 +1,119 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// defaultReplicaTimeout is what a ReplicaTimeout of 0 means.
+const defaultReplicaTimeout = time.Second
+
+// A notAcknowledgedError says that a write was applied and that too few replicas
+// have it, as far as is known.
+type notAcknowledgedError struct {
+	acks, want int64
+	timeout    time.Duration
+	err        error // why it is not known; nil: WAIT has counted them
+}
+
+func (e *notAcknowledgedError) Error() string {
+	if e.err != nil {
+		return "replicas were not asked: " + e.err.Error()
+	}
+	return fmt.Sprintf("%d of %d replicas acknowledged it within %v", e.acks, e.want, e.timeout)
+}
+
+func (e *notAcknowledgedError) Unwrap() error { return e.err }
+
+// send sends a script that writes, once, and where replicas are to acknowledge
+// that, asks them to.
+func (b *RedisBackend) send(ctx context.Context, s *script, keys []string, args []any) (reply, error) {
+	if b.opts.MinReplicas <= 0 {
+		return b.run(ctx, s, keys, args...)
+	}
+	type answer struct {
+		raw any
+		ack error
+	}
+	got, err := within(ctx, func() (a answer, err error) {
+		a.raw, a.ack, err = b.evalAndWait(ctx, "evalsha", s.sha, keys, args)
+		if serverSaid(err, "NOSCRIPT") {
+			a.raw, a.ack, err = b.evalAndWait(ctx, "eval", s.source, keys, args)
+		}
+		return a, err
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	r, err := s.decodeReply(got.raw)
+	if err == nil && r.status == statusOK && got.ack != nil {
+		return reply{}, got.ack
+	}
+	return r, err // a refusal has written nothing that replicas could have
+}
+
+// A pipeliner is a client of one server: both commands take one connection.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// evalAndWait sends a script with WAIT right behind it on the same connection:
+// WAIT is about the latest write of its connection. WAIT has no key, so in a
+// Cluster the client of the key's node is used, and its redirections are for us to
+// follow: MOVED makes patience look for the new node, ASK is followed here.
+func (b *RedisBackend) evalAndWait(ctx context.Context, command, script string, keys []string, args []any) (raw any, ack, err error) {
+	var node pipeliner = b.client
+	cluster, isCluster := b.client.(clusterClient)
+	if isCluster {
+		if node, err = cluster.MasterForKey(ctx, keys[0]); err != nil {
+			return nil, nil, notSent{err}
+		}
+	}
+	exec := func(asking bool) error {
+		pipe := node.Pipeline()
+		if asking {
+			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
+		}
+		eval := evalCommand(ctx, command, script, keys, args)
+		_ = pipe.Process(ctx, once{eval})
+		wait := redis.NewIntCmd(ctx, "wait", b.opts.MinReplicas, b.opts.ReplicaTimeout.Milliseconds())
+		_ = pipe.Process(ctx, wait)
+		_, _ = pipe.Exec(ctx)
+		ack = nil
+		if acks, err := wait.Result(); err != nil || acks < int64(b.opts.MinReplicas) {
+			ack = &notAcknowledgedError{acks: acks, want: int64(b.opts.MinReplicas), timeout: b.opts.ReplicaTimeout, err: err}
+		}
+		raw, err = eval.Result()
+		return err
+	}
+	err = exec(false)
+	if isCluster && serverSaid(err, "ASK") {
+		if other := b.nodeAt(ctx, err); other != nil {
+			node = other
+			err = exec(true)
+		}
+	}
+	return raw, ack, err
+}
+
+// nodeAt returns the client of the node that an ASK names, nil if it is not known.
+func (b *RedisBackend) nodeAt(ctx context.Context, ask error) (found pipeliner) {
+	cluster, ok := b.client.(interface {
+		ForEachMaster(ctx context.Context, f func(context.Context, *redis.Client) error) error
+	})
+	var said redis.Error
+	if !ok || !errors.As(ask, &said) {
+		return nil
+	}
+	address := said.Error()[strings.LastIndexByte(said.Error(), ' ')+1:]
+	_ = cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+		if c.Options().Addr == address {
+			found = c // of one goroutine only: addresses are unique
+		}
+		return nil
+	})
+	return found
+}

@@ -1,0 +1,184 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Every command is resent here and nowhere else: see once. A read is asked again
+// as it stands. A write goes on in one of two ways:
+//
+//	what is known of the copies sent so far      what is sent next
+//	no server executed any of them               the same again
+//	one may have been executed, or will be yet   the script's counterpart, which
+//	                                             looks for the write's own
+//	                                             operation id before it writes
+//
+// What that counterpart can tell is said at luaRecall.
+
+// retryTime is how long a call that meets a server that cannot answer goes on
+// trying: a failover by Sentinel or in a Cluster with usual timeouts is over by
+// then.
+const retryTime = 15 * time.Second
+
+const (
+	minPause = 8 * time.Millisecond
+	maxPause = 250 * time.Millisecond
+)
+
+// A patience is what is left of a call's willingness to try again.
+type patience struct {
+	b     *RedisBackend
+	since time.Time // the first failure
+	tries int       // after that
+	last  error     // the latest failure
+}
+
+// wait waits before the next attempt after err. It returns nil when that is to be
+// made, and otherwise what to give up with.
+func (p *patience) wait(ctx context.Context, err error) error {
+	err = discreet(err)
+	last := p.last
+	p.last = err
+	now := p.b.clock.local()
+	switch {
+	case ctx.Err() != nil && last != nil:
+		return fmt.Errorf("%w, after: %w", err, last)
+	case ctx.Err() != nil || !transient(err):
+		return err
+	case last == nil:
+		p.since = now
+	case now.Sub(p.since) > retryTime:
+		return err
+	}
+	if cluster, ok := p.b.client.(clusterClient); ok {
+		cluster.ReloadState(ctx) // else go-redis learns of a failover up to a minute later
+	}
+	p.tries++
+	if p.tries == 1 {
+		return nil // mostly it was the connection
+	}
+	pause := time.NewTimer(rand.N(min(minPause<<min(p.tries, 8), maxPause)))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
+	case <-p.b.closed:
+		return fmt.Errorf("%w, after: %w", ErrClosed, err)
+	}
+}
+
+// persist does f, which changes nothing, until it succeeds, fails for good, or
+// patience is over.
+func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (T, error) {
+	p := patience{b: b}
+	for {
+		v, err := within(ctx, f)
+		if err == nil {
+			return v, nil
+		}
+		if err = p.wait(ctx, err); err != nil {
+			return v, err
+		}
+	}
+}
+
+// A redisWrite is a write that is ready to be sent.
+type redisWrite struct {
+	key    Key
+	script *script
+	again  *script // its counterpart for a write that was sent before
+	args   []any   // of both
+	extra  any     // one more argument of script; nil: none
+	limit  int     // how many records the owner may have, 0: any number
+}
+
+// apply sends w until there is an answer. Its error matches ErrOutcomeUnknown
+// unless w was surely not applied.
+func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
+	var (
+		p      = patience{b: b}
+		begin  = b.clock.local()
+		o      = b.keys.owner(w.key.Owner)
+		keys   = []string{o.task(w.key.Task), o.index, o.expiry}
+		script = w.script
+		args   = w.args
+		lost   error // why the outcome of a copy is not known
+	)
+	if w.extra != nil {
+		args = append(args, w.extra)
+	}
+	for {
+		r, err := b.send(ctx, script, keys, args)
+		switch {
+		case err == nil && r.status == statusUnknown:
+			return reply{}, unknownOutcome(fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost))
+		case err == nil:
+			return r, nil
+		case !neverExecuted(err) && lost == nil:
+			lost = discreet(err)
+			script = w.again
+			args = append(slices.Clip(w.args), strconv.Itoa(w.limit), b.sentAfter(ctx, begin))
+		}
+		if err = p.wait(ctx, err); err == nil {
+			continue
+		}
+		if lost != nil {
+			err = unknownOutcome(err)
+		}
+		return reply{}, err
+	}
+}
+
+// clockMargin is by how much the clocks of a master and the replica that takes its
+// place are expected to differ at most.
+const clockMargin = 10 * time.Millisecond
+
+// sentAfter returns an instant before begin by the server's clock, in Unix µs. A
+// record that is older than that was there when the call that began at begin was
+// first sent. It is 0, and no record is that old, where the clock is not known.
+func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time) string {
+	now, slack, ok := b.clock.estimate()
+	if !ok {
+		if _, err := b.readClock(ctx, b.keys.clock()); err == nil {
+			now, slack, ok = b.clock.estimate()
+		}
+	}
+	if !ok {
+		return "0"
+	}
+	return strconv.FormatInt(now.Add(-b.clock.local().Sub(begin)-slack-clockMargin).UnixMicro(), 10)
+}
+
+// transient reports whether the same command may succeed if it is sent again in a
+// moment.
+func transient(err error) bool {
+	var unacknowledged *notAcknowledgedError
+	if errors.As(err, &unacknowledged) && unacknowledged.err == nil {
+		return false
+	}
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return !errors.Is(err, redis.ErrClosed)
+	}
+	for _, code := range []string{
+		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server
+		"CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", // of a Cluster that changes
+		"UNBLOCKED",      // of a master that is one no longer, to WAIT
+		"ERR max number", // of clients
+	} {
+		if serverSaid(err, code) {
+			return true
+		}
+	}
+	return false
+}
