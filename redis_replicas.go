@@ -40,15 +40,16 @@ func (b *RedisBackend) send(ctx context.Context, s *script, keys []string, args 
 		raw any
 		ack error
 	}
+	f := new(flight)
 	got, err := within(ctx, func() (a answer, err error) {
-		a.raw, a.ack, err = b.evalAndWait(ctx, "evalsha", s.sha, keys, args)
+		a.raw, a.ack, err = b.evalAndWait(ctx, f, "evalsha", s.sha, keys, args)
 		if serverSaid(err, "NOSCRIPT") {
-			a.raw, a.ack, err = b.evalAndWait(ctx, "eval", s.source, keys, args)
+			a.raw, a.ack, err = b.evalAndWait(ctx, f, "eval", s.source, keys, args)
 		}
 		return a, err
 	})
 	if err != nil {
-		return reply{}, err
+		return reply{}, f.landed(err)
 	}
 	r, err := s.decodeReply(got.raw)
 	if err == nil && r.status == statusOK && got.ack != nil {
@@ -64,12 +65,12 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 // WAIT is about the latest write of its connection. WAIT has no key, so in a
 // Cluster the client of the key's node is used, and its redirections are for us to
 // follow: MOVED makes patience look for the new node, ASK is followed here.
-func (b *RedisBackend) evalAndWait(ctx context.Context, command, script string, keys []string, args []any) (raw any, ack, err error) {
+func (b *RedisBackend) evalAndWait(ctx context.Context, f *flight, command, script string, keys []string, args []any) (raw any, ack, err error) {
 	var node pipeliner = b.client
 	cluster, isCluster := b.client.(clusterClient)
 	if isCluster {
 		if node, err = cluster.MasterForKey(ctx, keys[0]); err != nil {
-			return nil, nil, notSent{err}
+			return nil, nil, err
 		}
 	}
 	exec := func(asking bool) error {
@@ -77,7 +78,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, command, script string, 
 		if asking {
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
-		eval := evalCommand(ctx, command, script, keys, args)
+		eval := evalCommand(ctx, f, command, script, keys, args)
 		_ = pipe.Process(ctx, once{eval})
 		wait := redis.NewIntCmd(ctx, "wait", b.opts.MinReplicas, b.opts.ReplicaTimeout.Milliseconds())
 		_ = pipe.Process(ctx, wait)

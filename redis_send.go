@@ -3,6 +3,8 @@ package taskstore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,41 +19,75 @@ type once struct{ redis.Cmder }
 // NoRetry is what go-redis asks.
 func (once) NoRetry() bool { return true }
 
+// A flight is one attempt to have a script executed. It is sent or abandoned, never
+// both: what was abandoned before it was sent is never executed. To that end it
+// stands for the script in the command's arguments; the client asks for its bytes at
+// the moment when it writes them to a connection.
+type flight struct {
+	state  atomic.Int32
+	script string // its source or digest
+}
+
+const (
+	flightSent = 1 + iota
+	flightAbandoned
+)
+
+// errAbandoned goes to nobody: the call is over.
+var errAbandoned = errors.New("taskstore: the call ended before its command was sent")
+
+// MarshalBinary implements [encoding.BinaryMarshaler], by which go-redis writes it.
+func (f *flight) MarshalBinary() ([]byte, error) {
+	if !f.state.CompareAndSwap(0, flightSent) && f.state.Load() == flightAbandoned {
+		return nil, errAbandoned
+	}
+	return []byte(f.script), nil
+}
+
+// String is for who traces commands.
+func (f *flight) String() string { return f.script }
+
+// landed returns err, the end of the flight, and says so if it was never sent.
+func (f *flight) landed(err error) error {
+	if f.state.CompareAndSwap(0, flightAbandoned) {
+		return notSent{err}
+	}
+	return err
+}
+
 // run sends a script once and returns its reply. A server that does not have the
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
 // nothing when it says so, and is sent the source.
 func (b *RedisBackend) run(ctx context.Context, s *script, keys []string, args ...any) (reply, error) {
+	f := new(flight)
 	raw, err := within(ctx, func() (any, error) {
-		raw, err := b.eval(ctx, "evalsha", s.sha, keys, args)
+		raw, err := b.eval(ctx, f, "evalsha", s.sha, keys, args)
 		if serverSaid(err, "NOSCRIPT") {
-			raw, err = b.eval(ctx, "eval", s.source, keys, args)
+			raw, err = b.eval(ctx, f, "eval", s.source, keys, args)
 		}
 		return raw, err
 	})
 	if err != nil {
-		return reply{}, err
+		return reply{}, f.landed(err)
 	}
 	return s.decodeReply(raw)
 }
 
-func (b *RedisBackend) eval(ctx context.Context, command, script string, keys []string, args []any) (any, error) {
-	cmd := evalCommand(ctx, command, script, keys, args)
+func (b *RedisBackend) eval(ctx context.Context, f *flight, command, script string, keys []string, args []any) (any, error) {
+	cmd := evalCommand(ctx, f, command, script, keys, args)
 	_ = b.client.Process(ctx, once{cmd})
 	return cmd.Result()
 }
 
-func evalCommand(ctx context.Context, command, script string, keys []string, args []any) *redis.Cmd {
+func evalCommand(ctx context.Context, f *flight, command, script string, keys []string, args []any) *redis.Cmd {
 	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, command, script, len(keys))
+	f.script = script
+	all = append(all, command, f, len(keys))
 	for _, k := range keys {
 		all = append(all, k)
 	}
 	return redis.NewCmd(ctx, append(all, args...)...)
 }
-
-// lastWord is how long a call whose ctx is done waits for what the client has to
-// say: that it had not even a connection yet, say.
-const lastWord = 5 * time.Millisecond
 
 // within returns what f returns, or ctx's error if ctx is done first. go-redis
 // looks at a ctx between commands, and on most clients not while it waits for an
@@ -74,26 +110,15 @@ func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		value, err := f()
 		done <- result{value, err}
 	}()
-	var r result
 	select {
-	case r = <-done:
+	case r := <-done:
+		// A client that passes the ctx's deadline on to the connection reports a
+		// timeout of its own, perhaps a moment before ctx does.
+		if deadline, ok := ctx.Deadline(); ok && r.err != nil && time.Until(deadline) <= 0 {
+			r.err = fmt.Errorf("%w: %w", context.DeadlineExceeded, r.err)
+		}
+		return r.value, r.err
 	case <-ctx.Done():
-		select {
-		case r = <-done:
-		case <-time.After(lastWord):
-			return zero, ctx.Err()
-		}
+		return zero, ctx.Err()
 	}
-	// A client that passes the ctx on to the connection reports a timeout of its own,
-	// perhaps a moment before ctx does.
-	if r.err != nil {
-		deadline, ok := ctx.Deadline()
-		switch {
-		case ctx.Err() != nil:
-			r.err = errors.Join(ctx.Err(), r.err)
-		case ok && time.Until(deadline) <= 0:
-			r.err = errors.Join(context.DeadlineExceeded, r.err)
-		}
-	}
-	return r.value, r.err
 }
