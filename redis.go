@@ -86,7 +86,7 @@ type RedisOptions struct {
 // # Resending
 //
 // A call that meets a server that cannot answer, since a connection broke or the
-// server restarts, fails over or hands slots to another, goes on trying: for 15
+// server restarts, fails over or hands slots to another, goes on trying: for 20
 // seconds, or until its ctx ends. The client's own resending is off. Every write
 // carries an operation id, and a record keeps the ids of its last 8 writes. So a
 // write that was applied, and whose answer was lost, is recognised when it is sent
@@ -103,7 +103,7 @@ type RedisOptions struct {
 //	Delete        true where the record is still there. The outcome is unknown
 //	              where nothing is, or a record that may be a successor
 //
-// [ErrOutcomeUnknown] also ends a call whose ctx or whose 15 seconds are over while
+// [ErrOutcomeUnknown] also ends a call whose ctx or whose 20 seconds are over while
 // the outcome is not known. Where surely nothing was applied the error is another.
 //
 // What a network delays can arrive after all this. A PutIfVersion then fails on its

@@ -24,9 +24,9 @@ import (
 // What that counterpart can tell is said at luaRecall.
 
 // retryTime is how long a call that meets a server that cannot answer goes on
-// trying: a failover by Sentinel or in a Cluster with usual timeouts is over by
-// then.
-const retryTime = 15 * time.Second
+// trying. A Cluster with the default timeouts has failed over by then, a Sentinel
+// with down-after-milliseconds of 15 seconds or less too.
+const retryTime = 20 * time.Second
 
 const (
 	minPause = 8 * time.Millisecond
