@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestContestantsTakeTurns(t *testing.T) {
+	var order []string
+	who := func(name string) Contestant {
+		n := 0.0
+		return Contestant{Name: name, Sample: func(context.Context) (Sample, error) {
+			order = append(order, name)
+			n++
+			return Sample{Value: n}, nil
+		}}
+	}
+	r, err := Contest{Contestants: []Contestant{who("a"), who("b"), who("c")}, Rounds: 2}.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(order, ""); got != "abcabcbca" {
+		t.Errorf("the turns were %s", got)
+	}
+	if got := r.values("a", value); !slices.Equal(got, []float64{2, 3}) {
+		t.Errorf("the warm-up counts: %v", got)
+	}
+	if !r.has("a") || r.has("d") {
+		t.Error("who took part")
+	}
+	order = nil
+	if _, err := (Contest{Contestants: []Contestant{who("a")}, Rounds: 1, NoWarmup: true}).run(t.Context()); err != nil || len(order) != 1 {
+		t.Errorf("without warm-up: %v, %v", order, err)
+	}
+}
+
+func TestContestSaysWhoFailed(t *testing.T) {
+	broken := errors.New("broken")
+	fails := func(context.Context) (Sample, error) { return Sample{}, broken }
+	resets := func(context.Context) error { return broken }
+	for _, who := range []Contestant{{Name: "who", Sample: fails}, {Name: "who", Sample: fails, Reset: resets}} {
+		_, err := Contest{Name: "work", Contestants: []Contestant{who}, Rounds: 1}.run(t.Context())
+		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "work: who") {
+			t.Error(err)
+		}
+	}
+}

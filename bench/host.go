@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A host is to redistest what a test is: it starts a server for it, which ends
+// with it, or with the process, however that dies.
+type host struct {
+	testing.TB // for the methods that redistest does not call
+	cleanups   []func()
+}
+
+func (*host) Helper()            {}
+func (*host) Failed() bool       { return false }
+func (*host) Log(...any)         {}
+func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
+func (*host) Fatal(args ...any)  { panic(fatal(fmt.Sprint(args...))) }
+
+// fatal is what ends start.
+type fatal string
+
+// start starts a server. It persists nothing.
+func (h *host) start() (server *redistest.Server, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case fatal:
+			err = errors.New(string(p))
+		default:
+			panic(p)
+		}
+	}()
+	return redistest.Start(h), nil
+}
+
+func (h *host) end() {
+	for _, f := range slices.Backward(h.cleanups) {
+		f()
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore"
+)
+
+// The limit is go-redis sending what taskstore sends, with nothing around it: what
+// is above it no store on this client can reach.
+
+// A doer is a client of go-redis in one of its modes.
+type doer interface {
+	redis.Cmdable
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}
+
+// The names of the limit in the tables.
+const (
+	ours         = "taskstore"
+	oursInMemory = "taskstore, memory"
+	raw          = "go-redis"
+	rawAuto      = "go-redis, automatic pipelining"
+	rawPiped     = "go-redis, pipelines of 100"
+	rawNoop      = "go-redis, script that does nothing"
+	piped        = 100
+	limitUser    = "limit"
+)
+
+// sent records the commands that go through a client.
+type sent struct {
+	mu   sync.Mutex
+	last map[string][]any // by name, lower case
+}
+
+func (s *sent) note(cmd redis.Cmder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = make(map[string][]any)
+	}
+	s.last[strings.ToLower(cmd.Name())] = slices.Clone(cmd.Args())
+}
+
+func (s *sent) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *sent) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		s.note(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (s *sent) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			s.note(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A rawTask is a task that a caller of the limit has for itself, with the commands
+// that taskstore sends for it. The two updates take each other back, so both can
+// be sent for ever without anything to compute.
+type rawTask struct {
+	get     []any
+	updates [2][]any
+	results [2]string
+}
+
+// rawTasks makes n tasks of that size through taskstore and keeps what it sends.
+func (b *bench) rawTasks(ctx context.Context, n, size int) ([]rawTask, error) {
+	c := b.newClient(dbLimit)
+	record := new(sent)
+	c.AddHook(record)
+	store, err := taskstore.NewRedisBackend(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	now, err := store.Now(ctx) // without it the first writes look closely at the time
+	if err != nil {
+		return nil, err
+	}
+	v := taskstore.Value{Data: payload(size), ExpiresAt: now.AddDate(0, 0, 1)}
+	tasks := make([]rawTask, n)
+	for i := range tasks {
+		key := taskstore.Key{Owner: limitUser, Task: fmt.Sprint("raw-", size, "-", i)}
+		version, err := store.Put(ctx, key, v)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := store.PutIfVersion(ctx, key, v, version); err != nil {
+			return nil, err
+		}
+		swap := record.last["evalsha"]
+		if _, err := store.Get(ctx, key); err != nil {
+			return nil, err
+		}
+		from, to := fmt.Sprint(version), fmt.Sprint(version+1)
+		back, err := swapped(swap, from, to)
+		if err != nil {
+			return nil, err
+		}
+		tasks[i] = rawTask{get: record.last["hmget"], updates: [2][]any{back, swap}, results: [2]string{from, to}}
+	}
+	return tasks, nil
+}
+
+// swapped returns the arguments with two values in each other's place.
+func swapped(args []any, a, b string) ([]any, error) {
+	swap := slices.Clone(args)
+	found := 0
+	for i, arg := range args {
+		switch arg {
+		case a:
+			swap[i] = b
+			found++
+		case b:
+			swap[i] = a
+			found++
+		}
+	}
+	if found != 2 {
+		return nil, errors.New("the script's versions are not among its arguments once each: adapt the limit to what taskstore sends now")
+	}
+	return swap, nil
+}
+
+// rawGet sends the HMGET of caller's task.
+func rawGet(d doer, tasks []rawTask) call {
+	return func(ctx context.Context, caller, _ int) error {
+		args := tasks[caller].get
+		key, _ := args[1].(string)
+		fields := make([]string, 0, 3)
+		for _, a := range args[2:] {
+			f, _ := a.(string)
+			fields = append(fields, f)
+		}
+		values, err := d.HMGet(ctx, key, fields...).Result()
+		if err == nil && values[0] == nil {
+			err = errors.New("there is no task")
+		}
+		return err
+	}
+}
+
+// rawUpdate sends the two updates of caller's task in turns, from wherever the
+// last turn ended.
+func rawUpdate(d doer, tasks []rawTask) call {
+	turns := make([]int, len(tasks))
+	return func(ctx context.Context, caller, _ int) error {
+		turn := turns[caller]
+		got, err := d.Do(ctx, tasks[caller].updates[turn]...).Text()
+		if err != nil {
+			return err
+		}
+		if got != tasks[caller].results[turn] {
+			return fmt.Errorf("the update gives %q", got)
+		}
+		turns[caller] = 1 - turn
+		return nil
+	}
+}
+
+// rawNothing runs a script that does nothing with a payload.
+func rawNothing(ctx context.Context, c *redis.Client, size int) (call, error) {
+	sha, err := c.ScriptLoad(ctx, "return 1").Result()
+	data := string(payload(size))
+	return func(ctx context.Context, _, _ int) error { return c.Do(ctx, "evalsha", sha, 1, "nothing", data).Err() }, err
+}
+
+// rawPipeline sends pipelines of gets; its call counts as piped ones.
+func rawPipeline(c *redis.Client, tasks []rawTask) call {
+	return func(ctx context.Context, caller, _ int) error {
+		pipe := c.Pipeline()
+		for range piped {
+			pipe.Do(ctx, tasks[caller].get...)
+		}
+		_, err := pipe.Exec(ctx)
+		return err
+	}
+}
+
+// auto returns the client's automatic pipelining.
+func (b *bench) auto() (doer, error) { return b.client(dbLimit).AutoPipeline() }

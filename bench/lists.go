@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/taskstore/taskstore/bench/peers"
+)
+
+// pageSize is a page that a person looks at.
+const pageSize = 50
+
+// listSections measures lists and first pages.
+func (b *bench) listSections(ctx context.Context) error {
+	s := b.report.section("Lists")
+	s.text("Milliseconds to read all tasks of one owner, 1 KiB each, data included.\n")
+	remote, err := b.remote(ctx)
+	if err != nil {
+		return err
+	}
+	local, _, end, err := b.local(ctx)
+	if err != nil {
+		return err
+	}
+	var lists, pages, localLists, localPages []Result
+	for _, n := range b.Lists {
+		r, err := b.lists(ctx, remote, n)
+		if err != nil {
+			return errors.Join(err, end())
+		}
+		lists = append(lists, r)
+		b.targetList(n, r)
+		if n == b.Lists[len(b.Lists)-1] {
+			if r, err = b.pages(ctx, remote, n); err != nil {
+				return errors.Join(err, end())
+			}
+			pages = append(pages, r)
+		}
+		if r, err = b.lists(ctx, local, n); err != nil {
+			return errors.Join(err, end())
+		}
+		localLists = append(localLists, r)
+		if r, err = b.pages(ctx, local, n); err != nil {
+			return errors.Join(err, end())
+		}
+		localPages = append(localPages, r)
+	}
+	s.table(comparison("**List, on servers**", "ms", ours, lists))
+	s.table(comparison(fmt.Sprintf("**First page of %d, on servers** (those without pages list everything)", pageSize), "ms", ours, pages))
+	s.table(comparison("**List, in memory**", "ms", local[0].Name, localLists))
+	s.table(comparison("**First page, in memory**", "ms", local[0].Name, localPages))
+	return errors.Join(end(), b.flush(ctx))
+}
+
+func recordsText(n int) string { return countText(n) + " tasks" }
+
+// lists has everybody who can list an owner's n tasks.
+func (b *bench) lists(ctx context.Context, all []peers.Peer, n int) (Result, error) {
+	return b.reads(ctx, all, n, func(p peers.Peer, owner string) func(context.Context) error {
+		if p.List == nil {
+			return nil
+		}
+		return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }
+	})
+}
+
+// pages has everybody show the first page.
+func (b *bench) pages(ctx context.Context, all []peers.Peer, n int) (Result, error) {
+	return b.reads(ctx, all, n, func(p peers.Peer, owner string) func(context.Context) error {
+		switch {
+		case p.Page != nil:
+			return func(ctx context.Context) error { return counted(p.Page(ctx, owner, pageSize))(min(n, pageSize)) }
+		case p.List != nil:
+			return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }
+		}
+		return nil
+	})
+}
+
+func counted(got int, err error) func(want int) error {
+	return func(want int) error {
+		if err == nil && got != want {
+			err = fmt.Errorf("%d tasks are listed, not %d", got, want)
+		}
+		return err
+	}
+}
+
+// reads measures what read returns for each peer, on an owner with n tasks.
+func (b *bench) reads(ctx context.Context, all []peers.Peer, n int, read func(p peers.Peer, owner string) func(context.Context) error) (Result, error) {
+	c := Contest{Name: recordsText(n), Unit: "ms"}
+	if n >= 10_000 {
+		c.Rounds, c.NoWarmup = b.SlowRounds, true
+	}
+	owner := fmt.Sprint("list-", n)
+	for _, p := range all {
+		do := read(p, owner)
+		if do == nil {
+			continue
+		}
+		if err := b.fillOwner(ctx, p, owner, n); err != nil {
+			return Result{}, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		c.Contestants = append(c.Contestants, Contestant{Name: p.Name, Sample: averaged(max(1, b.Calls/n), do)})
+	}
+	return b.contest(ctx, c)
+}
+
+// averaged measures the milliseconds of one of n calls in a row, each of which has
+// a ctx that can end.
+func averaged(n int, do func(context.Context) error) func(context.Context) (Sample, error) {
+	return func(ctx context.Context) (Sample, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s, err := timed(func() error {
+			for range n {
+				if err := do(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		s.Value /= float64(n)
+		s.Allocs /= float64(n)
+		return s, err
+	}
+}
+
+// targetList checks what is promised of lists.
+func (b *bench) targetList(n int, r Result) {
+	for size, limit := range map[int]float64{1000: 15, 100_000: 12} {
+		if n == size {
+			b.report.atLeast(limit, r.ratio("model", ours, value), "list of %s: times faster than the model's", recordsText(n))
+		}
+	}
+	for _, name := range redisPeers {
+		if !r.has(name) {
+			continue
+		}
+		ratio := r.ratio(name, ours, value)
+		if worst, ok := b.ahead["list"+name]; !ok || ratio.Median < worst.ratio.Median {
+			b.ahead["list"+name] = closest{ratio, fmt.Sprintf("list at its closest (%s): times faster than %s", recordsText(n), name)}
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A call is one operation: the i-th of that caller.
+type call func(ctx context.Context, caller, i int) error
+
+// A load has many callers make calls at once, each its next one when it has the
+// answer to the last, and one at least.
+type load struct {
+	callers int
+	// What ends the load: time, calls in all, or somebody.
+	last  time.Duration
+	calls int
+	until <-chan struct{}
+	// Every how manyth call of a caller is timed. 1 for servers; calls that take
+	// less than a microsecond would mostly be timing.
+	every int
+}
+
+// run returns operations per second, times and allocations.
+func (l load) run(ctx context.Context, do call) (Sample, error) {
+	// As a server's requests: their ctx can end.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		stop  atomic.Bool
+		taken atomic.Int64 // of l.calls
+		total atomic.Int64
+		group sync.WaitGroup
+		mu    sync.Mutex
+		times []float64
+		first error
+	)
+	if l.last > 0 {
+		timer := time.AfterFunc(l.last, func() { stop.Store(true) })
+		defer timer.Stop()
+	}
+	if l.until != nil {
+		go func() {
+			select {
+			case <-l.until:
+				stop.Store(true)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	for caller := range l.callers {
+		group.Go(func() {
+			var own []float64
+			var err error
+			done := 0
+			for i := 0; err == nil && (i == 0 || !stop.Load()); i++ {
+				if l.calls > 0 && int(taken.Add(1)) > l.calls {
+					break
+				}
+				if i%l.every != 0 {
+					err = do(ctx, caller, i)
+				} else {
+					begin := time.Now()
+					err = do(ctx, caller, i)
+					own = append(own, micros(time.Since(begin)))
+				}
+				done++
+			}
+			total.Add(int64(done))
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, own...)
+			if err != nil && first == nil {
+				first = err
+				stop.Store(true)
+			}
+		})
+	}
+	group.Wait()
+	elapsed := time.Since(start)
+	runtime.ReadMemStats(&after)
+	if first != nil {
+		return Sample{}, first
+	}
+	slices.Sort(times)
+	n := float64(total.Load())
+	return Sample{
+		Value:  n / elapsed.Seconds(),
+		P50:    quantile(times, 0.5),
+		P99:    quantile(times, 0.99),
+		Allocs: float64(after.Mallocs-before.Mallocs) / n,
+	}, nil
+}
+
+func micros(d time.Duration) float64 { return float64(d) / 1e3 }
+
+// timed returns how many milliseconds f takes, and its allocations.
+func timed(f func() error) (Sample, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	if err := f(); err != nil {
+		return Sample{}, err
+	}
+	ms := micros(time.Since(start)) / 1e3
+	runtime.ReadMemStats(&after)
+	return Sample{Value: ms, Allocs: float64(after.Mallocs - before.Mallocs)}, nil
+}
+
+// fill makes n calls by many callers at once, as fast as it goes.
+func fill(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	own := context.WithoutCancel(ctx) // a ctx that can end costs more
+	var next atomic.Int64
+	var once sync.Once
+	var failed error
+	var group sync.WaitGroup
+	for range min(64, n) {
+		group.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := errors.Join(ctx.Err(), do(own, i)); err != nil {
+					once.Do(func() { failed = err })
+					next.Store(int64(n))
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	return failed
+}

@@ -1,0 +1,130 @@
+// Command bench measures taskstore beside other stores and beside the limit, go-redis
+// itself, and writes RESULTS.md and the plots in it.
+//
+//	go run .                 everything; about 20 minutes
+//	go run . -quick          everything with small sizes; less than a minute
+//	go run . -only watch     some sections; see -help
+//	go run . -check          exit 1 if a promised ratio is missed by more than the spread
+//
+// It starts a redis-server of its own: the one that TASKSTORE_REDIS_SERVER names, or
+// the first that is found. The module is no dependency of the others.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A topic is a part of the run that can be asked for by name.
+type topic struct {
+	name    string
+	measure func(*bench, context.Context) error
+}
+
+var topics = []topic{
+	{"work", (*bench).workSections},
+	{"contend", (*bench).contendSections},
+	{"server", (*bench).serverTimeSections},
+	{"list", (*bench).listSections},
+	{"quota", (*bench).quotaSections},
+	{"expiry", (*bench).expirySections},
+	{"watch", (*bench).watchSections},
+	{"memory", (*bench).usageSections},
+	{"stack", (*bench).stackSections},
+	{"growth", (*bench).growthSections},
+	{"scale", (*bench).scaleSections},
+}
+
+func main() {
+	var names []string
+	for _, t := range topics {
+		names = append(names, t.name)
+	}
+	small := flag.Bool("quick", false, "small sizes and few turns: shows that it works, not how fast")
+	only := flag.String("only", "", "regular expression of what to measure: "+strings.Join(names, " "))
+	check := flag.Bool("check", false, "exit 1 if a promised ratio is missed by more than the spread")
+	out := flag.String("out", "RESULTS.md", "file to write; plots go beside it")
+	flag.Parse()
+	cfg := full
+	if *small {
+		cfg = quick
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	targets, err := measure(ctx, cfg, *only, *out)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	bad := missed(targets)
+	for _, t := range bad {
+		fmt.Fprintf(os.Stderr, "missed: %s: %s\n", t.What, figure(t.Measured.Median))
+	}
+	if *check && len(bad) > 0 {
+		os.Exit(1)
+	}
+}
+
+// measure starts a server, runs the topics and writes the report.
+func measure(ctx context.Context, cfg Config, only, out string) ([]Target, error) {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only is no regular expression: %w", err)
+	}
+	host := new(host)
+	defer host.end()
+	server, err := host.start()
+	if err != nil {
+		return nil, err
+	}
+	program, err := redistest.Binary()
+	if err != nil {
+		return nil, err
+	}
+	log := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	return runTopics(ctx, cfg, wanted, server.Addr(), program, out, log)
+}
+
+func runTopics(ctx context.Context, cfg Config, wanted *regexp.Regexp, addr, program, out string, log func(string, ...any)) (targets []Target, err error) {
+	start := time.Now()
+	b := newBench(cfg, addr, program, log)
+	defer func() { err = errors.Join(err, b.close(context.WithoutCancel(ctx))) }()
+	before, err := describe(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range topics {
+		if !wanted.MatchString(t.name) {
+			continue
+		}
+		log("%s", t.name)
+		if err := t.measure(b, ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	b.closing()
+	about := append(before, fmt.Sprintf("run: %s, %v", cfg.Name, time.Since(start).Round(time.Second)))
+	var text strings.Builder
+	if err := b.report.write(&text, about); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(out, []byte(text.String()), 0o644); err != nil {
+		return nil, err
+	}
+	for name, svg := range b.report.files {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(out), name), svg, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return b.report.targets, nil
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/taskstore/taskstore/bench/peers"
+)
+
+// loaded makes a contestant of a call.
+func (b *bench) loaded(name string, callers, every int, do call) Contestant {
+	l := load{callers: callers, last: b.Slice, every: every}
+	return Contestant{Name: name, Sample: func(ctx context.Context) (Sample, error) { return l.run(ctx, do) }}
+}
+
+// forever is a ctx that cannot end, which servers do not have: with it taskstore
+// need not watch for the end.
+func forever(do call) call {
+	return func(_ context.Context, caller, i int) error { return do(context.Background(), caller, i) }
+}
+
+const oursForever = "taskstore, ctx without end"
+
+// remoteGets compares gets on servers with the limit.
+func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
+	all, err := b.remote(ctx)
+	if err != nil {
+		return err
+	}
+	tasks, err := b.rawTasks(ctx, slices.Max(b.Callers), size)
+	if err != nil {
+		return err
+	}
+	auto, err := b.auto()
+	if err != nil {
+		return err
+	}
+	var results []Result
+	for _, callers := range b.Callers {
+		c := Contest{Name: callersText(callers), Unit: "ops/s"}
+		limit := b.client(dbLimit)
+		c.Contestants = append(c.Contestants,
+			b.loaded(raw, callers, 1, rawGet(limit, tasks)),
+			b.loaded(rawAuto, callers, 1, rawGet(auto, tasks)))
+		if callers == b.Callers[len(b.Callers)-1] || callers == 1 {
+			c.Contestants = append(c.Contestants, times100(b.loaded(rawPiped, min(callers, 4), 1, rawPipeline(limit, tasks))))
+		}
+		if _, err := toolBeside(b.program); err == nil {
+			command := []string{"hmget"}
+			for _, a := range tasks[0].get[1:] {
+				command = append(command, fmt.Sprint(a))
+			}
+			c.Contestants = append(c.Contestants, Contestant{Name: redisBenchmark,
+				Sample: b.toolSample(callers, b.toolCalls(callers, size), dbLimit, command...)})
+		}
+		for _, p := range all {
+			do, err := getCall(ctx, p, callers, size)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.Name, err)
+			}
+			c.Contestants = append(c.Contestants, b.loaded(p.Name, callers, 1, do))
+			if p.Name == ours {
+				c.Contestants = append(c.Contestants, b.loaded(oursForever, callers, 1, forever(do)))
+			}
+		}
+		r, err := b.contest(ctx, c)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+		b.targetRaw("get", size, callers, r)
+	}
+	b.showWork(s, "Get", size, raw, results)
+	return nil
+}
+
+// remoteUpdates compares compare-and-swaps on servers with the limit.
+func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
+	all, err := b.remote(ctx)
+	if err != nil {
+		return err
+	}
+	most := slices.Max(b.Callers)
+	tasks, err := b.rawTasks(ctx, 2*most, size)
+	if err != nil {
+		return err
+	}
+	auto, err := b.auto()
+	if err != nil {
+		return err
+	}
+	limit := b.client(dbLimit)
+	nothing, err := rawNothing(ctx, limit, size)
+	if err != nil {
+		return err
+	}
+	// One of each kind for all numbers of callers: they remember where they are.
+	plain, piping := rawUpdate(limit, tasks[:most]), rawUpdate(auto, tasks[most:])
+	var results []Result
+	for _, callers := range b.Callers {
+		c := Contest{Name: callersText(callers), Unit: "ops/s", Contestants: []Contestant{
+			b.loaded(raw, callers, 1, plain), b.loaded(rawAuto, callers, 1, piping), b.loaded(rawNoop, callers, 1, nothing),
+		}}
+		for _, p := range all {
+			do, err := updateCall(ctx, p, callers, size)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.Name, err)
+			}
+			c.Contestants = append(c.Contestants, b.loaded(p.Name, callers, 1, do))
+			if p.Name == ours {
+				c.Contestants = append(c.Contestants, b.loaded(oursForever, callers, 1, forever(do)))
+			}
+		}
+		r, err := b.contest(ctx, c)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+		b.targetRaw("update", size, callers, r)
+		if size == 1<<10 {
+			b.updateRate = max(b.updateRate, r.stat(ours, value).Median)
+		}
+		b.noteAhead("update", size, callers, r)
+	}
+	b.showWork(s, "Update by compare-and-swap (asynq: read and write)", size, raw, results)
+	return nil
+}
+
+// remoteChurn compares creates and deletes.
+func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
+	all, err := b.remote(ctx)
+	if err != nil {
+		return err
+	}
+	creates, deletes, err := b.churn(ctx, all, b.Callers, size, 1)
+	if err != nil {
+		return err
+	}
+	b.showWork(s, "Create", size, ours, creates)
+	b.showWork(s, "Delete", size, ours, deletes)
+	return nil
+}
+
+// churn has peers create and delete.
+func (b *bench) churn(ctx context.Context, all []peers.Peer, callers []int, size, every int) (creates, deletes []Result, err error) {
+	for _, n := range callers {
+		create := Contest{Name: callersText(n), Unit: "ops/s"}
+		deleted := Result{Name: callersText(n), Unit: "ops/s", Samples: make(map[string][]Sample)}
+		for _, p := range all {
+			c := &churn{peer: p, size: size, callers: n}
+			create.Contestants = append(create.Contestants, Contestant{Name: p.Name, Sample: func(ctx context.Context) (Sample, error) {
+				made, err := c.create(ctx, b.Slice, every)
+				if err != nil {
+					return made, err
+				}
+				if p.Delete == nil {
+					if p.Clear != nil {
+						p.Clear()
+					}
+					return made, nil
+				}
+				gone, err := c.delete(ctx, every)
+				if !deleted.has(p.Name) {
+					deleted.Names = append(deleted.Names, p.Name)
+				}
+				deleted.Samples[p.Name] = append(deleted.Samples[p.Name], gone)
+				return made, err
+			}})
+		}
+		r, err := b.contest(ctx, create)
+		if err != nil {
+			return nil, nil, err
+		}
+		for name, samples := range deleted.Samples {
+			deleted.Samples[name] = samples[1:] // the first turn warms up
+		}
+		deleted.Names = r.Names
+		creates, deletes = append(creates, r), append(deletes, deleted)
+	}
+	return creates, deletes, nil
+}
+
+// times100 makes a call that sends piped commands count as so many.
+func times100(c Contestant) Contestant {
+	sample := c.Sample
+	c.Sample = func(ctx context.Context) (Sample, error) {
+		s, err := sample(ctx)
+		s.Value, s.Allocs = s.Value*piped, s.Allocs/piped
+		return s, err
+	}
+	return c
+}
+
+// toolCalls is about how many calls redis-benchmark makes in a turn.
+func (b *bench) toolCalls(callers, size int) int {
+	perSecond := 10_000
+	if callers > 1 {
+		perSecond = 60_000
+	}
+	if size > 8<<10 {
+		perSecond /= 4
+	}
+	return max(int(b.Slice/time.Millisecond)*perSecond/1000, 100)
+}
+
+func callersText(n int) string {
+	if n == 1 {
+		return "1 caller"
+	}
+	return countText(n) + " callers"
+}

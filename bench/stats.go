@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Stat is what is kept of repeated measurements: their median and their
+// quartiles. The distance between those is the spread.
+type Stat struct{ Median, Q1, Q3 float64 }
+
+func statOf(values []float64) Stat {
+	sorted := slices.Sorted(slices.Values(values))
+	return Stat{quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)}
+}
+
+func (s Stat) spread() float64 { return s.Q3 - s.Q1 }
+
+// quantile interpolates between the neighbours of the place q in sorted values.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	if low+1 == len(sorted) {
+		return sorted[low]
+	}
+	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+}
+
+// ratios divides the rounds of a by those of b, each by the one that was measured
+// right beside it: what disturbs the machine for a while disturbs both.
+func ratios(a, b []float64) Stat {
+	n := min(len(a), len(b))
+	quotients := make([]float64, n)
+	for i := range n {
+		quotients[i] = a[i] / b[i]
+	}
+	return statOf(quotients)
+}
+
+// figure writes a number with three digits that matter, and thousands apart.
+func figure(v float64) string {
+	switch magnitude := math.Abs(v); {
+	case math.IsNaN(v):
+		return "-"
+	case magnitude >= 1000:
+		whole := fmt.Sprintf("%.0f", v)
+		for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+			whole = whole[:i] + "," + whole[i:]
+		}
+		return whole
+	case magnitude >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case magnitude >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}
+
+// bytesText writes a number of bytes as people do.
+func bytesText(n int) string {
+	if n >= 1024 && n%1024 == 0 {
+		return fmt.Sprintf("%d KiB", n/1024)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// countText writes a whole number.
+func countText(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return figure(float64(n))
+}
