@@ -3,11 +3,11 @@ package mcptasks
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -57,14 +57,16 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	switch {
 	case errors.Is(err, tasks.ErrNotFound):
 		return notFound()
+	case errors.As(err, &limit) && limit.Limit == tasks.LimitActive:
+		return internalError(fmt.Sprintf("too many tasks that have not ended: at most %d; wait until one ends, or cancel one", limit.Max))
+	case errors.As(err, &limit) && limit.Limit == tasks.LimitTasks:
+		return internalError(fmt.Sprintf("too many tasks: at most %d are kept; wait until older ones expire", limit.Max))
 	case errors.As(err, &limit):
 		return invalidParams(limit.Error())
 	case errors.Is(err, tasks.ErrInvalidOwner):
 		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner cannot have tasks"}
 	case errors.Is(err, tasks.ErrInvalid):
 		return invalidParams("invalid params")
-	case errors.Is(err, taskstore.ErrCapacityExceeded):
-		return internalError("too many tasks")
 	}
 	t.log.Error("mcptasks: "+what, "error", err)
 	return internalError("internal error")

@@ -14,7 +14,9 @@ import (
 // server should have the same.
 type Options struct {
 	// Tasks are the policy and the limits of the stored tasks: TTL, retention, poll
-	// interval, lease, sizes.
+	// interval, lease, how many an owner may have, sizes. A call whose owner has too
+	// many gets error -32603, which says so; one that runs already, in its Grace or
+	// in Manual mode, goes on without a task.
 	Tasks tasks.Options
 
 	// Owner tells whom a request comes from; its tasks belong to that owner. The
@@ -26,6 +28,10 @@ type Options struct {
 	// named owner can reach an anonymous task, nor the other way round. Any other
 	// error, and an empty owner, refuse the request; so does the default where
 	// there is a token that names no user.
+	//
+	// How many tasks there may be is bounded for each named owner. Anonymous tasks
+	// are spread over 256 owners at random: the limits bound what all anonymous
+	// callers have together, at 256 times themselves, and not what one of them has.
 	Owner func(context.Context, mcp.Request) (string, error)
 
 	// Logger gets what no caller can be told. It never gets ids, owners or

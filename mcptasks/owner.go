@@ -15,9 +15,10 @@ import (
 // particular.
 //
 // Anonymous tasks are spread over 256 owners, so that no limit, index or channel
-// of one owner has to serve them all. Which one a task belongs to is the end of
-// the id that clients see, after the stored id. The prefixes keep anonymous and
-// named owners apart.
+// of one owner has to serve them all; the limits of an owner then bound all of them
+// together and no caller alone. Which one a task belongs to is the end of the id
+// that clients see, after the stored id. The prefixes keep anonymous and named
+// owners apart.
 type tenant struct {
 	named string // with its prefix; empty: anonymous
 }

@@ -112,8 +112,8 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			}
 			return c.verdict(cur)
 		}
-		if next.Resumable && !next.Status.Terminal() && next.outlives(&cur.Task) {
-			if _, err := s.register(ctx, &next.Task, now); err != nil {
+		if !next.Status.Terminal() && next.outlives(&cur.Task) {
+			if _, err := s.enter(ctx, &next.Task, now); err != nil {
 				return give(Task{}, err)
 			}
 		}
@@ -230,9 +230,7 @@ func (s *Store) follow(ctx context.Context, r *record, key taskstore.Record) {
 	if !r.Status.Terminal() {
 		return
 	}
-	if r.Resumable {
-		s.unregister(ctx, r.Owner, r.ID)
-	}
+	s.leave(ctx, &r.Task)
 	if r.key != "" {
 		s.endKey(ctx, r, key)
 	}

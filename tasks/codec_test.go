@@ -212,7 +212,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keyRecord{id: id, request: hash("")}.encode())
 	f.Add(keyRecord{id: id, request: hash(""), made: at}.encode())
 	f.Add(keyRecord{id: id, request: hash(""), until: at}.encode())
-	f.Add(registryEntry{owner: "\x00\xff", id: id, createdAt: at}.encode())
+	f.Add(entry{owner: "\x00\xff", id: id, createdAt: at}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) { // what can be read is written so that it reads the same
 		if r, err := decode(data); err == nil {
 			again, err := decode(r.encode())

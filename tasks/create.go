@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -42,8 +41,9 @@ type CreateParams struct {
 const maxHolderBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
-// returned. It is one call of the backend; Resumable makes it one more, an
-// IdempotencyKey two.
+// returned. It takes as long as one call of the backend, Resumable makes it two,
+// an IdempotencyKey four. Where the owner has as many tasks as [Options] allow, the
+// error is a [*LimitError].
 //
 // With an IdempotencyKey that the owner used before, and the same Request byte
 // for byte, it returns that task as it is now, and created is false: the caller
@@ -54,12 +54,15 @@ const maxHolderBytes = 256
 // has an id of its own.
 //
 // Where Create fails with anything but [taskstore.ErrOutcomeUnknown] it takes back
-// what it has written beside the task, which may take a second more when ctx is
-// done. Only where that fails too does a record stay, until it expires.
+// what it has written, which may take a second more when ctx is done. Only where
+// that fails too does a record stay beside the task that is not there, until it
+// expires or somebody meets it.
 func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Task, created bool, err error) {
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err
 	}
+	// Who calls may know better how much this owner may have.
+	ctx = taskstore.WithRecordLimit(ctx, taskstore.RecordLimit(ctx, s.opts.MaxTasks))
 	for range maxUnknown {
 		now, err := s.now(ctx)
 		if err != nil {
@@ -82,82 +85,6 @@ func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Tas
 		return r.Task.clone(), true, nil
 	}
 	return Task{}, false, &ContentionError{Attempts: maxUnknown, Err: &taskstore.VersionConflictError{}}
-}
-
-// errTakenBack says that a task was made and removed again, since its key had
-// gone to another.
-var errTakenBack = errors.New("tasks: the idempotency key went to another task")
-
-// place stores r, a new task, and what is kept beside it. Where its key has a
-// task already, that is returned.
-func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *record, err error) {
-	var key, entry taskstore.Record // as this call wrote them
-	if r.key != "" {
-		existing, key, err = s.claimKey(ctx, r)
-		if err != nil || existing != nil {
-			return existing, err
-		}
-	}
-	if r.Resumable {
-		// Before the task, so that there is none that nobody would find.
-		if entry, err = s.register(ctx, &r.Task, now); err != nil {
-			s.withdraw(ctx, now, key, entry)
-			return nil, err
-		}
-	}
-	other, err := s.insert(ctx, r)
-	switch {
-	case errors.Is(err, taskstore.ErrOutcomeUnknown):
-		return nil, err
-	case err != nil:
-		s.withdraw(ctx, now, key, entry)
-		return nil, err
-	case other != nil && r.key == "": // two equal random ids
-		return nil, &taskstore.VersionConflictError{Actual: other.Version}
-	case other != nil: // whoever had claimed the key as well
-		_, _ = s.holdKey(ctx, other, key, s.keyExpiry(other))
-		return other, nil
-	case r.key == "":
-		return nil, nil
-	}
-	held, err := s.holdKey(ctx, r, key, s.keyExpiry(r))
-	if err != nil || held.Version != 0 {
-		return nil, nil // the task is made; a mark that is missing the next change of its expiry makes up for
-	}
-	// The key is gone or another task's. Nobody was told of this one yet; one that
-	// somebody has found and changed all the same stays.
-	task := taskstore.Record{Key: taskstore.Key{Owner: userPrefix + r.Owner, Task: taskPrefix + r.ID}, Version: r.Version}
-	if s.drop(ctx, task, now) != nil {
-		return nil, nil
-	}
-	if r.Resumable {
-		s.unregister(ctx, r.Owner, r.ID)
-	}
-	return nil, errTakenBack
-}
-
-// undoTime is how long a Create that fails may outlast its ctx.
-const undoTime = time.Second
-
-// withdraw removes what a Create wrote beside a task that it did not make, as far
-// as nobody else has written it since: who did counts on it.
-func (s *Store) withdraw(ctx context.Context, now time.Time, key, entry taskstore.Record) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-	defer cancel()
-	if key.Version != 0 && s.drop(ctx, key, now) != nil {
-		return // whoever has the key now may have the entry too
-	}
-	if entry.Version != 0 {
-		_ = s.drop(ctx, entry, now)
-	}
-}
-
-// drop removes a record as it was read or written, not one that was written
-// since: a write that is already past removes, and with a version only that one.
-func (s *Store) drop(ctx context.Context, raw taskstore.Record, now time.Time) error {
-	past := taskstore.Value{ExpiresAt: now.Add(-time.Hour)}
-	_, err := s.backend.PutIfVersion(ctx, raw.Key, past, raw.Version)
-	return err
 }
 
 // newRecord makes the first state of a task.
@@ -210,50 +137,6 @@ func checkHolder(holder string) error {
 		return &InvalidError{Argument: "holder", Reason: "it must be UTF-8, of 1 to 256 bytes"}
 	}
 	return nil
-}
-
-// maxUnknown is how many times in a row a write is tried whose answers get lost.
-const maxUnknown = 4
-
-// insert stores r, a new task. Where there is another one under its id, that is
-// returned and nothing stored.
-func (s *Store) insert(ctx context.Context, r *record) (other *record, err error) {
-	key := taskstore.Key{Owner: userPrefix + r.Owner, Task: taskPrefix + r.ID}
-	value := taskstore.Value{Data: r.encode(), ExpiresAt: r.expiresAt()}
-	var unknown error // a lost answer: that write may be applied yet
-	for attempt := 0; ; attempt++ {
-		version, err := s.backend.PutIfVersion(ctx, key, value, 0)
-		if err == nil {
-			r.Version = version
-			return nil, nil
-		}
-		if errors.Is(err, taskstore.ErrOutcomeUnknown) {
-			unknown = err
-		} else if !errors.Is(err, taskstore.ErrVersionConflict) {
-			return nil, then(unknown, err)
-		}
-		there, readErr := s.read(ctx, key)
-		switch {
-		case readErr == nil && there.write == r.write: // the one whose answer got lost
-			r.Version = there.Version
-			r.Task = there.Task
-			return nil, nil
-		case readErr == nil:
-			return there, nil
-		case !errors.Is(readErr, ErrNotFound):
-			return nil, then(unknown, readErr)
-		case attempt+1 == maxUnknown:
-			return nil, then(unknown, err)
-		}
-	}
-}
-
-// then returns err; where the outcome of an earlier write is unknown, with that.
-func then(unknown, err error) error {
-	if unknown == nil || errors.Is(err, taskstore.ErrOutcomeUnknown) {
-		return err
-	}
-	return fmt.Errorf("%w; then: %w", unknown, err)
 }
 
 // hash returns the SHA-256 of s in hex: a name of fixed length for anything.

@@ -46,9 +46,11 @@
 //	backend owner       task                        content
 //	"u:" + owner        "t/" + id                   the task, one record, see codec.go
 //	"u:" + owner        "k/" + sha256(key)          the id for an idempotency key
-//	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for a resumable task
+//	"a:" + owner        id                          an entry for a task that has not ended
+//	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for one that is resumable
+//	"s:" + owner        "turn"                      nothing: the "a:" entries were looked at lately
 //
-// Records are JSON with a format number. What a newer version wrote is refused
+// The others are JSON with a format number. What a newer version wrote is refused
 // with [ErrFormat] and not touched. No id is used for a second task, also not for
 // the same idempotency key: what a runner of the first one still writes would pass
 // for the second's.

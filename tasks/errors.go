@@ -87,6 +87,8 @@ func (e *TransitionError) Is(target error) bool { return target == ErrTransition
 type Limit string
 
 const (
+	LimitTasks         Limit = "tasks and idempotency keys per owner"
+	LimitActive        Limit = "active tasks per owner"
 	LimitRequest       Limit = "bytes of request"
 	LimitResult        Limit = "bytes of result or error"
 	LimitState         Limit = "bytes of state"
@@ -98,7 +100,8 @@ const (
 )
 
 // A LimitError reports what is beyond a limit of [Options]. Nothing was changed.
-// It matches [ErrLimit].
+// It matches [ErrLimit], and [taskstore.ErrCapacityExceeded] where it is about how
+// many tasks an owner has.
 type LimitError struct {
 	Limit Limit
 	Max   int // the limit's value
@@ -109,8 +112,12 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("tasks: limit exceeded: at most %d %s, not %d", e.Max, e.Limit, e.Asked)
 }
 
-// Is matches ErrLimit.
-func (e *LimitError) Is(target error) bool { return target == ErrLimit }
+// Is matches ErrLimit, and taskstore.ErrCapacityExceeded where it is about how many
+// tasks an owner has.
+func (e *LimitError) Is(target error) bool {
+	return target == ErrLimit ||
+		target == taskstore.ErrCapacityExceeded && (e.Limit == LimitTasks || e.Limit == LimitActive)
+}
 
 // An InvalidError reports an argument or an option that cannot be used. It
 // matches [ErrInvalid] and [taskstore.ErrInvalidArgument], and [ErrInvalidOwner]

@@ -213,11 +213,11 @@ func (h *hooked) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
 
 // onceBefore runs f before the first call that is op on a task with prefix.
 func (h *hooked) onceBefore(op, prefix string, f func() error) {
+	var over atomic.Bool
 	h.before = func(o string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-		if o != op || !strings.HasPrefix(k.Task, prefix) {
+		if o != op || !strings.HasPrefix(k.Task, prefix) || over.Swap(true) {
 			return nil
 		}
-		h.before = nil
 		return f()
 	}
 }

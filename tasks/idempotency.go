@@ -152,7 +152,7 @@ func (s *Store) claimKey(ctx context.Context, r *record) (existing *record, clai
 		case errors.Is(err, taskstore.ErrVersionConflict):
 			conflict = err
 		default:
-			return fail(err)
+			return fail(limited(LimitTasks, err))
 		}
 	}
 	return fail(&ContentionError{Attempts: maxAttempts, Err: conflict})

@@ -113,11 +113,9 @@ func TestLoweredLimitsLetOldTasksEnd(t *testing.T) {
 }
 
 func TestBackendLimitsComeThrough(t *testing.T) {
-	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: 1, MaxDataBytes: 1000}), nil)
+	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 1000}), nil)
 	task := create(t, s, CreateParams{})
-	_, _, err := s.Create(ctx, owner, CreateParams{})
-	assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
-	_, err = s.Complete(ctx, owner, task.ID, jsonOf(1000))
+	_, err := s.Complete(ctx, owner, task.ID, jsonOf(1000))
 	assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
 	assert.Equal(t, task, get(t, s, task.ID))
 }

@@ -2,8 +2,9 @@ package tasks
 
 import "time"
 
-// Options adjusts a Store. The zero value means the defaults, which bound the size
-// and the life of each task. All replicas of a server should have the same.
+// Options adjusts a Store. The zero value means the defaults, which bound what one
+// owner can have, and the size and the life of each task. All replicas of a server
+// should have the same.
 //
 //	field                  default   what it bounds
 //	DefaultTTL             1h        a task that Create is given no TTL for
@@ -11,6 +12,9 @@ import "time"
 //	Retention              1h        how long a task stays after its end
 //	PollInterval           1s        how often a client should ask
 //	Lease                  30s       how long a silent runner is believed in
+//	MaxTasks               1,000     the tasks of an owner, with those that have ended, and
+//	                                 its idempotency keys
+//	MaxActive              100       the tasks of an owner that have not ended
 //	MaxRequestBytes        256 KiB   Task.Request
 //	MaxResultBytes         4 MiB     Task.Result; Task.Error, message and data
 //	MaxStateBytes          256 KiB   Task.State
@@ -24,13 +28,18 @@ import "time"
 // a [*LimitError]; what is stored already is not measured again. No duration may
 // be longer than 100 years.
 //
-// Nothing here bounds how many tasks an owner has. That limit is the backend's,
-// MaxRecordsPerOwner in [taskstore.MemoryOptions] and [taskstore.RedisOptions],
-// and it counts records: a task is one, its idempotency key another. A Resumable
-// task has a third one until it ends, in the registry, which has sixteen backend
-// owners of its own for the tasks of all owners: a limit that is meant for each
-// owner alone bounds the resumable tasks of all of them to about sixteen times
-// itself.
+// MaxTasks and MaxActive are never exceeded, however many replicas create at once.
+// Where creates that are going to be refused meet others at the limit, those may
+// be refused too. MaxTasks takes the place of the backend's MaxRecordsPerOwner, and
+// a ctx from [taskstore.WithRecordLimit] that of MaxTasks.
+//
+// Tasks that wait for input are active, tasks that have ended are not, however long
+// they are retained. What an end leaves behind where the process dies right then,
+// or the backend fails, does not block its owner for long: a Create that finds
+// MaxActive reached looks through the owner's active tasks once, unless somebody
+// did so in the last ten seconds (or Lease, if that is shorter). That settles
+// orphans too. After a Create that died halfway, a task may go uncounted, or for
+// five minutes one that is not there may count.
 type Options struct {
 	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
 	// Negative: as long as MaxTTL allows.
@@ -47,6 +56,8 @@ type Options struct {
 	// whose runner died is settled, or up for another runner, about a lease later.
 	Lease time.Duration
 
+	MaxTasks              int
+	MaxActive             int
 	MaxRequestBytes       int
 	MaxResultBytes        int
 	MaxStateBytes         int
@@ -92,6 +103,8 @@ func (o Options) resolve() (Options, error) {
 		value    *int
 		fallback int
 	}{
+		{&o.MaxTasks, 1000},
+		{&o.MaxActive, 100},
 		{&o.MaxRequestBytes, 256 << 10},
 		{&o.MaxResultBytes, 4 << 20},
 		{&o.MaxStateBytes, 256 << 10},

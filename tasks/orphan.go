@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"iter"
 	mathrand "math/rand/v2"
 	"time"
@@ -57,7 +56,7 @@ func (s *Store) Orphans(ctx context.Context) iter.Seq2[Task, error] {
 					yield(Task{}, err)
 					return
 				}
-				t, waits, err := s.orphanOf(ctx, raw)
+				t, waits, err := s.taskOf(ctx, raw)
 				if err != nil {
 					yield(Task{}, err)
 					return
@@ -68,32 +67,4 @@ func (s *Store) Orphans(ctx context.Context) iter.Seq2[Task, error] {
 			}
 		}
 	}
-}
-
-// orphanOf returns the task of a registry entry and whether it waits for a
-// runner. An entry that is not needed any more it removes.
-func (s *Store) orphanOf(ctx context.Context, raw taskstore.Record) (t Task, waits bool, err error) {
-	entry, err := decodeEntry(raw.Data)
-	if err != nil {
-		return Task{}, false, nil // not for this version
-	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return Task{}, false, err
-	}
-	t, err = s.Get(ctx, entry.owner, entry.id)
-	switch {
-	case errors.Is(err, ErrFormat) || errors.Is(err, taskstore.ErrCorrupt):
-		return Task{}, false, nil
-	case errors.Is(err, ErrNotFound):
-		if now.Sub(entry.createdAt) > entryGrace { // otherwise it may be about to be created
-			_ = s.drop(ctx, raw, now)
-		}
-		return Task{}, false, nil
-	case err != nil:
-		return Task{}, false, err
-	case t.Status.Terminal():
-		_ = s.drop(ctx, raw, now)
-	}
-	return t, t.waits(now), nil
 }

@@ -28,7 +28,7 @@ type observed struct {
 
 func (o *observed) see(k taskstore.Key, v taskstore.Value) {
 	if !strings.HasPrefix(k.Task, taskPrefix) {
-		return // a registry entry
+		return // an entry
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,6 +156,17 @@ func (b versions) PutIfVersion(c context.Context, k taskstore.Key, v taskstore.V
 	return e + 1, nil
 }
 
+// counted makes sure that the task is counted if and only if it has not ended.
+func counted(t testing.TB, s *Store) {
+	r, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+	require.NoError(t, err)
+	want := 1
+	if r.Status.Terminal() {
+		want = 0
+	}
+	assert.Equal(t, want, activeEntries(t, s), r.Status)
+}
+
 func TestRandomOperationsKeepToTheTable(t *testing.T) {
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
@@ -170,6 +181,7 @@ func TestRandomOperationsKeepToTheTable(t *testing.T) {
 			stored, err := decode(dump(t, s, userPrefix+owner)[0].Data)
 			require.NoError(t, err)
 			assert.Equal(t, o.last[taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + task.ID}], stored)
+			counted(t, s)
 		})
 	}
 }
@@ -191,6 +203,7 @@ func TestConcurrentRandomOperationsKeepToTheTable(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			counted(t, s)
 		})
 	}
 }
@@ -213,6 +226,7 @@ func FuzzOperations(f *testing.F) {
 			for i < len(data) {
 				require.True(t, allowed(operate(s, task.ID, &runs, choose)))
 			}
+			counted(t, s)
 		})
 	})
 }

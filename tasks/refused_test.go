@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,28 +19,37 @@ var everyCreate = []CreateParams{
 }
 
 func TestRefusedCreateLeavesNothing(t *testing.T) {
-	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: 2}), nil)
+	s := memoryStore(t, &Options{MaxTasks: 2})
 	create(t, s, CreateParams{})
 	for i := range 20 { // a task more fits, its key does not
 		for _, p := range everyCreate[1:] {
 			p.IdempotencyKey = fmt.Sprint(i)
 			_, _, err := s.Create(ctx, owner, p)
-			require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+			isLimit(t, err, LimitTasks, 2)
 		}
 	}
 	assert.Len(t, dump(t, s, userPrefix+owner), 1)
-	assert.Zero(t, registryEntries(t, s), "the share of other owners is taken")
+	assert.Len(t, dump(t, s, activePrefix+owner), 1)
+	assert.Zero(t, registryEntries(t, s))
 	create(t, s, CreateParams{Resumable: true})
+	refused(t, s, LimitTasks, 2)
 }
 
 func TestCreateWhoseContextEndsLeavesNothing(t *testing.T) {
 	for _, p := range everyCreate {
-		s, _, b := hookedStore(t, nil)
+		s, other, b := hookedStore(t, nil)
 		done, cancel := context.WithCancel(ctx)
-		b.onceBefore("write", taskPrefix, func() error { cancel(); return nil })
+		b.onceBefore("write", taskPrefix, func() error {
+			for activeEntries(t, other) == 0 { // what is written at the same time comes first
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			return nil
+		})
 		_, _, err := s.Create(done, owner, p)
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Empty(t, dump(t, s, userPrefix+owner))
+		assert.Empty(t, dump(t, s, activePrefix+owner))
 		assert.Zero(t, registryEntries(t, s))
 	}
 }
@@ -83,6 +93,7 @@ func TestCreateOfUnknownOutcomeLeavesWhatTheTaskNeeds(t *testing.T) {
 		_, _, err := s.Create(ctx, owner, CreateParams{IdempotencyKey: "k", Resumable: true})
 		assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 		assert.Len(t, dump(t, other, userPrefix+owner), 1)
+		assert.Len(t, dump(t, other, activePrefix+owner), 1)
 		assert.Equal(t, 1, registryEntries(t, other))
 	}
 }
@@ -128,6 +139,7 @@ func TestDeleteOfADamagedTaskFreesItsKey(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(ctx, owner, task.ID))
 	assert.Zero(t, registryEntries(t, s))
+	assert.Empty(t, dump(t, s, activePrefix+owner))
 	p.Request = raw(`"another"`)
 	assert.NotEqual(t, task.ID, create(t, s, p).ID)
 }

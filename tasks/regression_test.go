@@ -38,7 +38,7 @@ func TestRegressionForeignTaskIsAnUnknownTask(t *testing.T) {
 }
 
 func TestRegressionIDsCannotBeGuessed(t *testing.T) {
-	s := memoryStore(t, nil)
+	s := memoryStore(t, &Options{MaxActive: -1})
 	seen := map[string]bool{}
 	var set, unset [16]byte
 	for range 1000 {

@@ -127,7 +127,7 @@ func TestStaleRunnerIsFenced(t *testing.T) {
 			assert.Equal(t, uint64(2), run.Task().Lease.Token)
 		},
 		"Settled": func(t *testing.T, s *Store, task Task, run *Run) {
-			_, err := s.backend.Delete(ctx, entryKey(owner, task.ID))
+			_, err := s.backend.Delete(ctx, registryKey(owner, task.ID))
 			require.NoError(t, err)
 			time.Sleep(31 * time.Second)
 			_, err = s.Cancel(ctx, owner, task.ID)

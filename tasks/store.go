@@ -25,9 +25,9 @@ const (
 // MaxOwnerLength is the greatest length of an owner, in bytes.
 const MaxOwnerLength = taskstore.MaxKeyLength - len(userPrefix)
 
-// A Store keeps tasks on a backend. It holds no state of its own and starts no
-// goroutine; any number of stores, in any number of processes, share what is on
-// one backend. Its methods may be called by any number of goroutines at once.
+// A Store keeps tasks on a backend. It holds no state of its own and no call of it
+// leaves a goroutine; any number of stores, in any number of processes, share what
+// is on one backend. Its methods may be called by any number of goroutines at once.
 //
 // These rules hold for every method:
 //
@@ -171,8 +171,9 @@ func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string
 // matches [taskstore.ErrOutcomeUnknown], may be. What is beside the task is removed
 // as well as can be, without an error. Where that fails, or the process dies
 // between the two, or the task could not be read, records stay that do nothing:
-// the idempotency key's until it expires, free for the next Create, and the
-// registry's until Orphans meets it.
+// the idempotency key's until it expires, free for the next Create, the registry's
+// until Orphans meets it, and the one that counts the task until a Create does
+// that is refused for MaxActive.
 func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	key, err := taskKey(owner, id)
 	if err != nil {
@@ -203,8 +204,11 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	if keyRecord.Version != 0 {
 		s.forgetKey(ctx, keyRecord)
 	}
-	if r == nil || r.Resumable {
-		s.unregister(ctx, owner, id)
+	switch {
+	case r == nil:
+		s.leave(ctx, &Task{Owner: owner, ID: id, Resumable: true})
+	case !r.Status.Terminal(): // otherwise that is done
+		s.leave(ctx, &r.Task)
 	}
 	return nil
 }

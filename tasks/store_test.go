@@ -223,7 +223,7 @@ func TestRoundTrips(t *testing.T) {
 		assert.Equal(t, want, c.calls.Load(), what)
 	}
 	var task Task
-	count(1, "Create", func() { task = create(t, s, CreateParams{Holder: "x"}) })
+	count(2, "Create", func() { task = create(t, s, CreateParams{Holder: "x"}) }) // side by side
 	count(1, "Get", func() { get(t, s, task.ID) })
 	run := s.RunOf(task)
 	time.Sleep(2 * time.Millisecond) // within one, there is nothing to renew
@@ -231,13 +231,18 @@ func TestRoundTrips(t *testing.T) {
 	count(2, "SetStatusMessage", func() { _, _ = run.SetStatusMessage(ctx, "m") })
 	count(2, "Cancel", func() { _, _ = s.Cancel(ctx, owner, task.ID) })
 	count(1, "Cancel again", func() { _, _ = s.Cancel(ctx, owner, task.ID) })
-	count(2, "Complete", func() { _, _ = run.Complete(ctx, raw(`1`)) })
+	count(3, "Complete", func() { _, _ = run.Complete(ctx, raw(`1`)) })
 	count(1, "Get", func() { get(t, s, task.ID) })
 	count(2, "Delete", func() { _ = s.Delete(ctx, owner, task.ID) })
 	count(0, "Get of no id", func() { _, _ = s.Get(ctx, owner, "x") })
-	count(2, "Create, resumable", func() { create(t, s, CreateParams{Resumable: true}) })
-	count(3, "Create, idempotent", func() { create(t, s, CreateParams{IdempotencyKey: "k"}) })
+	count(3, "Create, resumable", func() { create(t, s, CreateParams{Resumable: true}) })
+	count(4, "Create, idempotent", func() { task = create(t, s, CreateParams{IdempotencyKey: "k"}) })
 	count(3, "Create again", func() { _, _, _ = s.Create(ctx, owner, CreateParams{IdempotencyKey: "k"}) })
+	count(5, "Delete before the end, idempotent", func() { _ = s.Delete(ctx, owner, task.ID) })
+
+	s = newStore(t, c, &Options{MaxActive: -1})
+	count(1, "Create, not counted", func() { task = create(t, s, CreateParams{Holder: "x"}) })
+	count(2, "Complete, not counted", func() { _, _ = s.RunOf(task).Complete(ctx, raw(`1`)) })
 }
 
 func TestDoneContext(t *testing.T) {
@@ -275,7 +280,7 @@ func TestNewChecksItsArguments(t *testing.T) {
 	}
 	assert.Equal(t, Options{
 		DefaultTTL: time.Hour, MaxTTL: 24 * time.Hour, Retention: time.Hour, PollInterval: time.Second, Lease: 30 * time.Second,
-		MaxRequestBytes: 256 << 10, MaxResultBytes: 4 << 20, MaxStateBytes: 256 << 10, MaxStatusMessageBytes: 1 << 10,
+		MaxTasks: 1000, MaxActive: 100, MaxRequestBytes: 256 << 10, MaxResultBytes: 4 << 20, MaxStateBytes: 256 << 10, MaxStatusMessageBytes: 1 << 10,
 		MaxInputRequests: 32, MaxInputKeyBytes: 128, MaxInputKeys: 1024, MaxInputBytes: 256 << 10,
 	}, memoryStore(t, nil).Options())
 }

@@ -255,15 +255,16 @@ func TestLostAnswers(t *testing.T) {
 			for _, p := range []CreateParams{{}, {IdempotencyKey: "k"}, {IdempotencyKey: "k", Resumable: true, Holder: "x"}} {
 				b := &script{StorageBackend: taskstore.NewMemoryBackend(nil)}
 				s := newStore(t, b, nil)
-				odd := false // each write is lost, then repeated
-				b.do(func(_ taskstore.Key, _ taskstore.Value, write func() error) (bool, error) {
-					if odd = !odd; !odd {
-						return false, nil
-					}
+				var lostOnce sync.Map // each write is lost, then repeated
+				b.do(func(k taskstore.Key, _ taskstore.Value, write func() error) (bool, error) {
 					if applied {
 						require.NoError(t, write())
-						odd = false
+						return true, lost
 					}
+					if _, repeated := lostOnce.LoadAndDelete(k); repeated {
+						return false, nil
+					}
+					lostOnce.Store(k, true)
 					return true, lost
 				})
 				task, created, err := s.Create(ctx, owner, p)
@@ -273,6 +274,7 @@ func TestLostAnswers(t *testing.T) {
 				page, _, err := s.List(ctx, owner, "", 10)
 				require.NoError(t, err)
 				assert.Len(t, page, 1)
+				assert.Len(t, dump(t, s, activePrefix+owner), 1)
 			}
 		}
 	})
