@@ -2,7 +2,6 @@ package mcptasks
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -13,13 +12,11 @@ import (
 // A checkpoint is what the store keeps as a task's State: the handler's own, and
 // what it takes to call the handler with answers.
 type checkpoint struct {
-	User   []byte  `json:"user,omitempty"`
-	Rounds []round `json:"rounds,omitempty"`
+	User  []byte `json:"user,omitempty"`
+	Round *round `json:"round,omitempty"` // the last one, stored along with its questions
 }
 
-// A round is one request for input. The last two are kept: a process can die
-// after the checkpoint and before its questions are stored, and then the answers
-// are still those of the round before.
+// A round is one request for input.
 type round struct {
 	RequestState string            `json:"requestState,omitempty"`
 	Keys         map[string]string `json:"keys"` // from the wire's to the handler's
@@ -50,7 +47,7 @@ func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used 
 		taken[key] = true
 	}
 	questions := make(map[string]json.RawMessage, len(requests))
-	r := round{RequestState: requestState, Keys: make(map[string]string, len(requests))}
+	c.Round = &round{RequestState: requestState, Keys: make(map[string]string, len(requests))}
 	for key := range requests {
 		wire := key
 		for n := 2; taken[wire] || wire != key && requests[wire] != nil; n++ {
@@ -58,11 +55,7 @@ func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used 
 		}
 		taken[wire] = true
 		questions[wire] = byKey[key]
-		r.Keys[wire] = key
-	}
-	c.Rounds = append(slices.Clone(c.Rounds), r)
-	if len(c.Rounds) > 2 {
-		c.Rounds = c.Rounds[len(c.Rounds)-2:]
+		c.Round.Keys[wire] = key
 	}
 	return c, questions, nil
 }
@@ -70,23 +63,23 @@ func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used 
 // answers puts what t has been answered into params, as the handler asked for it.
 // Without answers params stay those of the first call.
 func (c checkpoint) answers(t *tasks.Task, params *mcp.CallToolParamsRaw) error {
-	for _, r := range c.Rounds {
-		byKey := make(map[string]json.RawMessage)
-		for wire, key := range r.Keys {
-			if answer, ok := t.InputResponses[wire]; ok {
-				byKey[key] = answer
-			}
-		}
-		if len(byKey) == 0 {
-			continue // another round's
-		}
-		encoded, err := json.Marshal(byKey)
-		if err != nil {
-			return err
-		}
-		params.InputResponses = nil
-		params.RequestState = r.RequestState
-		return json.Unmarshal(encoded, &params.InputResponses)
+	if c.Round == nil {
+		return nil
 	}
-	return nil
+	byKey := make(map[string]json.RawMessage)
+	for wire, key := range c.Round.Keys {
+		if answer, ok := t.InputResponses[wire]; ok {
+			byKey[key] = answer
+		}
+	}
+	if len(byKey) == 0 {
+		return nil
+	}
+	encoded, err := json.Marshal(byKey)
+	if err != nil {
+		return err
+	}
+	params.InputResponses = nil
+	params.RequestState = c.Round.RequestState
+	return json.Unmarshal(encoded, &params.InputResponses)
 }

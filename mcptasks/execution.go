@@ -252,10 +252,7 @@ func (e *execution) park(ctx context.Context, res *mcp.CallToolResult) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.run.SaveState(ctx, state); err != nil {
-		return err
-	}
-	_, err = e.run.RequireInput(ctx, questions)
+	_, err = e.run.Park(ctx, state, questions)
 	return err
 }
 

@@ -10,7 +10,43 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
 )
+
+// A parked task has both the questions and the state, or neither.
+func TestParkIsOneWrite(t *testing.T) {
+	c := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	s := newStore(t, c, &Options{MaxStateBytes: 5})
+	task, run := running(t, s)
+	_, err := run.SaveState(ctx, []byte("first"))
+	require.NoError(t, err)
+	before := get(t, s, task.ID)
+	_, err = run.Park(ctx, []byte("too long"), inputs("a"))
+	assert.ErrorIs(t, err, ErrLimit)
+	_, err = run.Park(ctx, []byte("next"), nil)
+	assert.ErrorIs(t, err, ErrInvalid)
+	assert.Equal(t, before, get(t, s, task.ID))
+
+	c.calls.Store(0)
+	got, err := run.Park(ctx, []byte("next"), inputs("a"))
+	require.NoError(t, err)
+	assert.Equal(t, int64(2), c.calls.Load())
+	assert.Equal(t, before.Version+1, got.Version)
+	assert.Equal(t, InputRequired, got.Status)
+	assert.Equal(t, inputs("a"), got.InputRequests)
+	assert.Equal(t, []byte("next"), got.State)
+	assert.Equal(t, Lease{Token: 1}, got.Lease)
+	assert.Equal(t, got, get(t, s, task.ID))
+
+	task, run = running(t, s) // the request to cancel goes before
+	_, err = s.Cancel(ctx, owner, task.ID)
+	require.NoError(t, err)
+	got, err = run.Park(ctx, []byte("next"), inputs("a"))
+	require.NoError(t, err)
+	assert.Equal(t, Cancelled, got.Status)
+	assert.Nil(t, got.State)
+}
 
 func TestInputRounds(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {

@@ -78,7 +78,9 @@ func operate(s *Store, id string, runs *[]*Run, choose func(n int) int) error {
 	case 4:
 		_, err = run.SaveState(ctx, []byte(key))
 	case 5:
-		_, err = run.RequireInput(ctx, request)
+		if _, err = run.RequireInput(ctx, request); choose(2) == 0 {
+			_, err = run.Park(ctx, []byte(key), request)
+		}
 	case 6:
 		_, err = run.Release(ctx)
 	case 7:

@@ -141,6 +141,16 @@ func (r *Run) RequireInput(ctx context.Context, requests map[string]json.RawMess
 	return r.change(ctx, r.store.requireInput(requests))
 }
 
+// Park is SaveState and RequireInput in one write, so that whoever goes on with the
+// task finds the state that belongs to the answers. The Run is over.
+func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.RawMessage) (Task, error) {
+	ask := r.store.requireInput(requests)
+	return r.change(ctx, func(now time.Time, t *record) error {
+		t.State = state
+		return ask(now, t)
+	})
+}
+
 // Release gives the lease up and leaves the task working, for another runner to
 // acquire. The Run is over. A Resumable task is at once among the Orphans; any
 // other becomes one in the sense of the package documentation, and fails, if

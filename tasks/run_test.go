@@ -24,6 +24,7 @@ func runWrites(r *Run) map[string]func() (Task, error) {
 		"Fail":             func() (Task, error) { return r.Fail(ctx, Error{Message: "late"}) },
 		"Cancelled":        func() (Task, error) { return r.Cancelled(ctx) },
 		"RequireInput":     func() (Task, error) { return r.RequireInput(ctx, inputs("late")) },
+		"Park":             func() (Task, error) { return r.Park(ctx, []byte("late"), inputs("late")) },
 		"Release":          func() (Task, error) { return r.Release(ctx) },
 	}
 }
