@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,13 +17,17 @@ import (
 // share one link, or one a node in a Cluster. A watched owner always has a
 // channel; a channel without a link is being routed to one.
 type redisWatch struct {
-	b   *RedisBackend
-	hub hub
+	b      *RedisBackend
+	hub    hub
+	ctx    context.Context // of all that runs in the background; done at Close
+	cancel context.CancelFunc
 
 	mu        sync.Mutex
 	channels  map[string]*watchedChannel
 	links     map[*redis.Client]*watchLink // by node; nil is the only one there is
 	unsharded map[*redis.Client]bool       // nodes that know no sharded channels
+	refreshed chan struct{}                // closed when the refresh that runs is done
+	counts    bool                         // servers tell how many receive a message
 	closed    bool
 }
 
@@ -38,13 +40,20 @@ type watchedChannel struct {
 
 func (w *redisWatch) init(b *RedisBackend) {
 	w.b = b
+	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.channels = make(map[string]*watchedChannel)
 	w.links = make(map[*redis.Client]*watchLink)
 	w.unsharded = make(map[*redis.Client]bool)
 }
 
 // Watch implements [Watcher]. Hints travel by pub/sub, so they cost a connection
-// for each process that watches, not for each watch.
+// for each process that watches, not for each watch; in a Cluster of servers 7.0
+// or later by sharded pub/sub, one connection for each master.
+//
+// After a fault the watch is in place again, and says Resync, within seconds of
+// the moment at which the server, or the one promoted in its place, takes writes.
+// While the slot of an owner moves to another node of a Cluster, hints may wait
+// for the end of the move, and come as a Resync.
 func (b *RedisBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		err := b.usable(ctx)
@@ -104,6 +113,7 @@ func (w *redisWatch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
+	w.cancel()
 	for name, c := range w.channels {
 		w.hub.fail(c.owner, ErrClosed)
 		delete(w.channels, name)
@@ -113,12 +123,23 @@ func (w *redisWatch) close() {
 	}
 }
 
-// What to wait before a channel is routed again, and for the node to be found.
+// What to wait before a channel is routed again.
 const (
 	minRouteDelay = 20 * time.Millisecond
 	maxRouteDelay = time.Second
-	routeTimeout  = 5 * time.Second
 )
+
+// A step on the way to a subscription is given this long, and longer after many
+// failures: a server that stands still should not keep us from the one that was
+// promoted in its place, and one that is slow should be reached in the end.
+const (
+	minStepTimeout = time.Second
+	maxStepTimeout = 8 * time.Second
+)
+
+func stepTimeout(failures int) time.Duration {
+	return min(minStepTimeout<<min(failures/4, 10), maxStepTimeout)
+}
 
 // route finds the node that has the channel and hands the channel to the link
 // that leads there. It goes on until it succeeds or nobody watches any more.
@@ -128,11 +149,11 @@ func (w *redisWatch) route(c *watchedChannel) {
 			delay := min(minRouteDelay<<min(n-1, 10), maxRouteDelay)
 			select {
 			case <-time.After(delay/2 + rand.N(delay/2)):
-			case <-w.b.closed:
+			case <-w.ctx.Done():
 				return
 			}
 		}
-		node, err := w.node(c.name)
+		node, err := w.node(c)
 		w.mu.Lock()
 		if w.channels[c.name] != c { // nobody watches any more
 			w.mu.Unlock()
@@ -154,15 +175,69 @@ func (w *redisWatch) route(c *watchedChannel) {
 }
 
 // node returns the client of the node that has the channel, nil outside a
-// Cluster.
-func (w *redisWatch) node(channel string) (*redis.Client, error) {
+// Cluster. What the client knows of a Cluster may be out of date, so the node is
+// asked: a subscription that it refused would end its link, with all the others.
+func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 	cluster, ok := w.b.client.(clusterClient)
 	if !ok {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), routeTimeout)
+	if c.failures > 0 {
+		w.refresh(cluster)
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, stepTimeout(c.failures))
 	defer cancel()
-	return cluster.MasterForKey(ctx, channel)
+	node, err := cluster.MasterForKey(ctx, c.name)
+	if err != nil {
+		return nil, err
+	}
+	_, err = within(ctx, func() (int64, error) { return node.ZCard(ctx, c.name).Result() })
+	if err != nil && (serverSaid(err, "MOVED") || !errors.As(err, new(redis.Error))) {
+		return nil, err
+	}
+	return node, nil // the subscription tells what else is wrong
+}
+
+// refresh has the client of a Cluster learn anew which node has what, and returns
+// when it has, or after a second. ReloadState alone would not do: it asks one node
+// after the other in the background, and one that stands still holds it up for
+// seconds. However many channels need it, one refresh runs at a time.
+func (w *redisWatch) refresh(cluster clusterClient) {
+	w.mu.Lock()
+	done := w.refreshed
+	if done == nil {
+		done = make(chan struct{})
+		w.refreshed = done
+		go func() {
+			ctx, cancel := context.WithTimeout(w.ctx, minStepTimeout)
+			defer cancel()
+			cluster.ReloadState(ctx)
+			if c, ok := cluster.(masters); ok {
+				_, _ = within(ctx, func() (struct{}, error) { // it reloads before it begins
+					return struct{}{}, c.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
+				})
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refreshed = nil
+			close(done)
+		}()
+	}
+	w.mu.Unlock()
+	<-done
+}
+
+// masters is what a client of a Cluster can do with them.
+type masters interface {
+	ForEachMaster(ctx context.Context, f func(ctx context.Context, master *redis.Client) error) error
+}
+
+// again has c routed to a link that does better than the one it had. It is called
+// with w.mu held.
+func (w *redisWatch) again(c *watchedChannel) {
+	c.link, c.inPlace = nil, false
+	c.failures++
+	go w.route(c)
 }
 
 // giveUp ends the watches of c. It is called with w.mu held.
@@ -175,255 +250,11 @@ func (w *redisWatch) giveUp(c *watchedChannel, err error) {
 func (w *redisWatch) assign(c *watchedChannel, node *redis.Client) {
 	l := w.links[node]
 	if l == nil {
-		l = &watchLink{
-			w: w, node: node, want: make(map[string]*watchedChannel),
-			unconfirmed: make(map[string]int), changed: make(chan struct{}, 1),
-		}
-		l.sharded = node != nil && !w.unsharded[node]
+		l = newWatchLink(w, node, c)
 		w.links[node] = l
 		go l.run()
 	}
 	c.link = l
 	l.want[c.name] = c
-	l.wake()
-}
-
-// A watchLink is one connection and the channels that it should be subscribed to.
-type watchLink struct {
-	w       *redisWatch
-	node    *redis.Client
-	sharded bool
-	changed chan struct{} // holds a token when want changed
-
-	// With w.mu held:
-	want        map[string]*watchedChannel
-	unconfirmed map[string]int // subscriptions that were asked for, by channel
-	ended       bool
-}
-
-func (l *watchLink) wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
-
-// drop is called with w.mu held.
-func (l *watchLink) drop(c *watchedChannel) {
-	delete(l.want, c.name)
-	l.wake()
-}
-
-// A link that is silent is asked for a sign of life at this interval; one that
-// owes three of them is given up.
-const watchHeartbeat = 2 * time.Second
-
-// run keeps the connection subscribed to what is wanted, until nothing is or the
-// connection fails.
-func (l *watchLink) run() {
-	subscribe := l.w.b.client.Subscribe
-	if l.node != nil {
-		subscribe = l.node.Subscribe
-	}
-	pubsub := subscribe(context.Background())
-	err := l.serve(pubsub)
-	// Close waits for a dial that may be under way; nobody should wait for that.
-	go func() { _ = pubsub.Close() }()
-	l.end(err)
-}
-
-func (l *watchLink) serve(pubsub *redis.PubSub) error {
-	have := make(map[string]*watchedChannel)
-	failed := make(chan error, 1)
-	heard := make(chan struct{}, 1)
-	heartbeat := time.NewTicker(watchHeartbeat)
-	defer heartbeat.Stop()
-	reading, silent := false, 0
-	for {
-		select {
-		case <-l.changed:
-			add, remove, idle := l.difference(have)
-			if idle {
-				return nil
-			}
-			if err := l.tell(pubsub, add, remove); err != nil {
-				return err
-			}
-			if !reading {
-				reading = true
-				go func() { failed <- l.read(pubsub, heard) }()
-			}
-		case err := <-failed:
-			return err
-		case <-heard:
-			silent = 0
-		case <-heartbeat.C:
-			if silent++; silent > 3 {
-				return errors.New("the connection is silent")
-			}
-			if err := l.within(func(ctx context.Context) error { return pubsub.Ping(ctx) }); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// difference brings have in line with what is wanted and returns the steps. When
-// nothing is wanted the link takes leave: nothing can be assigned to it later.
-func (l *watchLink) difference(have map[string]*watchedChannel) (add, remove []string, idle bool) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	if len(l.want) == 0 {
-		l.takeLeave()
-		return nil, nil, true
-	}
-	for name, c := range l.want {
-		if have[name] != c { // also a channel that was dropped and is wanted anew
-			have[name] = c
-			l.unconfirmed[name]++
-			add = append(add, name)
-		}
-	}
-	for name := range have {
-		if l.want[name] == nil {
-			delete(have, name)
-			remove = append(remove, name)
-		}
-	}
-	return add, remove, false
-}
-
-// takeLeave is called with w.mu held.
-func (l *watchLink) takeLeave() {
-	l.ended = true
-	if l.w.links[l.node] == l {
-		delete(l.w.links, l.node)
-	}
-}
-
-func (l *watchLink) tell(pubsub *redis.PubSub, add, remove []string) error {
-	if len(remove) > 0 {
-		unsubscribe := pubsub.Unsubscribe
-		if l.sharded {
-			unsubscribe = pubsub.SUnsubscribe
-		}
-		if err := l.within(func(ctx context.Context) error { return unsubscribe(ctx, remove...) }); err != nil {
-			return err
-		}
-	}
-	if len(add) == 0 {
-		return nil
-	}
-	if !l.sharded {
-		return l.within(func(ctx context.Context) error { return pubsub.Subscribe(ctx, add...) })
-	}
-	// The channels of one SSUBSCRIBE would have to be in one slot.
-	for _, name := range add {
-		if err := l.within(func(ctx context.Context) error { return pubsub.SSubscribe(ctx, name) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *watchLink) within(f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), routeTimeout)
-	defer cancel()
-	return f(ctx)
-}
-
-// read passes on what the server sends until the connection fails.
-func (l *watchLink) read(pubsub *redis.PubSub, heard chan<- struct{}) error {
-	for {
-		message, err := pubsub.Receive(context.Background())
-		if err != nil {
-			return err
-		}
-		select {
-		case heard <- struct{}{}:
-		default:
-		}
-		switch m := message.(type) {
-		case *redis.Message:
-			l.hint(m.Channel, m.Payload)
-		case *redis.Subscription:
-			switch m.Kind {
-			case "subscribe", "ssubscribe":
-				l.confirm(m.Channel)
-			case "sunsubscribe":
-				if l.lost(m.Channel) {
-					return errors.New("the channel's slot moved to another node")
-				}
-			}
-		}
-	}
-}
-
-// lost reports whether the server ended a subscription that we did not end.
-func (l *watchLink) lost(channel string) bool {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	c := l.want[channel]
-	return c != nil && c.inPlace
-}
-
-// confirm notes that the server has subscribed the link to the channel. From here
-// on nothing is missed, so its watchers are told to look at what there is.
-func (l *watchLink) confirm(channel string) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	if l.unconfirmed[channel]--; l.unconfirmed[channel] > 0 {
-		return // of an earlier subscription, which may since have been given up
-	}
-	delete(l.unconfirmed, channel)
-	if c := l.want[channel]; c != nil && !l.ended {
-		c.inPlace, c.failures = true, 0
-		l.w.hub.resync(c.owner)
-	}
-}
-
-// hint passes on what a write published. What cannot be read was not published
-// by this library; it may still mean that something changed.
-func (l *watchLink) hint(channel, payload string) {
-	l.w.mu.Lock()
-	c := l.want[channel]
-	l.w.mu.Unlock()
-	if c == nil {
-		return
-	}
-	number, task, ok := strings.Cut(payload, " ")
-	version, err := strconv.ParseUint(number, 10, 63)
-	if !ok || err != nil || task == "" {
-		l.w.hub.resync(c.owner)
-		return
-	}
-	l.w.hub.hint(Key{Owner: c.owner, Task: task}, Version(version))
-}
-
-// end gives the channels that are still wanted to other links, or ends their
-// watches where no other link could do better.
-func (l *watchLink) end(err error) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	l.takeLeave()
-	if len(l.want) == 0 {
-		return
-	}
-	// A server before 7.0. It may be a newer one when it is back after a restart.
-	unknown := serverSaid(err, "ERR unknown command")
-	l.w.unsharded[l.node] = l.sharded && unknown
-	refused := serverSaid(err, "NOPERM") || serverSaid(err, "NOAUTH") || serverSaid(err, "WRONGPASS") ||
-		!l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
-	if cluster, ok := l.w.b.client.(clusterClient); ok && !refused {
-		cluster.ReloadState(context.Background())
-	}
-	for _, c := range l.want {
-		if refused {
-			l.w.giveUp(c, err)
-			continue
-		}
-		c.link, c.inPlace = nil, false
-		c.failures++
-		go l.w.route(c)
-	}
+	signal(l.changed)
 }
