@@ -154,7 +154,7 @@ const luaSettle = `
 //	        that the write was about
 //
 // Where replicas are to acknowledge, a write that is found is written once more,
-// without a difference: WAIT is about the latest write of its own connection.
+// without a difference: WAIT promises nothing but for writes of its own connection.
 //
 //	ARGV  first: an instant before the write was first sent, in µs
 const luaRecall = `
@@ -272,7 +272,7 @@ return next`
 // is damaged: it is the remedy for that.
 //
 // A delete that is resent removes only what was there before: a successor is not
-// its business. Where there is nothing it cannot tell whether there was.
+// its business. Where the index has nothing it cannot tell whether it had.
 //
 //	KEYS  as luaPut
 //	ARGV  1 task; of a resent one also 2 limit, which plays no part, 3 first
@@ -281,9 +281,7 @@ const luaDelete = `
 local record, index, expiry, task = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 if ARGV[3] then
   local born = redis.call('ZSCORE', index, task)
-  if redis.call('EXISTS', record) == 0 or not born or tonumber(born) >= tonumber(ARGV[3]) then
-    return {'unknown', '0'}
-  end
+  if not born or tonumber(born) >= tonumber(ARGV[3]) then return {'unknown', '0'} end
 end
 local was = redis.call('HGET', record, 'expires_at')
 local there = redis.call('EXISTS', record) == 1

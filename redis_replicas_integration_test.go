@@ -128,8 +128,7 @@ func awaitReplicas(t *testing.T, b *taskstore.RedisBackend) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// What a resend finds applied is written once more: WAIT on a new connection, which
-// has written nothing, would be content at once.
+// A write that a resend finds applied has not succeeded before it is acknowledged.
 func TestResentWritesAreAcknowledgedToo(t *testing.T) {
 	s := redistest.StartSentinel(t)
 	proxy := faultproxy.New()

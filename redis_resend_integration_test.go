@@ -229,14 +229,17 @@ func TestResentPutIfVersionThatLostIsAConflict(t *testing.T) {
 		r.next(cut, r.others(6))
 		_, err = r.mine.PutIfVersion(ctx, r.key, text("mine"), 2)
 		conflict(err, 8)
+		r.next(cut, r.others(8))
+		_, err = r.mine.PutIfVersion(ctx, r.key, text("mine"), 8)
+		conflict(err, 16)
 		for _, fault := range []faultproxy.Fault{lost, cut} {
-			for _, expected := range []taskstore.Version{0, 7, 9} {
+			for _, expected := range []taskstore.Version{0, 8, 15, 17} {
 				r.next(fault, nil)
 				_, err = r.mine.PutIfVersion(ctx, r.key, text("mine"), expected)
-				conflict(err, 8)
+				conflict(err, 16)
 			}
 		}
-		r.want(8, "other")
+		r.want(16, "other")
 	})
 }
 
@@ -294,6 +297,7 @@ func TestResentPutIfVersionOfARecordThatIsGoneIsUnknown(t *testing.T) {
 			})
 			_, err := r.mine.PutIfVersion(ctx, r.key, text("mine"), 1)
 			assert.ErrorIs(r.t, err, taskstore.ErrOutcomeUnknown)
+			assert.NotContains(r.t, err.Error(), "script", "the script does not stumble")
 			_, err = r.other.Get(ctx, r.key)
 			assert.ErrorIs(r.t, err, taskstore.ErrNotFound)
 		}
