@@ -1,0 +1,106 @@
+//go:build integration
+
+package torture
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+)
+
+// The controls: what the backend does about lost answers is taken away, and the
+// same load under the same faults has to break.
+
+// Without the backend's own resending, go-redis resends: a write that was applied
+// is applied, or refused, once more.
+func TestClientResendingBreaks(t *testing.T) {
+	breaks(t, func() redis.Hook { return resending{} })
+}
+
+// With resends that are not recognised, the backend does no better.
+func TestForgottenOperationIDsBreak(t *testing.T) {
+	breaks(t, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+}
+
+func breaks(t *testing.T, hook func() redis.Hook) {
+	for _, d := range deployments {
+		t.Run(d.name, func(t *testing.T) {
+			c := newCampaign(t, HotKeys, lost10, d.open(t), hook)
+			c.pictures = t.TempDir()
+			histories := either(*historiesFlag, 20, 200)
+			broken := c.broken(t, firstSeed(), histories, func(uint64, error) {})
+			assert.NotZero(t, broken, "of %d histories", histories)
+		})
+	}
+}
+
+// resending is a hook that has go-redis resend the backend's scripts, as it does
+// for commands that do not forbid it.
+type resending struct{ onlyProcess }
+
+func (resending) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return next(ctx, inner(cmd))
+	}
+}
+
+// inner returns the command in a wrapper whose NoRetry is true.
+func inner(cmd redis.Cmder) redis.Cmder {
+	for cmd.NoRetry() {
+		v := reflect.Indirect(reflect.ValueOf(cmd))
+		wrapped := v.Type().Field(0)
+		if !wrapped.Anonymous || !wrapped.IsExported() {
+			panic("torture: the backend's commands have changed")
+		}
+		cmd = v.Field(0).Interface().(redis.Cmder)
+	}
+	return cmd
+}
+
+// forgetting is a hook that gives each resend of a write another operation id.
+type forgetting struct {
+	onlyProcess
+	mu   sync.Mutex
+	sent map[string]bool
+}
+
+func (f *forgetting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		args := cmd.Args()
+		if name := args[0]; name == "evalsha" || name == "eval" {
+			script := args[3+args[2].(int):]
+			if len(script) > 0 {
+				if id, ok := script[0].(string); ok && len(id) == 8 && f.again(id) {
+					script[0] = string(binary.NativeEndian.AppendUint64(nil, rand.Uint64()))
+				}
+			}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// again reports whether the operation was sent before.
+func (f *forgetting) again(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	again := f.sent[id]
+	f.sent[id] = true
+	return again
+}
+
+type onlyProcess struct{}
+
+func (onlyProcess) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (onlyProcess) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

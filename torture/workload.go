@@ -1,0 +1,217 @@
+package torture
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// A Class is a kind of load.
+type Class struct {
+	Name string
+	// step makes one call.
+	step func(c *client, ctx context.Context)
+	// hot is the number of records that all clients share from the start.
+	hot int
+}
+
+// The classes of load, by what they do to records.
+var (
+	// HotKeys has all clients create, update and read a few records.
+	HotKeys = Class{"HotKeys", (*client).hotStep, 2}
+	// HotKeysWithPut adds Put.
+	HotKeysWithPut = Class{"HotKeysWithPut", (*client).putStep, 2}
+	// TaskIDs uses records as tasks are used: their ids are random, unknown to other
+	// clients until the create has returned, and never used again. Then all clients
+	// update, read and delete them.
+	TaskIDs = Class{"TaskIDs", (*client).taskStep, 0}
+)
+
+// A Load runs clients, one for each backend, and records what they see.
+type Load struct {
+	Class    Class
+	Backends []taskstore.StorageBackend
+	Owner    string
+	Seed     uint64
+	// Calls is how many calls each client makes; and it goes on until Until is
+	// closed, if that is not nil.
+	Calls int
+	Until <-chan struct{}
+	// Pause bounds the random pause before each call.
+	Pause time.Duration
+	// Ahead lets clients guess versions that a record has not reached yet.
+	Ahead bool
+	// Settle is called when the clients have stopped, before the last look at all
+	// records.
+	Settle func()
+}
+
+// A client makes calls one after the other.
+type client struct {
+	id      int
+	backend taskstore.StorageBackend
+	load    *Load
+	history *History
+	shared  *shared
+	random  *rand.Rand
+	calls   int
+	seen    map[string]taskstore.Version // the latest version that it knows of
+}
+
+// shared is what the clients of a load know in common.
+type shared struct {
+	mu    sync.Mutex
+	all   []string
+	known []string // the latest
+}
+
+// knownTasks is how many tasks are in use at a time.
+const knownTasks = 3
+
+func (s *shared) publish(task string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, task)
+	s.known = append(s.known, task)
+	if len(s.known) > knownTasks {
+		s.known = s.known[1:]
+	}
+}
+
+func (s *shared) pick(random *rand.Rand) (task string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) == 0 {
+		return "", false
+	}
+	return s.known[random.IntN(len(s.known))], true
+}
+
+// Run runs the load.
+func (l Load) Run(ctx context.Context) *History {
+	h := NewHistory(l.Owner)
+	s := new(shared)
+	for i := range l.Class.hot {
+		s.publish(fmt.Sprint("hot-", i))
+	}
+	var clients sync.WaitGroup
+	for id, b := range l.Backends {
+		c := &client{
+			id: id, backend: b, load: &l, history: h, shared: s,
+			random: rand.New(rand.NewPCG(l.Seed, uint64(id))),
+			seen:   make(map[string]taskstore.Version),
+		}
+		clients.Go(func() { c.run(ctx) })
+	}
+	clients.Wait()
+	if l.Settle != nil {
+		l.Settle()
+	}
+	for _, task := range s.all {
+		h.Do(ctx, l.Backends[0], 0, Call{Verb: Get, Task: task})
+	}
+	return h
+}
+
+func (c *client) run(ctx context.Context) {
+	for n := 0; n < c.load.Calls || c.goesOn(); n++ {
+		if c.load.Pause > 0 {
+			time.Sleep(time.Duration(c.random.Int64N(int64(c.load.Pause))))
+		}
+		c.load.Class.step(c, ctx)
+	}
+}
+
+func (c *client) goesOn() bool {
+	if c.load.Until == nil {
+		return false
+	}
+	select {
+	case <-c.load.Until:
+		return false
+	default:
+		return true
+	}
+}
+
+func (c *client) hotStep(ctx context.Context) {
+	task, _ := c.shared.pick(c.random)
+	switch n := c.random.IntN(100); {
+	case n < 30:
+		c.get(ctx, task)
+	case n < 40:
+		c.put(ctx, PutIfVersion, task, 0)
+	default:
+		c.put(ctx, PutIfVersion, task, c.expected(task))
+	}
+}
+
+func (c *client) putStep(ctx context.Context) {
+	task, _ := c.shared.pick(c.random)
+	switch n := c.random.IntN(100); {
+	case n < 30:
+		c.get(ctx, task)
+	case n < 60:
+		c.put(ctx, Put, task, 0)
+	default:
+		c.put(ctx, PutIfVersion, task, c.expected(task))
+	}
+}
+
+func (c *client) taskStep(ctx context.Context) {
+	task, ok := c.shared.pick(c.random)
+	n := c.random.IntN(100)
+	if !ok {
+		n = 0
+	}
+	switch {
+	case n < 10:
+		task = fmt.Sprintf("task-%d-%d", c.id, c.calls)
+		if r, ok := c.put(ctx, PutIfVersion, task, 0); ok && !r.Unknown {
+			c.shared.publish(task)
+		}
+	case n < 40:
+		c.get(ctx, task)
+	case n < 50:
+		c.do(ctx, Call{Verb: Delete, Task: task})
+	default:
+		c.put(ctx, PutIfVersion, task, max(c.expected(task), 1))
+	}
+}
+
+// expected returns the version that a client has reason to expect, or one that is
+// out of date.
+func (c *client) expected(task string) taskstore.Version {
+	v := c.seen[task]
+	switch n := c.random.IntN(20); {
+	case n == 0 && v > 0:
+		return v - 1
+	case n == 1 && c.load.Ahead:
+		return v + 1
+	}
+	return v
+}
+
+func (c *client) get(ctx context.Context, task string) { c.do(ctx, Call{Verb: Get, Task: task}) }
+
+func (c *client) put(ctx context.Context, verb Verb, task string, expected taskstore.Version) (Result, bool) {
+	return c.do(ctx, Call{Verb: verb, Task: task, Data: fmt.Sprintf("%d-%d", c.id, c.calls), Expected: expected})
+}
+
+// callTime is what a caller grants to one call.
+const callTime = 10 * time.Second
+
+func (c *client) do(ctx context.Context, call Call) (Result, bool) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	c.calls++
+	r, ok := c.history.Do(ctx, c.backend, c.id, call)
+	if ok && !r.Unknown {
+		c.seen[call.Task] = r.Version
+	}
+	return r, ok
+}
