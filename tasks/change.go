@@ -67,6 +67,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		replaced taskstore.Version // the version that that write was to replace
 		created  time.Time         // tells that task from a later one, whose versions begin anew
 		lost     int               // how many answers got lost
+		bare     bool              // an orphan has no room for why it failed beside its request
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
@@ -106,6 +107,9 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		if err != nil {
 			return give(cur.Task.ended(), err)
 		}
+		if next.settledNow && bare {
+			next.Request = nil // nobody will run it again
+		}
 		if same(&cur.Task, &next.Task) {
 			if unknown != nil {
 				return Task{}, unknown // no need to write now, but that one may still come
@@ -140,11 +144,19 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			unknown, replaced, created = err, cur.Version, cur.CreatedAt
 		case errors.Is(err, taskstore.ErrVersionConflict):
 			conflict = err
+		case next.settledNow && !bare && tooBig(err):
+			bare = true
 		default:
 			return give(Task{}, err)
 		}
 	}
 	return give(Task{}, &ContentionError{Attempts: maxAttempts, Err: conflict})
+}
+
+// tooBig reports whether err says that the backend takes no record of that size.
+func tooBig(err error) bool {
+	var capacity *taskstore.CapacityError
+	return errors.As(err, &capacity) && capacity.Limit == taskstore.LimitData
 }
 
 // backoff waits before an attempt, longer before later ones and never as long as
