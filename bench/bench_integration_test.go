@@ -90,7 +90,7 @@ func TestTheLimitSendsWhatTaskstoreSends(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := b.client(dbLimit)
-	get, update := rawGet(c, tasks), rawUpdate(c, tasks)
+	get, update := rawGet(c.Process, tasks), rawUpdate(c.Process, tasks)
 	for i := range 5 {
 		if err := update(t.Context(), 1, i); err != nil {
 			t.Fatal(err)

@@ -42,7 +42,7 @@ func (b *bench) contendSections(ctx context.Context) error {
 		}
 		s.table(t)
 		if g.name == "on servers" {
-			b.noteAhead("update", 1<<10, b.Contenders, r)
+			b.noteAhead("update", fmt.Sprintf("%d on one task", b.Contenders), r, r.ratio)
 		}
 	}
 	return errors.Join(end(), b.flush(ctx))

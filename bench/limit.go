@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,11 +17,8 @@ import (
 // The limit is go-redis sending what taskstore sends, with nothing around it: what
 // is above it no store on this client can reach.
 
-// A doer is a client of go-redis in one of its modes.
-type doer interface {
-	redis.Cmdable
-	Do(ctx context.Context, args ...any) *redis.Cmd
-}
+// A way is how go-redis sends a command and waits for its answer.
+type way func(ctx context.Context, cmd redis.Cmder) error
 
 // The names of the limit in the tables.
 const (
@@ -28,6 +26,7 @@ const (
 	oursInMemory = "taskstore, memory"
 	raw          = "go-redis"
 	rawAuto      = "go-redis, automatic pipelining"
+	rawAsync     = "go-redis, automatic pipelining that heeds ctx"
 	rawPiped     = "go-redis, pipelines of 100"
 	rawNoop      = "go-redis, script that does nothing"
 	piped        = 100
@@ -46,7 +45,21 @@ func (s *sent) note(cmd redis.Cmder) {
 	if s.last == nil {
 		s.last = make(map[string][]any)
 	}
-	s.last[strings.ToLower(cmd.Name())] = slices.Clone(cmd.Args())
+	s.last[strings.ToLower(cmd.Name())] = ready(cmd.Args())
+}
+
+// ready returns arguments with those that the client would have to ask for their
+// bytes made bytes.
+func ready(args []any) []any {
+	args = slices.Clone(args)
+	for i, a := range args {
+		if m, ok := a.(encoding.BinaryMarshaler); ok {
+			if text, err := m.MarshalBinary(); err == nil {
+				args[i] = string(text)
+			}
+		}
+	}
+	return args
 }
 
 func (s *sent) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -135,34 +148,30 @@ func swapped(args []any, a, b string) ([]any, error) {
 }
 
 // rawGet sends the HMGET of caller's task.
-func rawGet(d doer, tasks []rawTask) call {
+func rawGet(send way, tasks []rawTask) call {
 	return func(ctx context.Context, caller, _ int) error {
-		args := tasks[caller].get
-		key, _ := args[1].(string)
-		fields := make([]string, 0, 3)
-		for _, a := range args[2:] {
-			f, _ := a.(string)
-			fields = append(fields, f)
+		cmd := redis.NewSliceCmd(ctx, tasks[caller].get...)
+		if err := send(ctx, cmd); err != nil {
+			return err
 		}
-		values, err := d.HMGet(ctx, key, fields...).Result()
-		if err == nil && values[0] == nil {
-			err = errors.New("there is no task")
+		if values := cmd.Val(); len(values) == 0 || values[0] == nil {
+			return errors.New("there is no task")
 		}
-		return err
+		return nil
 	}
 }
 
 // rawUpdate sends the two updates of caller's task in turns, from wherever the
 // last turn ended.
-func rawUpdate(d doer, tasks []rawTask) call {
+func rawUpdate(send way, tasks []rawTask) call {
 	turns := make([]int, len(tasks))
 	return func(ctx context.Context, caller, _ int) error {
 		turn := turns[caller]
-		got, err := d.Do(ctx, tasks[caller].updates[turn]...).Text()
-		if err != nil {
+		cmd := redis.NewCmd(ctx, tasks[caller].updates[turn]...)
+		if err := send(ctx, cmd); err != nil {
 			return err
 		}
-		if got != tasks[caller].results[turn] {
+		if got := cmd.Val(); got != tasks[caller].results[turn] {
 			return fmt.Errorf("the update gives %q", got)
 		}
 		turns[caller] = 1 - turn
@@ -189,5 +198,25 @@ func rawPipeline(c *redis.Client, tasks []rawTask) call {
 	}
 }
 
-// auto returns the client's automatic pipelining.
-func (b *bench) auto() (doer, error) { return b.client(dbLimit).AutoPipeline() }
+// A mode is a way with its name.
+type mode struct {
+	name string
+	way  way
+}
+
+// modes returns the ways of go-redis: a connection for each command that is under
+// way, and two that put commands of several callers into one pipeline. Of those the
+// first waits for the answer whatever becomes of its ctx, as does the plain way.
+func (b *bench) modes() ([]mode, error) {
+	c := b.client(dbLimit)
+	auto, err := c.AutoPipeline()
+	if err != nil {
+		return nil, err
+	}
+	async, err := c.AsyncAutoPipeline()
+	return []mode{
+		{raw, c.Process},
+		{rawAuto, auto.Process},
+		{rawAsync, func(ctx context.Context, cmd redis.Cmder) error { return async.Submit(ctx, cmd).WaitContext(ctx) }},
+	}, err
+}

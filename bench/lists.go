@@ -134,13 +134,5 @@ func (b *bench) targetList(n int, r Result) {
 			b.report.atLeast(limit, r.ratio("model", ours, value), "list of %s: times faster than the model's", recordsText(n))
 		}
 	}
-	for _, name := range redisPeers {
-		if !r.has(name) {
-			continue
-		}
-		ratio := r.ratio(name, ours, value)
-		if worst, ok := b.ahead["list"+name]; !ok || ratio.Median < worst.ratio.Median {
-			b.ahead["list"+name] = closest{ratio, fmt.Sprintf("list at its closest (%s): times faster than %s", recordsText(n), name)}
-		}
-	}
+	b.noteAhead("list", recordsText(n), r, func(a, b string, m metric) Stat { return r.ratio(b, a, m) }) // of times, not rates
 }

@@ -93,10 +93,10 @@ func (b *bench) closing() {
 	b.report.section("Who is not here").text("%s", absent)
 }
 
-const absent = `- kvtools/valkeyrie, philippgille/gokv and hurtener/dockyard: their modules cannot be had from the Go module proxy, which has dropped
-  or never had them, so they cannot be a dependency. For valkeyrie, whose Redis store has a compare-and-swap, its commands stand in, sent by
-  code of this module; gokv has neither compare-and-swap nor list, its two operations are a GET and a SET; dockyard's stores in memory
-  and in SQLite have no stand-in.
-- a2a-go after v0.3.3 is a module of its own (v2) that the proxy does not have.
-- asynq and a2a-go have no compare-and-swap, mcp-go no way to its tasks but the protocol: it is compared where the protocol is.
+const absent = `- kvtools/valkeyrie, philippgille/gokv and hurtener/dockyard: the Go module proxy did not serve their modules when this was written. For
+  valkeyrie, whose Redis store has a compare-and-swap, its commands stand in, sent by code of this module. gokv has neither compare-and-swap
+  nor list; its operations are a GET and a SET of JSON. dockyard's stores in memory and in SQLite have no stand-in.
+- a2a-go from v2 on: its module was not served either; v0.3.3 is here.
+- asynq and a2a-go have no compare-and-swap, a2a-go no list; their updates read and write. mcp-go lets nobody at its tasks but through the
+  protocol, so it is compared there.
 `

@@ -33,19 +33,18 @@ func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
 	if err != nil {
 		return err
 	}
-	auto, err := b.auto()
+	modes, err := b.modes()
 	if err != nil {
 		return err
 	}
 	var results []Result
 	for _, callers := range b.Callers {
 		c := Contest{Name: callersText(callers), Unit: "ops/s"}
-		limit := b.client(dbLimit)
-		c.Contestants = append(c.Contestants,
-			b.loaded(raw, callers, 1, rawGet(limit, tasks)),
-			b.loaded(rawAuto, callers, 1, rawGet(auto, tasks)))
+		for _, m := range modes {
+			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, rawGet(m.way, tasks)))
+		}
 		if callers == b.Callers[len(b.Callers)-1] || callers == 1 {
-			c.Contestants = append(c.Contestants, times100(b.loaded(rawPiped, min(callers, 4), 1, rawPipeline(limit, tasks))))
+			c.Contestants = append(c.Contestants, countPiped(b.loaded(rawPiped, min(callers, 4), 1, rawPipeline(b.client(dbLimit), tasks))))
 		}
 		if _, err := toolBeside(b.program); err == nil {
 			command := []string{"hmget"}
@@ -83,26 +82,30 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 		return err
 	}
 	most := slices.Max(b.Callers)
-	tasks, err := b.rawTasks(ctx, 2*most, size)
+	tasks, err := b.rawTasks(ctx, 3*most, size)
 	if err != nil {
 		return err
 	}
-	auto, err := b.auto()
+	modes, err := b.modes()
 	if err != nil {
 		return err
 	}
-	limit := b.client(dbLimit)
-	nothing, err := rawNothing(ctx, limit, size)
+	nothing, err := rawNothing(ctx, b.client(dbLimit), size)
 	if err != nil {
 		return err
 	}
 	// One of each kind for all numbers of callers: they remember where they are.
-	plain, piping := rawUpdate(limit, tasks[:most]), rawUpdate(auto, tasks[most:])
+	updates := make(map[string]call)
+	for i, m := range modes {
+		updates[m.name] = rawUpdate(m.way, tasks[i*most:(i+1)*most])
+	}
 	var results []Result
 	for _, callers := range b.Callers {
-		c := Contest{Name: callersText(callers), Unit: "ops/s", Contestants: []Contestant{
-			b.loaded(raw, callers, 1, plain), b.loaded(rawAuto, callers, 1, piping), b.loaded(rawNoop, callers, 1, nothing),
-		}}
+		c := Contest{Name: callersText(callers), Unit: "ops/s"}
+		for _, m := range modes {
+			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, updates[m.name]))
+		}
+		c.Contestants = append(c.Contestants, b.loaded(rawNoop, callers, 1, nothing))
 		for _, p := range all {
 			do, err := updateCall(ctx, p, callers, size)
 			if err != nil {
@@ -122,7 +125,7 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 		if size == 1<<10 {
 			b.updateRate = max(b.updateRate, r.stat(ours, value).Median)
 		}
-		b.noteAhead("update", size, callers, r)
+		b.noteAhead("update", bytesText(size)+", "+r.Name, r, r.ratio)
 	}
 	b.showWork(s, "Update by compare-and-swap (asynq: read and write)", size, raw, results)
 	return nil
@@ -182,8 +185,8 @@ func (b *bench) churn(ctx context.Context, all []peers.Peer, callers []int, size
 	return creates, deletes, nil
 }
 
-// times100 makes a call that sends piped commands count as so many.
-func times100(c Contestant) Contestant {
+// countPiped makes a call that sends piped commands count as so many.
+func countPiped(c Contestant) Contestant {
 	sample := c.Sample
 	c.Sample = func(ctx context.Context) (Sample, error) {
 		s, err := sample(ctx)

@@ -119,7 +119,7 @@ func (b *bench) serverTimes(ctx context.Context, expires bool) ([]Result, error)
 	update := Contest{Name: "update" + suffix}
 	create := Contest{Name: "create" + suffix}
 	for _, name := range []string{hints, noHints, theModel} {
-		p, err := b.served3(ctx, name, expires)
+		p, err := b.servedPeer(ctx, name, expires)
 		if err != nil {
 			return nil, err
 		}
@@ -159,8 +159,8 @@ func (b *bench) serverTimes(ctx context.Context, expires bool) ([]Result, error)
 	return results, nil
 }
 
-// served3 returns one of the three that are compared.
-func (b *bench) served3(ctx context.Context, name string, expires bool) (peers.Peer, error) {
+// servedPeer returns one of the three that are compared.
+func (b *bench) servedPeer(ctx context.Context, name string, expires bool) (peers.Peer, error) {
 	if name == theModel {
 		p := peers.Model(b.client(dbModel))
 		if !expires {

@@ -35,25 +35,27 @@ func (b *bench) showWork(s *section, work string, size int, reference string, re
 	s.table(details)
 }
 
+// sameMode is the mode of go-redis that taskstore uses.
+const sameMode = raw
+
 // targetRaw checks what is promised against go-redis itself.
 func (b *bench) targetRaw(work string, size, callers int, r Result) {
 	if size != b.Sizes[0] || callers != 1 && callers != 64 {
 		return
 	}
-	b.report.atLeast(0.9, r.ratio(ours, raw, value), "%s, %s, %s: of go-redis sending the same", work, bytesText(size), r.Name)
+	b.report.atLeast(0.9, r.ratio(ours, sameMode, value), "%s, %s, %s: of go-redis sending the same", work, bytesText(size), r.Name)
 }
 
 // noteAhead keeps, for each other peer on Redis, the contest in which it comes
-// closest to taskstore.
-func (b *bench) noteAhead(work string, size, callers int, r Result) {
+// closest to taskstore. ratio says how far taskstore is ahead of it.
+func (b *bench) noteAhead(work, circumstances string, r Result, ratio func(a, b string, m metric) Stat) {
 	for _, name := range redisPeers {
 		if !r.has(name) {
 			continue
 		}
-		ratio := r.ratio(ours, name, value)
-		key := work + name
-		if worst, ok := b.ahead[key]; !ok || ratio.Median < worst.ratio.Median {
-			b.ahead[key] = closest{ratio, fmt.Sprintf("%s at its closest (%s, %s): times the rate of %s", work, bytesText(size), callersText(callers), name)}
+		ahead := ratio(ours, name, value)
+		if worst, ok := b.ahead[work+name]; !ok || ahead.Median < worst.ratio.Median {
+			b.ahead[work+name] = closest{ahead, fmt.Sprintf("%s, where %s comes closest (%s): times as fast", work, name, circumstances)}
 		}
 	}
 }
