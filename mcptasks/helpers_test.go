@@ -34,6 +34,7 @@ type replica struct {
 	tasks *mcptasks.Tasks
 	mcp   *mcp.Server
 	url   string
+	http  *http.Client
 	log   *lockedBuffer
 }
 
@@ -65,7 +66,7 @@ func start(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Options,
 	if opts == nil {
 		opts = fast()
 	}
-	r := &replica{t: t, log: new(lockedBuffer)}
+	r := &replica{t: t, http: http.DefaultClient, log: new(lockedBuffer)}
 	opts.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	var err error
 	if r.tasks, r.mcp, err = assemble(store, opts, add); err != nil {
@@ -192,7 +193,7 @@ func (c *caller) answer(method string, params map[string]any) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	resp, err := http.DefaultClient.Do(c.request(ctx, method, params))
+	resp, err := c.http.Do(c.request(ctx, method, params))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -211,7 +212,7 @@ func (c *caller) do(method string, params map[string]any) reply {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	resp, err := http.DefaultClient.Do(c.request(ctx, method, params))
+	resp, err := c.http.Do(c.request(ctx, method, params))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type event struct {
 // listen opens a stream and returns its messages; the channel is closed at its end.
 func (c *caller) listen(ctx context.Context, notifications map[string]any) <-chan event {
 	c.t.Helper()
-	resp, err := http.DefaultClient.Do(c.request(ctx, "subscriptions/listen", map[string]any{"notifications": notifications}))
+	resp, err := c.http.Do(c.request(ctx, "subscriptions/listen", map[string]any{"notifications": notifications}))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -68,7 +69,7 @@ func launch(tb testing.TB, c replicaConfig) *process {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &process{replica: &replica{t: tb}, cmd: exec.Command(binary), done: make(chan struct{}), fresh: make(chan struct{}, 1)}
+	p := &process{replica: &replica{t: tb, http: http.DefaultClient}, cmd: exec.Command(binary), done: make(chan struct{}), fresh: make(chan struct{}, 1)}
 	p.cmd.Env = append(os.Environ(), replicaEnv+"="+string(config))
 	p.cmd.Stderr = &p.log
 	// A group of its own is orphaned when this process dies, so that the kernel

@@ -192,6 +192,7 @@ func TestNobodyOpensNothing(t *testing.T) {
 		return nil, auth.ErrInvalidToken
 	}, nil)(overHTTP(strict.tasks, strict.mcp)))
 	t.Cleanup(only.Close)
+	guarded := &replica{t: t, url: only.URL, http: only.Client()}
 	owned := custom.as("")
 	owned.header = http.Header{"X-Owner": {"alice"}}
 	for name, c := range map[string]struct {
@@ -201,8 +202,8 @@ func TestNobodyOpensNothing(t *testing.T) {
 		"a token that names no user":  {ordinary.as("alice"), ordinary.as("nobody"), "", "-32600"},
 		"an empty owner":              {owned, &caller{replica: custom}, "", "-32600"},
 		"an owner that is not known":  {owned, &caller{replica: custom, header: http.Header{"X-Owner": {"unknown"}}}, "", "-32600"},
-		"no token where one must be":  {strict.as("alice"), &caller{replica: &replica{t: t, url: only.URL}}, "401", ""},
-		"a token that is not a token": {strict.as("alice"), &caller{replica: &replica{t: t, url: only.URL}, user: "x"}, "401", ""},
+		"no token where one must be":  {strict.as("alice"), &caller{replica: guarded}, "401", ""},
+		"a token that is not a token": {strict.as("alice"), &caller{replica: guarded, user: "x"}, "401", ""},
 	} {
 		id := c.owner.create("ask", nil)
 		before := c.owner.until(id, "input_required").String()
@@ -249,33 +250,44 @@ func TestCancelIsNotTakenBack(t *testing.T) {
 }
 
 // The same, and a stale runner that overwrites: a result is on its way to the store
-// while others settle the task. It comes too late.
+// while others settle the task, or run it again. It comes too late.
 func TestLateResult(t *testing.T) {
-	for status, settle := range map[string]func(c *caller, id string){
-		"cancelled": func(c *caller, id string) { c.cancel(id) },
-		"failed":    func(*caller, string) {},
+	for status, settle := range map[string]func(t *testing.T, c *caller, id string){
+		"failed":    func(*testing.T, *caller, string) {},
+		"cancelled": func(_ *testing.T, c *caller, id string) { c.cancel(id) },
+		"working":   func(t *testing.T, c *caller, _ string) { go func() { _ = c.tasks.Run(t.Context(), c.mcp) }() },
 	} {
 		t.Run(status, func(t *testing.T) {
 			onEach(t, func(t *testing.T, open opener) {
-				gone := &gate{StorageBackend: open()}
-				finish := make(chan struct{})
-				work := func(tasks *mcptasks.Tasks, server *mcp.Server) {
-					add(tasks, server, "work", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
-						<-finish
-						return text("too late"), nil, nil
-					}, nil)
+				finish, again := make(chan struct{}), make(chan struct{}, 1)
+				work := func(h handler) func(tasks *mcptasks.Tasks, server *mcp.Server) {
+					return func(tasks *mcptasks.Tasks, server *mcp.Server) {
+						add(tasks, server, "work", h, &mcptasks.ToolOptions{Retry: status == "working"})
+					}
 				}
-				one, two := start(t, gone, short(), work).as("alice"), start(t, open(), short(), work).as("alice")
+				stopped := &gate{StorageBackend: open()}
+				one := start(t, stopped, short(), work(func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+					<-finish
+					return text("too late"), nil, nil
+				})).as("alice")
+				two := start(t, open(), short(), work(func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+					again <- struct{}{}
+					<-ctx.Done()
+					return nil, nil, ctx.Err()
+				})).as("alice")
 				id := one.create("work", nil)
-				gone.mu.Lock()
+				stopped.mu.Lock()
 				close(finish)
-				settle(two, id)
-				before := two.until(id, status).String()
-				gone.mu.Unlock()
+				settle(t, two, id)
+				if status == "working" {
+					<-again
+				}
+				before := two.until(id, status)
+				stopped.mu.Unlock()
 				if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
 					t.Fatal(err)
 				}
-				if after := two.get(id).String(); after != before {
+				if after := two.get(id); after.String() != before.String() {
 					t.Errorf("before %s\nafter %s", before, after)
 				}
 			})
