@@ -328,7 +328,7 @@ func (m *MemoryBackend) admit(ctx context.Context, owner string, now int64) erro
 		m.reclaim(now, -1)
 	}
 	if full() {
-		return &CapacityError{Limit: LimitRecords, Max: uint64(limit), Asked: uint64(limit) + 1}
+		return &CapacityError{Limit: LimitRecords, Max: uint64(limit), Asked: uint64(len(m.owners[owner].tasks)) + 1}
 	}
 	return nil
 }

@@ -109,7 +109,9 @@ func TestThousandTasks(t *testing.T) {
 	noLeaks(t)
 	release := make(chan struct{})
 	close(release)
-	c := start(t, memory(), nil, statusTools(release)).as("alice")
+	opts := fast()
+	opts.Tasks.MaxActive = -1
+	c := start(t, memory(), opts, statusTools(release)).as("alice")
 	var ids []string
 	for range 1000 {
 		ids = append(ids, c.create("work", nil))

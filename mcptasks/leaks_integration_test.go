@@ -23,7 +23,9 @@ func TestConnectionsDoNotLeak(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
 	url := server.URL() + "?client_name=replica&pool_size=4"
-	r := start(t, openRedis(t, url, taskstore.RedisOptions{}), nil, statusTools(release))
+	opts := fast()
+	opts.Tasks.MaxTasks, opts.Tasks.MaxActive = -1, -1
+	r := start(t, openRedis(t, url, taskstore.RedisOptions{}), opts, statusTools(release))
 	c := r.as("alice")
 	var ids []string
 	for range 1000 {

@@ -232,8 +232,8 @@ func TestRoundTrips(t *testing.T) {
 		commands   string // in the order of their answers
 		sequential int
 	}{
-		{"tools/call to CreateTaskResult", none, func(string) reply { return r.call("work", nil) }, "script", 1},
-		{"tools/call to CreateTaskResult, resumable", none, func(string) reply { return r.call("resumable", nil) }, "script script", 2},
+		{"tools/call to CreateTaskResult", none, func(string) reply { return r.call("work", nil) }, "script script", 1},
+		{"tools/call to CreateTaskResult, resumable", none, func(string) reply { return r.call("resumable", nil) }, "script script script", 2},
 		{"tools/call done within its grace", none, func(string) reply { return r.call("quick", nil) }, "", 0},
 		{"tools/call of a client without tasks", none, func(string) reply { return legacy.call("ask", nil) }, "", 0},
 		{"tasks/get of a working task", settled, r.get, "hmget", 1},
@@ -241,9 +241,9 @@ func TestRoundTrips(t *testing.T) {
 		{"tasks/get of a task that has ended", r.ended, r.get, "hmget", 1},
 		{"tasks/get of an unknown task", func() string { return unknown }, r.get, "hmget", 1},
 		{"tasks/get of what is no id", func() string { return "../" + unknown }, r.get, "", 0},
-		{"tasks/get that finds the runner dead", r.orphan, r.get, "hmget hmget script", 3},
+		{"tasks/get that finds the runner dead", r.orphan, r.get, "hmget hmget script script", 4},
 		{"tasks/cancel of a working task", settled, r.cancel, "hmget script", 2},
-		{"tasks/cancel of a task that asks", func() string { return r.parked("ask") }, r.cancel, "hmget script", 2},
+		{"tasks/cancel of a task that asks", func() string { return r.parked("ask") }, r.cancel, "hmget script script", 3},
 		{"tasks/cancel of a task that has ended", r.ended, r.cancel, "hmget", 1},
 		{"tasks/cancel of an unknown task", func() string { return unknown }, r.cancel, "hmget", 1},
 		{"tasks/update with the last answer", func() string { return r.parked("ask") },
