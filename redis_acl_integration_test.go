@@ -3,9 +3,12 @@
 package taskstore_test
 
 import (
+	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
@@ -34,6 +37,16 @@ func readmeACL(t *testing.T) (commands [][]any) {
 	}
 	require.Len(t, commands, 2)
 	return commands
+}
+
+// wholeACL is the recipe with the rights to INFO, for Check, and to ASKING, for
+// slots that move.
+func wholeACL(t *testing.T) [][]any {
+	t.Helper()
+	recipe := readmeACL(t)
+	recipe[0] = append(recipe[0], "+info")
+	recipe[1] = append(recipe[1], "+asking")
+	return recipe
 }
 
 // The README's recipe is enough for everything that the contract asks for.
@@ -91,4 +104,30 @@ func TestRedisMissingPermissions(t *testing.T) {
 			assert.ErrorContains(t, err, "NOPERM")
 		}
 	})
+}
+
+// The recipe is enough while a slot moves, too.
+func TestRedisACLRecipeOutlastsAMovingSlot(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	for _, node := range append(cluster.Masters, cluster.Replicas...) {
+		grant(t, node, wholeACL(t))
+	}
+	b := openRedis(t, strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1), taskstore.RedisOptions{Prefix: "taskstore"})
+	// All keys of a script must have moved, or none: else the servers say TRYAGAIN.
+	v, err := b.PutIfVersion(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)}, 0)
+	require.NoError(t, err)
+	channel := "taskstore:idx:{" + key.Owner + "}"
+	from := masterOf(t, cluster, channel)
+	to := cluster.Masters[(slices.Index(cluster.Masters, from)+1)%len(cluster.Masters)]
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	move := cluster.BeginMove(t, channel, from, to)
+	_, err = b.PutIfVersion(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)}, v)
+	require.NoError(t, err)
+	got, err := b.Get(ctx, key)
+	require.NoError(t, err)
+	assert.Equal(t, v+1, got.Version)
+	move.End()
+	_, err = b.Put(ctx, key, hello)
+	require.NoError(t, err)
 }

@@ -6,44 +6,78 @@ import (
 	"testing"
 )
 
+// A SlotMove is the slot of a Cluster on its way from one master to another.
+type SlotMove struct {
+	tb          testing.TB
+	nodes       []*Server // who are told of the end, in this order
+	slot, newID string
+}
+
 // MoveSlot moves the slot of a key, with all that is in it, from one master to
-// another, as redis-cli's reshard does. While it runs, clients meet ASK and
-// TRYAGAIN; once the nodes have agreed, MOVED.
+// another, as redis-cli's reshard does.
 func (c *Cluster) MoveSlot(tb testing.TB, key string, from, to *Server) {
 	tb.Helper()
-	if err := c.moveSlot(key, from, to); err != nil {
+	c.BeginMove(tb, key, from, to).End()
+}
+
+// BeginMove moves all keys that are in the slot of a key, and leaves the slot open
+// until End: clients that ask the old master meet ASK.
+func (c *Cluster) BeginMove(tb testing.TB, key string, from, to *Server) *SlotMove {
+	tb.Helper()
+	// The new master first: nobody may be sent to a node that does not know yet.
+	m := &SlotMove{tb: tb, nodes: append([]*Server{to, from}, c.Masters...)}
+	if err := m.begin(key, from, to); err != nil {
 		tb.Fatalf("redistest: moving a slot: %v", err)
+	}
+	return m
+}
+
+// End gives the slot to the new master, with the keys that came meanwhile.
+func (m *SlotMove) End() {
+	m.tb.Helper()
+	err := m.moveKeys()
+	for _, node := range m.nodes {
+		if err == nil {
+			_, err = node.do("CLUSTER", "SETSLOT", m.slot, "NODE", m.newID)
+		}
+	}
+	if err != nil {
+		m.tb.Fatalf("redistest: moving a slot: %v", err)
 	}
 }
 
-func (c *Cluster) moveSlot(key string, from, to *Server) error {
-	number, err := from.do("CLUSTER", "KEYSLOT", key)
+func (m *SlotMove) begin(key string, from, to *Server) error {
+	slot, err := from.do("CLUSTER", "KEYSLOT", key)
 	if err != nil {
 		return err
 	}
-	slot := fmt.Sprint(number)
-	fromID, err := from.text("CLUSTER", "MYID")
+	m.slot = fmt.Sprint(slot)
+	oldID, err := from.text("CLUSTER", "MYID")
 	if err != nil {
 		return err
 	}
-	toID, err := to.text("CLUSTER", "MYID")
-	if err != nil {
+	if m.newID, err = to.text("CLUSTER", "MYID"); err != nil {
 		return err
 	}
-	if _, err := to.do("CLUSTER", "SETSLOT", slot, "IMPORTING", fromID); err != nil {
+	if _, err := to.do("CLUSTER", "SETSLOT", m.slot, "IMPORTING", oldID); err != nil {
 		return err
 	}
-	if _, err := from.do("CLUSTER", "SETSLOT", slot, "MIGRATING", toID); err != nil {
+	if _, err := from.do("CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.newID); err != nil {
 		return err
 	}
+	return m.moveKeys()
+}
+
+func (m *SlotMove) moveKeys() error {
+	to, from := m.nodes[0], m.nodes[1]
 	for {
-		reply, err := from.do("CLUSTER", "GETKEYSINSLOT", slot, "100")
+		reply, err := from.do("CLUSTER", "GETKEYSINSLOT", m.slot, "100")
 		if err != nil {
 			return err
 		}
 		keys, _ := reply.([]any)
 		if len(keys) == 0 {
-			break
+			return nil
 		}
 		args := []string{"MIGRATE", loopback, strconv.Itoa(to.port), "", "0", "5000"}
 		if to.password != "" {
@@ -57,11 +91,4 @@ func (c *Cluster) moveSlot(key string, from, to *Server) error {
 			return err
 		}
 	}
-	// The new owner first: nobody may be sent to a node that does not know yet.
-	for _, node := range append([]*Server{to, from}, c.Masters...) {
-		if _, err := node.do("CLUSTER", "SETSLOT", slot, "NODE", toID); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,0 +1,309 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Finding is a setting of a live server by which a promise of this package is
+// not kept, or not for long. It holds nothing that must not be logged.
+type Finding struct {
+	// Node is the address of the server, as its Cluster announces it. Outside a
+	// Cluster, where there is only one to ask, it is empty.
+	Node string
+	// Setting is what was found.
+	Setting string
+	// Breaks is what comes of it.
+	Breaks string
+	// Remedy is what to do.
+	Remedy string
+	// Unknown says that the server could not be asked: all may be well.
+	Unknown bool
+}
+
+// String returns the finding in one line.
+func (f Finding) String() string {
+	s := f.Setting + ": " + f.Breaks + "; " + f.Remedy
+	if f.Node != "" {
+		s = f.Node + ": " + s
+	}
+	return s
+}
+
+// Check looks at the servers for settings that break a promise: a policy that
+// evicts, persistence that is missing, fewer replicas than MinReplicas, a version
+// that is too old, commands, keys and channels that the user may not use, clocks
+// that differ. None is the best answer. It is meant for the start of a program,
+// and cheap enough to ask again every now and then.
+//
+// In a Cluster it asks every node, replicas too: any of them may be a master
+// tomorrow. Elsewhere it asks the one server that it is connected to; of the
+// replicas behind a Sentinel it sees how many are in sync and no more.
+//
+// It also creates, updates, reads, lists and deletes one record of an owner of its
+// own, so that a server that takes no writes is noticed. Should its removal fail,
+// the record expires within a minute.
+//
+// What a server does not let the user ask is a Finding with Unknown set. Under the
+// rights that the README recommends these are save and appendfsync: CONFIG GET,
+// which tells them, would tell passwords too.
+//
+// A master that cannot be asked, or that fails a call on the record, is an error
+// and not a Finding. So is ctx when it is done. What was found until then comes
+// with it.
+func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, err
+	}
+	nodes, err := b.nodes(ctx)
+	if err != nil {
+		return nil, failure("check", Key{}, err)
+	}
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		wg.Go(func() { n.err = n.inspect(ctx) })
+	}
+	wg.Wait()
+	var findings []Finding
+	hopeless := false
+	for _, n := range nodes {
+		if n.err != nil && n.replica && ctx.Err() == nil {
+			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
+		} else if n.err != nil {
+			return findings, failure("check", Key{}, n.err)
+		}
+		findings = append(findings, n.findings...)
+		hopeless = hopeless || n.hopeless
+	}
+	findings = append(findings, clockFindings(nodes)...)
+	if hopeless {
+		return findings, nil
+	}
+	return findings, b.tryVerbs(ctx)
+}
+
+// A checkedNode is a server and what was found there.
+type checkedNode struct {
+	b        *RedisBackend
+	addr     string // empty outside a Cluster
+	client   redis.UniversalClient
+	replica  bool // in a Cluster
+	findings []Finding
+	hopeless bool // calls cannot succeed, for a reason that was found
+	clock    clockReading
+	err      error
+}
+
+// nodes returns the nodes of a Cluster, or the one server that there is.
+func (b *RedisBackend) nodes(ctx context.Context) ([]*checkedNode, error) {
+	cluster, ok := b.client.(interface {
+		masters
+		ForEachSlave(ctx context.Context, f func(ctx context.Context, replica *redis.Client) error) error
+	})
+	if !ok {
+		return []*checkedNode{{b: b, client: b.client}}, nil
+	}
+	nodes, err := within(ctx, func() ([]*checkedNode, error) {
+		var mu sync.Mutex
+		var nodes []*checkedNode
+		add := func(replica bool) func(context.Context, *redis.Client) error {
+			return func(_ context.Context, c *redis.Client) error {
+				mu.Lock()
+				defer mu.Unlock()
+				nodes = append(nodes, &checkedNode{b: b, addr: c.Options().Addr, client: c, replica: replica})
+				return nil
+			}
+		}
+		err := errors.Join(cluster.ForEachMaster(ctx, add(false)), cluster.ForEachSlave(ctx, add(true)))
+		return nodes, err
+	})
+	if err == nil && len(nodes) == 0 {
+		err = errors.New("the Cluster has no masters")
+	}
+	slices.SortFunc(nodes, func(a, b *checkedNode) int { return strings.Compare(a.addr, b.addr) })
+	return nodes, err
+}
+
+func (n *checkedNode) add(setting, breaks, remedy string) {
+	n.findings = append(n.findings, Finding{Node: n.addr, Setting: setting, Breaks: breaks, Remedy: remedy})
+}
+
+func (n *checkedNode) unknown(setting, breaks, remedy string) {
+	n.findings = append(n.findings, Finding{Node: n.addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unknown: true})
+}
+
+// inspect asks the server all there is to ask.
+func (n *checkedNode) inspect(ctx context.Context) error {
+	_, err := within(ctx, func() (struct{}, error) {
+		if err := n.inspectRights(ctx); err != nil {
+			return struct{}{}, err
+		}
+		if err := n.inspectClock(ctx); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, n.inspectSettings(ctx)
+	})
+	return err
+}
+
+// inspectSettings asks for INFO and, where that does not tell, for the
+// configuration.
+func (n *checkedNode) inspectSettings(ctx context.Context) error {
+	text, err := n.client.Info(ctx).Result()
+	if refused(err) {
+		n.unknown("INFO is refused", "eviction, persistence, replicas and version are not known", "grant +info")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info := parseInfo(text)
+	n.judgeVersion(info)
+	n.judgeEviction(info)
+	n.judgeReplicas(info)
+	setting := "save" // it matters where there is no AOF
+	if info["aof_enabled"] == "1" {
+		setting = "appendfsync"
+	}
+	config, err := n.client.ConfigGet(ctx, setting).Result()
+	value, told := config[setting]
+	if err != nil && !refused(err) {
+		return err
+	}
+	n.judgePersistence(info, value, told)
+	return nil
+}
+
+// refused reports whether err is a server's refusal to execute a command that is
+// well-formed: of managed services too, which have commands taken away.
+func refused(err error) bool {
+	return serverSaid(err, "NOPERM") || serverSaid(err, "ERR unknown command")
+}
+
+// parseInfo reads the lines of INFO, "name:value".
+func parseInfo(text string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}
+
+func (n *checkedNode) judgeVersion(info map[string]string) {
+	version := info["redis_version"] // Valkey has it too, for its clients
+	var major, minor int
+	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	if err == nil && (major < 6 || major == 6 && minor < 2) {
+		n.add("the version is "+version, "what is promised was never tried on it", "upgrade to Redis 6.2, Valkey 7.2 or later")
+	}
+}
+
+// judgeEviction looks at the policy where there is a limit: without maxmemory no
+// policy evicts anything.
+func (n *checkedNode) judgeEviction(info map[string]string) {
+	policy := info["maxmemory_policy"]
+	if policy == "" || policy == "noeviction" || info["maxmemory"] == "0" {
+		return
+	}
+	n.add("maxmemory-policy is "+policy+", and maxmemory is set",
+		"records vanish when memory is short, and with an index all that it lists", "set maxmemory-policy to noeviction")
+}
+
+// judgePersistence is told the value of appendfsync where there is an AOF, else
+// that of save.
+func (n *checkedNode) judgePersistence(info map[string]string, value string, told bool) {
+	aof := info["aof_enabled"] == "1"
+	const remedy = "set appendonly to yes, and appendfsync to everysec (about a second may be lost) or always (nothing)"
+	switch {
+	case aof && !told:
+		n.unknown("appendfsync is not known", "where it is no, the crash of a machine loses what its kernel has not written", "see that it is everysec or always")
+	case aof && value == "no":
+		n.add("appendfsync is no", "the crash of a machine loses what its kernel has not written, half a minute or so", "set it to everysec (about a second may be lost) or always (nothing)")
+	case aof:
+	case !told:
+		n.unknown("appendonly is no, and save is not known", "a crash loses what was written since the latest snapshot, or everything", remedy)
+	case value == "":
+		n.add("appendonly is no, and save is empty", "a restart loses every record", remedy)
+	default:
+		n.add("appendonly is no, and save is "+value, "a crash loses what was written since the latest snapshot", remedy)
+	}
+}
+
+// judgeReplicas counts the replicas that a write can wait for.
+func (n *checkedNode) judgeReplicas(info map[string]string) {
+	if n.replica {
+		return
+	}
+	if info["role"] == "slave" {
+		n.add("the server is a replica", "it takes no writes", "name its master, its Sentinels or its Cluster")
+		n.hopeless = true
+		return
+	}
+	online := 0
+	for name, value := range info {
+		if strings.HasPrefix(name, "slave") && strings.Contains(value, ",state=online,") {
+			online++
+		}
+	}
+	if want := n.b.opts.MinReplicas; online < want {
+		n.add(fmt.Sprintf("replicas in sync: %d, MinReplicas: %d", online, want),
+			"writes end with ErrOutcomeUnknown", "add replicas, or see what keeps them")
+		n.hopeless = true
+	}
+}
+
+// A clockReading is what a server's clock said.
+type clockReading struct {
+	server time.Time
+	local  time.Time     // when that was, by the process's clock
+	slack  time.Duration // how far off that may be
+}
+
+func (n *checkedNode) inspectClock(ctx context.Context) error {
+	from := n.b.clock.local()
+	said, err := n.client.Time(ctx).Result()
+	if refused(err) {
+		return nil // it is among the rights
+	}
+	took := n.b.clock.local().Sub(from)
+	n.clock = clockReading{server: said, local: from.Add(took / 2), slack: took/2 + time.Millisecond}
+	return err
+}
+
+// maxClockDifference is by how much the clocks of a Cluster may differ without a
+// Finding. It is far more than servers that keep time show, and less than any
+// sensible time to live.
+const maxClockDifference = time.Second
+
+// clockFindings compares the clocks of a Cluster with that of its first node.
+func clockFindings(nodes []*checkedNode) (findings []Finding) {
+	var first *checkedNode
+	for _, n := range nodes {
+		if n.clock.local.IsZero() {
+			continue
+		}
+		if first == nil {
+			first = n
+			continue
+		}
+		ahead := n.clock.server.Sub(first.clock.server) - n.clock.local.Sub(first.clock.local)
+		if ahead.Abs()-n.clock.slack-first.clock.slack > maxClockDifference {
+			findings = append(findings, Finding{
+				Node:    n.addr,
+				Setting: fmt.Sprintf("its clock differs by %v from that of %s", ahead.Abs().Round(time.Millisecond), first.addr),
+				Breaks:  "records expire too early or too late",
+				Remedy:  "keep the clocks together, with NTP",
+			})
+		}
+	}
+	return findings
+}

@@ -1,0 +1,308 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// healthy are the arguments of a server as it should be.
+var healthy = []string{"--appendonly", "yes", "--maxmemory", "200mb", "--maxmemory-policy", "noeviction"}
+
+func check(t *testing.T, b *taskstore.RedisBackend) []taskstore.Finding {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	findings, err := b.Check(ctx)
+	require.NoError(t, err)
+	return findings
+}
+
+// admin returns a client that may do everything.
+func admin(t *testing.T, server *redistest.Server) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// startWholeCluster starts a healthy Cluster, each of whose nodes tells of all. A
+// replica that has nothing yet is not told of.
+func startWholeCluster(t *testing.T) *redistest.Cluster {
+	t.Helper()
+	cluster := redistest.StartCluster(t, healthy...)
+	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
+	for n := range 20 {
+		_, err := b.Put(ctx, taskstore.Key{Owner: strconv.Itoa(n), Task: "t"}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
+		require.NoError(t, err)
+	}
+	for _, node := range slices.Concat(cluster.Masters, cluster.Replicas) {
+		c := admin(t, node)
+		require.Eventually(t, func() bool {
+			slots, err := c.Do(ctx, "CLUSTER", "SLOTS").Slice()
+			return err == nil && len(slots) == 3 && !slices.ContainsFunc(slots, func(s any) bool { return len(s.([]any)) != 4 }) // first, last, master, replica
+		}, 20*time.Second, 5*time.Millisecond)
+	}
+	return cluster
+}
+
+func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
+	t.Parallel()
+	t.Run("OneServer", func(t *testing.T) {
+		b := openRedis(t, redistest.Start(t, healthy...).URL(), taskstore.RedisOptions{})
+		assert.Empty(t, check(t, b))
+	})
+	t.Run("Sentinel", func(t *testing.T) {
+		b := openRedis(t, redistest.StartSentinel(t, healthy...).URL(), taskstore.RedisOptions{MinReplicas: 2})
+		assert.Empty(t, check(t, b))
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		b := openRedis(t, startWholeCluster(t).URL(), taskstore.RedisOptions{MinReplicas: 1})
+		assert.Empty(t, check(t, b))
+	})
+}
+
+func TestCheckFindsWrongSettings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args    []string
+		opts    taskstore.RedisOptions
+		says    string
+		unknown bool
+	}{
+		"Eviction":       {args: []string{"--maxmemory-policy", "allkeys-lru"}, says: "maxmemory-policy is allkeys-lru"},
+		"NoPersistence":  {args: []string{"--appendonly", "no", "--save", ""}, says: "appendonly is no, and save is empty"},
+		"SnapshotsOnly":  {args: []string{"--appendonly", "no", "--save", "3600 1"}, says: "save is 3600 1"},
+		"NoFsync":        {args: []string{"--appendfsync", "no"}, says: "appendfsync is no"},
+		"ConfigRefused":  {args: []string{"--rename-command", "CONFIG", ""}, says: "appendfsync is not known", unknown: true},
+		"NoReplicas":     {opts: taskstore.RedisOptions{MinReplicas: 1}, says: "replicas in sync: 0, MinReplicas: 1"},
+		"CommandMissing": {args: []string{"--rename-command", "ZCOUNT", ""}, says: "the server does not have zcount"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t, slices.Concat(healthy, c.args)...)
+			findings := check(t, openRedis(t, server.URL(), c.opts))
+			require.Len(t, findings, 1)
+			assert.Contains(t, findings[0].String(), c.says)
+			assert.Equal(t, c.unknown, findings[0].Unknown)
+			assert.Empty(t, findings[0].Node)
+			assert.Zero(t, admin(t, server).DBSize(ctx).Val(), "nothing is left")
+		})
+	}
+	t.Run("Replica", func(t *testing.T) {
+		sentinel := redistest.StartSentinel(t, healthy...)
+		b, err := taskstore.NewRedisBackend(admin(t, sentinel.Replicas[0]), nil)
+		require.NoError(t, err)
+		findings := check(t, b)
+		require.Len(t, findings, 1)
+		assert.Contains(t, findings[0].String(), "the server is a replica")
+	})
+	t.Run("NoShardedChannels", func(t *testing.T) {
+		server := redistest.StartClusterOfOne(t, slices.Concat(healthy, []string{"--rename-command", "SPUBLISH", ""})...)
+		findings := check(t, openRedis(t, server.URL(), taskstore.RedisOptions{}))
+		require.Len(t, findings, 1)
+		assert.Contains(t, findings[0].String(), "no sharded channels")
+	})
+}
+
+// In a Cluster a finding says which node it is about, whatever its role.
+func TestCheckNamesTheNode(t *testing.T) {
+	t.Parallel()
+	cluster := startWholeCluster(t)
+	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{MinReplicas: 1})
+	for name, node := range map[string]*redistest.Server{"Master": cluster.Masters[1], "Replica": cluster.Replicas[2]} {
+		t.Run(name, func(t *testing.T) {
+			c := admin(t, node)
+			require.NoError(t, c.ConfigSet(ctx, "maxmemory-policy", "allkeys-lru").Err())
+			require.NoError(t, c.ConfigSet(ctx, "appendfsync", "no").Err())
+			require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "default", "-zrem", "-exists").Err())
+			findings := check(t, b)
+			require.Len(t, findings, 3)
+			for _, f := range findings {
+				assert.Equal(t, node.Addr(), f.Node)
+			}
+			require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "default", "+@all").Err())
+			require.NoError(t, c.ConfigSet(ctx, "maxmemory-policy", "noeviction").Err())
+			require.NoError(t, c.ConfigSet(ctx, "appendfsync", "everysec").Err())
+			assert.Empty(t, check(t, b))
+		})
+	}
+	t.Run("ReplicaIsGone", func(t *testing.T) {
+		cluster.Replicas[0].Kill()
+		require.Eventually(t, func() bool {
+			return strings.Contains(admin(t, cluster.Masters[0]).Info(ctx, "replication").Val(), "connected_slaves:0")
+		},
+			20*time.Second, time.Millisecond)
+		findings := check(t, b)
+		require.Len(t, findings, 2)
+		for _, f := range findings {
+			switch f.Node {
+			case cluster.Masters[0].Addr():
+				assert.Equal(t, "replicas in sync: 0, MinReplicas: 1", f.Setting)
+			case cluster.Replicas[0].Addr():
+				assert.Contains(t, f.Setting, "does not answer")
+				assert.True(t, f.Unknown)
+			default:
+				t.Errorf("a finding about another node: %s", f)
+			}
+		}
+	})
+	t.Run("MasterIsGone", func(t *testing.T) {
+		cluster.Masters[0].Kill()
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		_, err := b.Check(ctx)
+		assert.Error(t, err)
+	})
+}
+
+// ahead shows the clock of one node as if it were.
+type ahead struct{ by time.Duration }
+
+func (ahead) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (a ahead) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if c, ok := cmd.(*redis.TimeCmd); ok && err == nil {
+			c.SetVal(c.Val().Add(a.by))
+		}
+		return err
+	}
+}
+
+func (ahead) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestCheckFindsAClockThatIsWrong(t *testing.T) {
+	t.Parallel()
+	cluster := startWholeCluster(t)
+	for by, found := range map[time.Duration]bool{5 * time.Second: true, -5 * time.Second: true, 10 * time.Millisecond: false} {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+		defer client.Close()
+		wrong := slices.Max(cluster.Addrs()) // the first in order is what the others are compared with
+		client.OnNewNode(func(node *redis.Client) {
+			if node.Options().Addr == wrong {
+				node.AddHook(ahead{by})
+			}
+		})
+		b, err := taskstore.NewRedisBackend(client, nil)
+		require.NoError(t, err)
+		findings := check(t, b)
+		if !found {
+			assert.Empty(t, findings)
+			continue
+		}
+		require.Len(t, findings, 1)
+		assert.Equal(t, wrong, findings[0].Node)
+		assert.Contains(t, findings[0].Setting, "its clock differs by")
+	}
+}
+
+// What cannot be asked for is an error, and the ctx is kept to.
+func TestCheckOfAServerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, healthy...)
+	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	server.Suspend()
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err := b.Check(short)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	server.Kill()
+	_, err = b.Check(ctx)
+	assert.Error(t, err)
+	require.NoError(t, b.Close())
+	_, err = b.Check(ctx)
+	assert.ErrorIs(t, err, taskstore.ErrClosed)
+}
+
+// Under the recipe Check asks all but the configuration.
+func TestCheckUnderTheACLRecipe(t *testing.T) {
+	t.Parallel()
+	configuration := func(t *testing.T, findings []taskstore.Finding, nodes int) {
+		assert.Len(t, findings, nodes)
+		for _, f := range findings {
+			assert.Equal(t, "appendfsync is not known", f.Setting)
+			assert.True(t, f.Unknown)
+		}
+	}
+	t.Run("OneServer", func(t *testing.T) {
+		server := redistest.Start(t, healthy...)
+		grant(t, server, wholeACL(t)[:1])
+		b := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore:app"})
+		configuration(t, check(t, b), 1)
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		cluster := startWholeCluster(t)
+		nodes := append(cluster.Masters, cluster.Replicas...)
+		for _, node := range nodes {
+			grant(t, node, wholeACL(t))
+		}
+		url := strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1)
+		configuration(t, check(t, openRedis(t, url, taskstore.RedisOptions{Prefix: "taskstore"})), len(nodes))
+	})
+}
+
+// A right that is missing is found and named, also where only a script comes to
+// it, and nothing is left behind.
+func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, healthy...)
+	cluster := redistest.StartClusterOfOne(t, healthy...)
+	grant(t, server, wholeACL(t)[:1])
+	grant(t, cluster, wholeACL(t))
+	one := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
+	many := openRedis(t, "redis://taskstore:secret@"+cluster.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
+	for i, recipe := range wholeACL(t) {
+		for _, rule := range recipe {
+			command, isCommand := strings.CutPrefix(rule.(string), "+")
+			if !isCommand || command == "hello" { // which the connection is opened with
+				continue
+			}
+			t.Run(command, func(t *testing.T) {
+				asked, b := server, one
+				if i == 1 {
+					asked, b = cluster, many
+				}
+				c := admin(t, asked)
+				require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", "+config|get", "-"+command).Err())
+				findings := check(t, b)
+				require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", "+"+command).Err())
+				require.Len(t, findings, 1)
+				if command == "info" {
+					assert.Equal(t, "INFO is refused", findings[0].Setting)
+					return
+				}
+				assert.Equal(t, "the user may not run "+command, findings[0].Setting)
+				assert.Equal(t, "grant +"+command, findings[0].Remedy)
+				assert.False(t, findings[0].Unknown)
+				assert.Zero(t, c.DBSize(ctx).Val(), "nothing is left")
+			})
+		}
+	}
+	for rule, setting := range map[string]string{
+		"resetkeys":     "the user may not read and write all keys taskstore:*",
+		"resetchannels": "the user may not use all channels taskstore:*",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			c := admin(t, server)
+			require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", "+config|get", rule).Err())
+			findings := check(t, one)
+			grant(t, server, wholeACL(t)[:1])
+			require.Len(t, findings, 1)
+			assert.Equal(t, setting, findings[0].Setting)
+		})
+	}
+}

@@ -1,0 +1,209 @@
+package taskstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A server asks first whether the user may, and of a Cluster's nodes even one that
+// does not have the key. So each command that the backend or a script uses is
+// tried in a form that changes nothing, on a key that does not exist. Who lacks
+// the right to one would else learn of it in the middle of a task's life, when a
+// script comes to it.
+
+// probes returns these commands. What a server has to say against them, beyond
+// the rights, does not matter.
+func (n *checkedNode) probes(key string) [][]any {
+	probes := [][]any{
+		{"ping"},
+		{"time"},
+		{"eval", "return 1", 1, key},
+		{"evalsha", n.b.scripts.clock.sha, 1, key},
+		{"hmget", key, "version"},
+		{"hget", key, "version"},
+		{"hset", key, "version", "1", "data"}, // a value is missing
+		{"hdel", key, "version"},
+		{"exists", key},
+		{"del", key},
+		{"pexpireat", key, 1},
+		{"persist", key},
+		{"zadd", key, "no number", "task"},
+		{"zrem", key, "task"},
+		{"zscore", key, "task"},
+		{"zcard", key},
+		{"zcount", key, 0, 0},
+		{"zrange", key, 0, 0},
+		{"zrangebyscore", key, 0, 0},
+	}
+	if n.b.opts.MinReplicas > 0 {
+		probes = append(probes, []any{"wait", 0, 1})
+	}
+	if n.addr != "" {
+		// ASKING is about the next command on its connection, so it is not the last.
+		probes = append(probes, []any{"asking"}, []any{"cluster", "slots"}, []any{"command", "info", "ping"})
+	}
+	return probes
+}
+
+// inspectRights finds commands, keys and channels that the user may not use.
+func (n *checkedNode) inspectRights(ctx context.Context) error {
+	id := strconv.FormatUint(rand.Uint64(), 36)
+	o := n.b.keys.owner(checkOwner + id)
+	var d denials
+	pipe := n.client.Pipeline()
+	for _, args := range n.probes(o.task(id)) {
+		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
+	}
+	answers, _ := pipe.Exec(ctx)
+	for _, answer := range answers {
+		name := answer.Name()
+		if name == "cluster" {
+			name = "cluster|slots"
+		}
+		if err := d.note(name, answer.Err()); err != nil {
+			return err
+		}
+	}
+	if !n.b.opts.NoHints {
+		if err := n.probeHints(ctx, &d, o.index); err != nil {
+			return err
+		}
+	}
+	n.judgeRights(d)
+	return nil
+}
+
+// probeHints publishes as the scripts do, and subscribes as Watch does, on a
+// connection of its own.
+func (n *checkedNode) probeHints(ctx context.Context, d *denials, channel string) error {
+	publish := func(name string) error {
+		cmd := redis.NewCmd(ctx, name, channel, "")
+		_ = n.client.Process(ctx, once{cmd})
+		return d.note(name, cmd.Err())
+	}
+	pubsub := n.client.Subscribe(ctx)
+	defer pubsub.Close()
+	ask := func(name string, send func(ctx context.Context, channels ...string) error) error {
+		err := send(ctx, channel)
+		if err == nil {
+			_, err = pubsub.ReceiveTimeout(ctx, maxStepTimeout)
+		}
+		return d.note(name, err)
+	}
+	if n.addr != "" {
+		err := publish("spublish")
+		if err != nil || !slices.Contains(d.missing, "spublish") {
+			return errors.Join(err, ask("ssubscribe", pubsub.SSubscribe), ask("sunsubscribe", pubsub.SUnsubscribe))
+		}
+	}
+	return errors.Join(publish("publish"), ask("subscribe", pubsub.Subscribe), ask("unsubscribe", pubsub.Unsubscribe))
+}
+
+// denials are what a server does not let the user do.
+type denials struct {
+	commands       []string // that the user may not run
+	missing        []string // commands that the server does not have
+	keys, channels bool
+}
+
+// note takes the answer to a command. It returns err if it is no answer.
+func (d *denials) note(name string, err error) error {
+	var said redis.Error
+	switch {
+	case err == nil:
+	case !errors.As(err, &said):
+		return err
+	case serverSaid(err, "ERR unknown command"):
+		d.missing = append(d.missing, name)
+	case !serverSaid(err, "NOPERM"):
+	case strings.Contains(said.Error(), "permissions to run"):
+		d.commands = append(d.commands, name)
+	case strings.Contains(said.Error(), "channel"):
+		d.channels = true
+	default:
+		d.keys = true
+	}
+	return nil
+}
+
+func (n *checkedNode) judgeRights(d denials) {
+	const failing, unheard = "calls that come to that fail", "watches fail, or hints are lost"
+	ofHints := func(command string) bool {
+		return strings.HasSuffix(command, "publish") || strings.HasSuffix(command, "subscribe")
+	}
+	for _, hints := range []bool{false, true} {
+		breaks := failing
+		if hints {
+			breaks = unheard
+		}
+		others := func(command string) bool { return ofHints(command) != hints }
+		if denied := slices.DeleteFunc(slices.Clone(d.commands), others); len(denied) > 0 {
+			n.add("the user may not run "+strings.Join(denied, ", "), breaks, "grant +"+strings.Join(denied, " +"))
+			n.hopeless = n.hopeless || !hints
+		}
+		missing := slices.DeleteFunc(slices.Clone(d.missing), others)
+		switch {
+		case slices.Contains(missing, "spublish"):
+			n.add("the Cluster has no sharded channels", "each hint goes to every node", "upgrade to Redis 7.0, Valkey 7.2 or later")
+		case len(missing) > 0:
+			n.add("the server does not have "+strings.Join(missing, ", "), breaks, "have it enabled")
+			n.hopeless = n.hopeless || !hints
+		}
+	}
+	prefix := n.b.keys.prefix + ":*"
+	if d.keys {
+		n.add("the user may not read and write all keys "+prefix, failing, "grant ~"+prefix)
+		n.hopeless = true
+	}
+	if d.channels {
+		n.add("the user may not use all channels "+prefix, unheard, "grant &"+prefix)
+	}
+}
+
+// checkOwner starts the owners of the records that Check writes.
+const checkOwner = "taskstore-check-"
+
+// tryVerbs takes a record through its life.
+func (b *RedisBackend) tryVerbs(ctx context.Context) (err error) {
+	now, err := b.Now(ctx)
+	if err != nil {
+		return err
+	}
+	id := strconv.FormatUint(rand.Uint64(), 36)
+	key := Key{Owner: checkOwner + id, Task: id}
+	value := Value{ExpiresAt: now.Add(time.Minute)}
+	defer func() {
+		if err != nil { // it may be there; aside, as ctx may be done
+			go func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxStepTimeout)
+				defer cancel()
+				_, _ = b.Delete(ctx, key)
+			}()
+		}
+	}()
+	version, err := b.PutIfVersion(ctx, key, value, 0)
+	if err != nil {
+		return err
+	}
+	if _, err = b.PutIfVersion(ctx, key, value, version); err != nil {
+		return err
+	}
+	if _, err = b.Put(ctx, key, value); err != nil {
+		return err
+	}
+	if _, err = b.Get(ctx, key); err != nil {
+		return err
+	}
+	if _, err = b.ListByPrefix(ctx, key); err != nil {
+		return err
+	}
+	_, err = b.Delete(ctx, key)
+	return err
+}

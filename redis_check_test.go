@@ -1,0 +1,131 @@
+package taskstore
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Every command that a script or the backend itself sends is tried by Check.
+func TestCheckTriesEveryCommand(t *testing.T) {
+	n := checkedNode{b: new(RedisBackend), addr: "a Cluster's"}
+	n.b.scripts = newScripts(0, "PUBLISH", true)
+	n.b.opts.MinReplicas = 1
+	var tried []string
+	for _, probe := range n.probes("key") {
+		tried = append(tried, probe[0].(string))
+	}
+	tried = append(tried, "publish") // in probeHints
+	used := map[string]bool{"hmget": true}
+	for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`).FindAllStringSubmatch(allLua(t), -1) {
+		used[strings.ToLower(m[1])] = true
+	}
+	require.Greater(t, len(used), 12, "the scripts were found")
+	for command := range used {
+		assert.Contains(t, tried, command)
+	}
+}
+
+// allLua returns the string literals of the files with scripts.
+func allLua(t *testing.T) string {
+	var text strings.Builder
+	for _, name := range []string{"redis_lua.go", "redis_list.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(f, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				text.WriteString(l.Value)
+			}
+			return true
+		})
+	}
+	return text.String()
+}
+
+func TestCheckJudgesSettings(t *testing.T) {
+	const healthy = "redis_version:7.0.15\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nrole:master\r\n"
+	for name, c := range map[string]struct {
+		info        string // replaces what the healthy server says
+		config      string
+		refused     bool
+		minReplicas int
+		says        string // of the only Finding
+		unknown     bool
+	}{
+		"Healthy":           {config: "everysec"},
+		"AOFAlways":         {config: "always"},
+		"AOFNever":          {config: "no", says: "appendfsync is no"},
+		"AOFNotKnown":       {refused: true, says: "appendfsync is not known", unknown: true},
+		"NoAOF":             {info: "aof_enabled:0", config: "3600 1 300 100", says: "save is 3600 1 300 100"},
+		"NoPersistence":     {info: "aof_enabled:0", says: "save is empty"},
+		"SaveNotKnown":      {info: "aof_enabled:0", refused: true, says: "save is not known", unknown: true},
+		"AllKeysAreEvicted": {info: "maxmemory_policy:allkeys-lru", config: "everysec", says: "maxmemory-policy is allkeys-lru"},
+		"TTLsAreEvicted":    {info: "maxmemory_policy:volatile-ttl", config: "everysec", says: "maxmemory-policy is volatile-ttl"},
+		"NoLimitNoEviction": {info: "maxmemory:0\r\nmaxmemory_policy:allkeys-lru", config: "everysec"},
+		"Redis6.0":          {info: "redis_version:6.0.16", config: "everysec", says: "version is 6.0.16"},
+		"Redis5":            {info: "redis_version:5.0.9", config: "everysec", says: "version is 5.0.9"},
+		"Redis6.2":          {info: "redis_version:6.2.14", config: "everysec"},
+		"Redis8":            {info: "redis_version:8.0.0", config: "everysec"},
+		"Valkey":            {info: "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0", config: "everysec"},
+		"Replica":           {info: "role:slave", config: "everysec", says: "the server is a replica"},
+		"EnoughReplicas": {
+			info:   "slave0:ip=127.0.0.1,port=1,state=online,offset=1,lag=0\r\nslave1:ip=127.0.0.1,port=2,state=online,offset=1,lag=0",
+			config: "everysec", minReplicas: 2,
+		},
+		"TooFewReplicas": {
+			info:   "slave0:ip=127.0.0.1,port=1,state=online,offset=1,lag=0\r\nslave1:ip=127.0.0.1,port=2,state=wait_bgsave,offset=1,lag=0",
+			config: "everysec", minReplicas: 2, says: "replicas in sync: 1, MinReplicas: 2",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := checkedNode{b: new(RedisBackend)}
+			n.b.opts.MinReplicas = c.minReplicas
+			info := parseInfo("# Server\r\n" + healthy + c.info)
+			n.judgeVersion(info)
+			n.judgeEviction(info)
+			n.judgeReplicas(info)
+			n.judgePersistence(info, c.config, !c.refused)
+			if c.says == "" {
+				assert.Empty(t, n.findings)
+				return
+			}
+			require.Len(t, n.findings, 1)
+			assert.Contains(t, n.findings[0].String(), c.says)
+			assert.Equal(t, c.unknown, n.findings[0].Unknown)
+		})
+	}
+}
+
+// Clocks are compared at one instant, whenever they were asked, and the time that
+// it took to ask is no difference.
+func TestCheckComparesClocks(t *testing.T) {
+	now := time.Now()
+	node := func(addr string, asked, ahead, slack time.Duration) *checkedNode {
+		return &checkedNode{addr: addr, clock: clockReading{
+			server: now.Add(asked + ahead), local: now.Add(asked), slack: slack,
+		}}
+	}
+	findings := clockFindings([]*checkedNode{
+		{addr: "silent"},
+		node("first", 0, 10*time.Hour, time.Millisecond),
+		node("same", time.Minute, 10*time.Hour, time.Millisecond),
+		node("close", 0, 10*time.Hour+900*time.Millisecond, 0),
+		node("slow", 0, 10*time.Hour-2*time.Second, 3*time.Second),
+		node("ahead", 0, 10*time.Hour+1500*time.Millisecond, time.Millisecond),
+		node("behind", time.Second, 0, time.Millisecond),
+	})
+	var nodes []string
+	for _, f := range findings {
+		nodes = append(nodes, f.Node)
+	}
+	assert.Equal(t, []string{"ahead", "behind"}, nodes)
+	assert.True(t, slices.ContainsFunc(findings, func(f Finding) bool { return strings.Contains(f.Setting, "differs by 10h0m0s from that of first") }))
+}
