@@ -112,8 +112,7 @@ func (w *world) step() {
 		w.tell(p, w.report(p))
 	case c < 18:
 		if w.stopped < 0 {
-			w.stopped = w.choose(2)
-			w.valves[w.stopped].suspend()
+			w.suspend()
 		} else {
 			w.resume()
 		}
@@ -146,13 +145,19 @@ func (w *world) step() {
 // than a lease.
 func (w *world) comeLate(p *puppet) {
 	if w.stopped < 0 {
-		w.stopped = w.choose(2)
-		w.valves[w.stopped].suspend()
+		w.suspend()
 	}
 	w.tell(p, []command{w.complete(p, false), w.ask(p), w.report(p)}[w.choose(3)])
 	synctest.Wait()
 	w.pass(3 * lease)
 	w.resume()
+}
+
+// suspend stops a replica, which takes no requests until resume.
+func (w *world) suspend() {
+	w.errands.Wait()
+	w.stopped = w.choose(2)
+	w.valves[w.stopped].suspend()
 }
 
 func (w *world) resume() {
@@ -182,15 +187,16 @@ func (w *world) create(owner string) {
 		w.t.Fatalf("no new task: %v", r)
 	}
 	p.polls = view{model: p.model, who: "a poll"}
-	p.polls.see(r.Result)
+	p.polls.see(r.Result, nil)
 }
 
 func (w *world) poll(p *puppet) {
+	answered := p.known(p.answered)
 	r := w.any().as(p.owner).get(p.id)
 	if r.Error != nil {
 		w.t.Fatalf("the owner polls: %v", r)
 	}
-	p.polls.see(r.Result)
+	p.polls.see(r.Result, answered)
 }
 
 // strange asks for the task as somebody else.
@@ -211,12 +217,12 @@ func (w *world) strange(p *puppet) {
 func (w *world) listen(p *puppet) {
 	events := w.any().as(p.owner).listen(w.t.Context(), map[string]any{"taskIds": []string{p.id}})
 	w.streams.Go(func() {
-		pushes := view{model: p.model, who: "a subscriber", late: true}
+		pushes := view{model: p.model, who: "a subscriber"}
 		over := false
 		for e := range events {
 			switch e.Method {
 			case "notifications/tasks":
-				pushes.see(e.Params)
+				pushes.see(e.Params, nil) // it may have been under way for a while
 			case "":
 				over = e.Result != nil
 			}

@@ -99,13 +99,13 @@ func (m *model) returns(result string, life int) *mcp.CallToolResult {
 type view struct {
 	model  *model
 	who    string
-	late   bool // sees what may be over already
 	fields map[string]any
 	raw    string // of fields
 }
 
-// see holds what the observer sees to what it saw before and to the model.
-func (v *view) see(fields map[string]any) {
+// see holds what the observer sees to what it saw before and to the model. Answered
+// are the keys whose answers had been taken when it looked.
+func (v *view) see(fields map[string]any, answered []string) {
 	m := v.model
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -155,7 +155,7 @@ func (v *view) see(fields map[string]any) {
 			if name, _, _ := strings.Cut(key, "#"); !m.asked[name] {
 				bad("a question that nobody asked")
 			}
-			if m.answered[key] && !v.late {
+			if slices.Contains(answered, key) {
 				bad("a question that was answered")
 			}
 		}

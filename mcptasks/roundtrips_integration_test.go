@@ -5,6 +5,7 @@ package mcptasks_test
 import (
 	"context"
 	"crypto/rand"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -133,6 +134,7 @@ func startTraced(t *testing.T, prefix string) *traced {
 	r := &traced{store: store, release: make(chan struct{})}
 	opts := fast()
 	opts.Tasks.Lease = time.Hour
+	opts.Tasks.MaxTasks, opts.Tasks.MaxActive = 100_000, 100_000
 	r.caller = start(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		statusTools(r.release)(tasks, server)
 		add(tasks, server, "twice", twoQuestions, nil)
@@ -260,14 +262,20 @@ func TestRoundTrips(t *testing.T) {
 			func(id string) reply { return r.heard(id) }, "hmget hmget", 2},
 		{"server/discover", none, func(string) reply { return r.do("server/discover", map[string]any{}) }, "", 0},
 	} {
-		for range 2 { // the first time the server may have to be given a script
+		var got string
+		sequential := math.MaxInt
+		// What is sent side by side need not overlap on a busy machine; what has to
+		// wait never does. The first time the server may have to be given a script.
+		for try := 0; try < 2 || got == c.commands && sequential > c.sequential && try < 50; try++ {
 			id := c.before()
 			if _, err := r.store.Now(t.Context()); err != nil { // read anew every ten seconds
 				t.Fatal(err)
 			}
 			c.request(id)
+			var n int
+			got, n = r.last()
+			sequential = min(sequential, n)
 		}
-		got, sequential := r.last()
 		if got != c.commands || sequential != c.sequential {
 			t.Errorf("%s: %q, %d after each other; want %q, %d", c.name, got, sequential, c.commands, c.sequential)
 		}
