@@ -371,8 +371,8 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 		return 0, err
 	}
 	w.script, w.again = b.scripts.put, b.scripts.putAgain
-	judge := !b.ahead(expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0)
-	return b.write(ctx, "put", w, judge, 0)
+	w.judge = !b.ahead(expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0)
+	return b.write(ctx, "put", w, 0)
 }
 
 // PutIfVersion implements [StorageBackend].
@@ -387,8 +387,8 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 		next = strconv.FormatUint(uint64(expected)+1, 10)
 	}
 	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
-	judge := expected == 0 || next == "" || !b.ahead(expiresAt)
-	return b.write(ctx, "put if version", w, judge, expected)
+	w.judge = expected == 0 || next == "" || !b.ahead(expiresAt)
+	return b.write(ctx, "put if version", w, expected)
 }
 
 // prepare returns a write but for its scripts, with the arguments that both verbs
@@ -409,15 +409,12 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWr
 	}
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
-	w.args = append(make([]any, 0, 8), newOperationID(), string(v.Data), expires, key.Task)
+	w.args = append(scriptArgs(8, b.keys.all(key)...), newOperationID(), string(v.Data), expires, key.Task)
 	w.key, w.limit = key, RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
 	return w, expiresAt, nil
 }
 
-func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, judge bool, expected Version) (Version, error) {
-	if judge {
-		w.extra = strconv.Itoa(w.limit)
-	}
+func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, expected Version) (Version, error) {
 	r, err := b.apply(ctx, w)
 	if err != nil {
 		return 0, failure(verb, w.key, err)
@@ -453,7 +450,7 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 		return false, err
 	}
 	r, err := b.apply(ctx, redisWrite{
-		key: key, script: b.scripts.delete, again: b.scripts.delete, args: []any{key.Task},
+		key: key, script: b.scripts.delete, again: b.scripts.delete, args: append(scriptArgs(3, b.keys.all(key)...), key.Task),
 	})
 	if err != nil {
 		return false, failure("delete", key, err)

@@ -69,7 +69,7 @@ func (b *RedisBackend) insistOnClock(ctx context.Context, key string) (time.Time
 // readClock asks the server that has key.
 func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, error) {
 	from := b.clock.local()
-	r, err := b.run(ctx, b.scripts.clock, []string{key})
+	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -31,6 +31,13 @@ func (k redisKeys) owner(owner string) ownerKeys {
 
 func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
 
+// all returns the keys of a record and of its owner's indexes, as the scripts have
+// them.
+func (k redisKeys) all(key Key) []string {
+	o := k.owner(key.Owner)
+	return []string{o.task(key.Task), o.index, o.expiry}
+}
+
 // clock is the key that the clock script names so that a Cluster sends it to
 // always the same node. Nothing is ever stored there.
 func (k redisKeys) clock() string { return k.prefix + ":clock" }

@@ -317,10 +317,13 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) {
 		return
 	}
 	gone = gone[:min(len(gone), maxRepair)]
-	keys, args := []string{o.index, o.expiry}, []any{}
+	keys := []string{o.index, o.expiry}
 	for _, task := range gone {
 		keys = append(keys, o.task(task))
+	}
+	args := scriptArgs(len(gone), keys...)
+	for _, task := range gone {
 		args = append(args, task)
 	}
-	_, _ = b.run(ctx, b.scripts.repair, keys, args...)
+	_, _ = b.run(ctx, b.scripts.repair, args)
 }

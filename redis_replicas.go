@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,9 +33,9 @@ func (e *notAcknowledgedError) Unwrap() error { return e.err }
 
 // send sends a script that writes, once, and where replicas are to acknowledge
 // that, asks them to.
-func (b *RedisBackend) send(ctx context.Context, s *script, keys []string, args []any) (reply, error) {
+func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, error) {
 	if b.opts.MinReplicas <= 0 {
-		return b.run(ctx, s, keys, args...)
+		return b.run(ctx, s, args)
 	}
 	type answer struct {
 		raw any
@@ -42,9 +43,9 @@ func (b *RedisBackend) send(ctx context.Context, s *script, keys []string, args 
 	}
 	f := new(flight)
 	got, err := within(ctx, func() (a answer, err error) {
-		a.raw, a.ack, err = b.evalAndWait(ctx, f, "evalsha", s.sha, keys, args)
+		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.sha, args))
 		if serverSaid(err, "NOSCRIPT") {
-			a.raw, a.ack, err = b.evalAndWait(ctx, f, "eval", s.source, keys, args)
+			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", s.source, slices.Clone(args)))
 		}
 		return a, err
 	})
@@ -65,11 +66,11 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 // WAIT is about the latest write of its connection. WAIT has no key, so in a
 // Cluster the client of the key's node is used, and its redirections are for us to
 // follow: MOVED makes patience look for the new node, ASK is followed here.
-func (b *RedisBackend) evalAndWait(ctx context.Context, f *flight, command, script string, keys []string, args []any) (raw any, ack, err error) {
+func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ack, err error) {
 	var node pipeliner = b.client
 	cluster, isCluster := b.client.(clusterClient)
 	if isCluster {
-		if node, err = cluster.MasterForKey(ctx, keys[0]); err != nil {
+		if node, err = cluster.MasterForKey(ctx, args[3].(string)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -78,7 +79,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, f *flight, command, scri
 		if asking {
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
-		eval := evalCommand(ctx, f, command, script, keys, args)
+		eval := redis.NewCmd(ctx, args...)
 		_ = pipe.Process(ctx, once{eval})
 		wait := redis.NewIntCmd(ctx, "wait", b.opts.MinReplicas, b.opts.ReplicaTimeout.Milliseconds())
 		_ = pipe.Process(ctx, wait)

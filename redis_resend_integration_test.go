@@ -355,7 +355,7 @@ func TestCallsEndWithTheirContextWhenNobodyAnswers(t *testing.T) {
 		}
 		slices.Sort(late)
 		r.t.Logf("later than its ctx: p50 %v, p99 %v, most %v", late[len(late)/2], late[len(late)*99/100], late[len(late)-1])
-		assert.Less(r.t, late[len(late)-1], 500*time.Millisecond)
+		assert.Less(r.t, late[len(late)-1], 2*time.Second, "the client's timeouts are 3 seconds and more")
 	})
 }
 

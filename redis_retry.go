@@ -97,8 +97,8 @@ type redisWrite struct {
 	key    Key
 	script *script
 	again  *script // its counterpart for a write that was sent before
-	args   []any   // of both
-	extra  any     // one more argument of script; nil: none
+	args   []any   // of both, as scriptArgs makes them
+	judge  bool    // script has the limit as one more
 	limit  int     // how many records the owner may have, 0: any number
 }
 
@@ -108,17 +108,15 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 	var (
 		p      = patience{b: b}
 		begin  = b.clock.local()
-		o      = b.keys.owner(w.key.Owner)
-		keys   = []string{o.task(w.key.Task), o.index, o.expiry}
 		script = w.script
 		args   = w.args
 		lost   error // why the outcome of a copy is not known
 	)
-	if w.extra != nil {
-		args = append(args, w.extra)
+	if w.judge {
+		args = append(args, strconv.Itoa(w.limit))
 	}
-	for {
-		r, err := b.send(ctx, script, keys, args)
+	for ; ; args = slices.Clone(args) {
+		r, err := b.send(ctx, script, args)
 		switch {
 		case err == nil && r.status == statusUnknown:
 			return reply{}, unknownOutcome(fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost))

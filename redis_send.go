@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -58,12 +59,15 @@ func (f *flight) landed(err error) error {
 // run sends a script once and returns its reply. A server that does not have the
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
 // nothing when it says so, and is sent the source.
-func (b *RedisBackend) run(ctx context.Context, s *script, keys []string, args ...any) (reply, error) {
+//
+// args are those of scriptArgs. They are run's own from now on: a call that ctx has
+// ended may still read them.
+func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
 	f := new(flight)
 	raw, err := within(ctx, func() (any, error) {
-		raw, err := b.eval(ctx, f, "evalsha", s.sha, keys, args)
+		raw, err := b.eval(ctx, f.carry("evalsha", s.sha, args))
 		if serverSaid(err, "NOSCRIPT") {
-			raw, err = b.eval(ctx, f, "eval", s.source, keys, args)
+			raw, err = b.eval(ctx, f.carry("eval", s.source, slices.Clone(args)))
 		}
 		return raw, err
 	})
@@ -73,20 +77,28 @@ func (b *RedisBackend) run(ctx context.Context, s *script, keys []string, args .
 	return s.decodeReply(raw)
 }
 
-func (b *RedisBackend) eval(ctx context.Context, f *flight, command, script string, keys []string, args []any) (any, error) {
-	cmd := evalCommand(ctx, f, command, script, keys, args)
+func (b *RedisBackend) eval(ctx context.Context, args []any) (any, error) {
+	cmd := redis.NewCmd(ctx, args...)
 	_ = b.client.Process(ctx, once{cmd})
 	return cmd.Result()
 }
 
-func evalCommand(ctx context.Context, f *flight, command, script string, keys []string, args []any) *redis.Cmd {
-	all := make([]any, 0, 3+len(keys)+len(args))
-	f.script = script
-	all = append(all, command, f, len(keys))
+// scriptArgs returns the arguments of EVAL or EVALSHA with these keys, with room for
+// n of the script's own behind them. The first two the flight puts in.
+func scriptArgs(n int, keys ...string) []any {
+	args := make([]any, 3, 3+len(keys)+n)
+	args[2] = len(keys)
 	for _, k := range keys {
-		all = append(all, k)
+		args = append(args, k)
 	}
-	return redis.NewCmd(ctx, append(all, args...)...)
+	return args
+}
+
+// carry puts command and script, a digest or a source, into args.
+func (f *flight) carry(command, script string, args []any) []any {
+	f.script = script
+	args[0], args[1] = command, f
+	return args
 }
 
 // within returns what f returns, or ctx's error if ctx is done first. go-redis
