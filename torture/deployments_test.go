@@ -33,6 +33,14 @@ func toCluster(addrs ...string) open {
 	}
 }
 
+func toSentinel(s *redistest.Sentinel) open {
+	return func(dial func(ctx context.Context, network, addr string) (net.Conn, error)) redis.UniversalClient {
+		return redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: s.MasterName, SentinelAddrs: s.Addrs(), Dialer: dial, ContextTimeoutEnabled: true,
+		})
+	}
+}
+
 // deployments are those that nothing happens to but faults of the network.
 var deployments = []struct {
 	name string

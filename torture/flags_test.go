@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore/internal/faultproxy"
@@ -23,11 +24,15 @@ var (
 	seedFlag      = flag.Uint64("seed", 0, "seed of the first history; 0 means 1, and a new one in a long run")
 	historiesFlag = flag.Int("histories", 0, "number of histories of each test; 0 means the test's own")
 	faultsFlag    = flag.String("faults", "", "faults instead of the test's own, such as drop=0.1,cut=0,delay=0.05,split=1")
+	roundsFlag    = flag.Int("rounds", 0, "number of times that a master is killed; 0 means the test's own")
 )
 
 var long = os.Getenv("TASKSTORE_TORTURE") == "long"
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	logging.Disable() // go-redis speaks of each connection that breaks
+	redistest.Main(m)
+}
 
 // either returns what the flag says, or else the number for the kind of run.
 func either(flag, short, inLong int) int {

@@ -3,19 +3,10 @@
 package torture
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
-	"github.com/stretchr/testify/assert"
-
-	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
-	"github.com/taskstore/taskstore/internal/redistest"
 )
 
 // A level is what happens to the clients' scripts.
@@ -49,158 +40,10 @@ func TestLinearizable(t *testing.T) {
 			for _, p := range promised {
 				for _, l := range p.levels {
 					t.Run(p.class.Name+l.name, func(t *testing.T) {
-						newCampaign(t, p.class, l, open).keepsThePromise(t, either(*historiesFlag, 20, 200))
+						newCampaign(t, p.class, l, open).keepsThePromise(t, either(*historiesFlag, 10, 200))
 					})
 				}
 			}
 		})
 	}
-}
-
-// The same through a failover in order, one in each history.
-func TestLinearizableThroughFailover(t *testing.T) {
-	cluster := redistest.StartCluster(t)
-	shards := shardsOf(t, cluster)
-	for _, p := range promised {
-		l := p.levels[min(1, len(p.levels)-1)]
-		t.Run(p.class.Name+l.name, func(t *testing.T) {
-			c := newCampaign(t, p.class, l, toCluster(cluster.Addrs()...))
-			c.disturb = func(seed uint64) (owner string, event func()) {
-				s := shards[seed%uint64(len(shards))]
-				s.settle()
-				return s.owner(seed), s.failover
-			}
-			c.keepsThePromise(t, either(*historiesFlag, 3, 200))
-		})
-	}
-}
-
-// A campaign records histories of one class of load under one kind of faults.
-type campaign struct {
-	class    Class
-	faults   faultproxy.Faults
-	proxy    *faultproxy.Proxy
-	backends []taskstore.StorageBackend
-	pictures string // the directory for pictures of broken histories
-	tally    Tally
-	// disturb, if set, returns the owner that a history is about and what happens to
-	// the servers meanwhile.
-	disturb func(seed uint64) (owner string, event func())
-}
-
-func newCampaign(t *testing.T, class Class, l level, open open, hooks ...func() redis.Hook) *campaign {
-	c := &campaign{class: class, faults: rates(t, l.Faults), proxy: newProxy(t), pictures: os.TempDir()}
-	c.faults.Operation = operation
-	c.faults.Match = faultproxy.Commands("eval", "evalsha")
-	if c.faults.Delay > 0 && class.Name == TaskIDs.Name { // see TestOutsideThePromise
-		c.faults.Match = func(args []string) bool { return scriptArgs(args) != nil && !creates(args) }
-	}
-	opts := taskstore.RedisOptions{Prefix: uuid.NewString()}
-	for range clients {
-		var own []redis.Hook
-		for _, h := range hooks {
-			own = append(own, h())
-		}
-		c.backends = append(c.backends, backend(t, open, c.proxy, opts, own...))
-	}
-	return c
-}
-
-// keepsThePromise records histories and fails the test for each that is broken.
-func (c *campaign) keepsThePromise(t *testing.T, histories int) {
-	first := firstSeed()
-	broken := c.broken(t, first, histories, func(seed uint64, err error) {
-		t.Errorf("seed %d: %v\nonce more: %s", seed, err, again(t, seed))
-	})
-	assert.Zero(t, broken, "broken histories")
-}
-
-// broken records histories and returns how many are broken.
-func (c *campaign) broken(t *testing.T, first uint64, histories int, report func(seed uint64, err error)) (broken int) {
-	for i := range uint64(histories) {
-		h := c.record(first + i)
-		if err := c.check(h); err != nil {
-			broken++
-			report(first+i, err)
-		}
-	}
-	n := c.proxy.Counts()
-	t.Logf("%d of %d histories broken, from seed %d; %d calls, %d conflicts, %d unknown; %d replies lost, %d delayed copies arrived",
-		broken, histories, first, c.tally.Calls, c.tally.Conflicts, c.tally.Unknown, n.RepliesLost, n.LateArrivals)
-	return broken
-}
-
-func (c *campaign) check(h *History) error {
-	if err := h.Check(c.pictures); err != nil {
-		return err
-	}
-	if tally := h.Tally(); tally.Failed > 0 {
-		return fmt.Errorf("%d calls failed: %w", tally.Failed, h.Failures()[0])
-	} else if tally.Unknown > 0 && c.faults.DropReply+c.faults.CutBefore+c.faults.Delay == 0 {
-		return fmt.Errorf("%d outcomes are unknown and no answer was lost", tally.Unknown)
-	}
-	return nil
-}
-
-func (c *campaign) load(seed uint64) Load {
-	return Load{
-		Class:    c.class,
-		Backends: c.backends,
-		Owner:    fmt.Sprint("owner-", seed),
-		Seed:     seed,
-		Calls:    50,
-		Pause:    500 * time.Microsecond,
-		Ahead:    c.faults.Delay == 0, // see TestOutsideThePromise
-	}
-}
-
-func (c *campaign) record(seed uint64) *History {
-	l := c.load(seed)
-	l.Settle = func() {
-		c.proxy.Set(faultproxy.Faults{})
-		c.proxy.Release()
-	}
-	if c.disturb != nil {
-		var event func()
-		l.Owner, event = c.disturb(seed)
-		over := make(chan struct{})
-		l.Until, l.Pause = over, 5*time.Millisecond
-		defer func() { <-over }()
-		go func() {
-			defer close(over)
-			event()
-		}()
-	}
-	faults := c.faults
-	faults.Seed = seed
-	c.proxy.Set(faults)
-	h := l.Run(ctx)
-	c.tally.Add(h.Tally())
-	return h
-}
-
-// scriptArgs returns the arguments of a script, without its keys; nil for other
-// commands.
-func scriptArgs(args []string) []string {
-	if !strings.EqualFold(args[0], "evalsha") && !strings.EqualFold(args[0], "eval") || len(args) < 3 {
-		return nil
-	}
-	keys := len(args[2:]) // more than there are
-	fmt.Sscan(args[2], &keys)
-	return args[min(3+keys, len(args)):]
-}
-
-// operation returns the id of the operation that a script is to apply.
-func operation(args []string) string {
-	if script := scriptArgs(args); len(script) > 1 && len(script[0]) == 8 {
-		return script[0]
-	}
-	return ""
-}
-
-// creates reports whether a script creates a record: it expects version 0 and makes
-// version 1.
-func creates(args []string) bool {
-	script := scriptArgs(args)
-	return len(script) > 5 && script[4] == "0" && script[5] == "1"
 }

@@ -106,17 +106,18 @@ func (s *shard) settle() (master int) {
 	return master
 }
 
-// known reports whether all servers say that a server is the shard's master.
+// known reports whether all servers say that a server is the shard's master, and the
+// other its replica.
 func (s *shard) known(master int) bool {
 	for _, c := range s.everybody {
-		found := false
+		roles := make(map[string]string)
 		for line := range strings.Lines(c.ClusterNodes(ctx).Val()) {
-			// id address flags master ping-sent pong-received epoch link slots...
+			// id address@port flags...
 			columns := strings.Fields(line)
-			found = found || len(columns) == 9 && strings.HasPrefix(columns[1], s.servers[master].Addr()+"@") &&
-				columns[8] == fmt.Sprintf("%d-%d", s.first, s.last)
+			addr, _, _ := strings.Cut(columns[1], "@")
+			roles[addr] = strings.TrimPrefix(columns[2], "myself,")
 		}
-		if !found {
+		if roles[s.servers[master].Addr()] != "master" || roles[s.servers[1-master].Addr()] != "slave" {
 			return false
 		}
 	}

@@ -29,6 +29,8 @@ var (
 	// clients until the create has returned, and never used again. Then all clients
 	// update, read and delete them.
 	TaskIDs = Class{"TaskIDs", (*client).taskStep, 0}
+	// OwnKeys has each client create, write and read a record that no other writes.
+	OwnKeys = Class{"OwnKeys", (*client).ownStep, 0}
 )
 
 // A Load runs clients, one for each backend, and records what they see.
@@ -180,6 +182,21 @@ func (c *client) taskStep(ctx context.Context) {
 		c.do(ctx, Call{Verb: Delete, Task: task})
 	default:
 		c.put(ctx, PutIfVersion, task, max(c.expected(task), 1))
+	}
+}
+
+func (c *client) ownStep(ctx context.Context) {
+	task := fmt.Sprint("own-", c.id)
+	switch n := c.random.IntN(100); {
+	case c.calls == 0:
+		c.put(ctx, PutIfVersion, task, 0)
+		c.shared.publish(task)
+	case n < 30:
+		c.get(ctx, task)
+	case n < 50:
+		c.put(ctx, Put, task, 0)
+	default:
+		c.put(ctx, PutIfVersion, task, c.seen[task])
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-var classes = []Class{HotKeys, HotKeysWithPut, TaskIDs}
+var classes = []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys}
 
 const clients = 8
 

@@ -1,0 +1,164 @@
+//go:build integration
+
+package torture
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A failover in order, one in each history, on top of lost answers.
+func TestLinearizableThroughFailover(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	shards := shardsOf(t, cluster)
+	for _, p := range promised {
+		l := p.levels[min(1, len(p.levels)-1)]
+		t.Run(p.class.Name+l.name, func(t *testing.T) {
+			c := newCampaign(t, p.class, l, toCluster(cluster.Addrs()...))
+			c.disturb = promotion(shards)
+			c.keepsThePromise(t, either(*historiesFlag, 3, 200))
+		})
+	}
+}
+
+// What happens to servers in the course of a year does not reach the callers: with
+// one writer for each record no call fails, and with several, calls fail only with
+// ErrOutcomeUnknown.
+func TestEventsDoNotReachTheCaller(t *testing.T) {
+	type happening = func(seed uint64) (owner string, event func())
+	for _, e := range []struct {
+		name  string
+		start func(t *testing.T) (open, happening)
+	}{
+		{"ScriptFlush", func(t *testing.T) (open, happening) {
+			s := redistest.Start(t)
+			return toServer(s), onOneOwner(func() { flushScripts(t, direct(t, s)) })
+		}},
+		{"ScriptFlushCluster", func(t *testing.T) (open, happening) {
+			s := redistest.StartClusterOfOne(t)
+			return toCluster(s.Addr()), onOneOwner(func() { flushScripts(t, direct(t, s)) })
+		}},
+		{"Restart", func(t *testing.T) (open, happening) {
+			s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+			return toServer(s), onOneOwner(func() { restart(t, s) })
+		}},
+		{"Promotion", func(t *testing.T) (open, happening) {
+			c := redistest.StartCluster(t)
+			return toCluster(c.Addrs()...), promotion(shardsOf(t, c))
+		}},
+		{"Resharding", func(t *testing.T) (open, happening) {
+			c := redistest.StartCluster(t)
+			shards := shardsOf(t, c)
+			return toCluster(c.Addrs()...), func(seed uint64) (string, func()) {
+				owner := shards[0].owner(seed)
+				fill(t, shards[0], owner)
+				return owner, func() {
+					reshard(t, slotOf(owner), shards[0], shards[1], shards)
+					reshard(t, slotOf(owner), shards[1], shards[0], shards)
+				}
+			}
+		}},
+	} {
+		t.Run(e.name, func(t *testing.T) {
+			open, happens := e.start(t)
+			for _, class := range []Class{OwnKeys, HotKeys} {
+				t.Run(class.Name, func(t *testing.T) {
+					c := newCampaign(t, class, noFaults, open)
+					c.disturb = happens
+					c.exact = class.Name == OwnKeys.Name
+					c.keepsThePromise(t, either(*historiesFlag, 2, 20))
+				})
+			}
+		})
+	}
+}
+
+func promotion(shards []*shard) func(seed uint64) (owner string, event func()) {
+	return func(seed uint64) (string, func()) {
+		s := shards[seed%uint64(len(shards))]
+		s.settle()
+		return s.owner(seed), s.failover
+	}
+}
+
+func onOneOwner(event func()) func(seed uint64) (string, func()) {
+	return func(seed uint64) (string, func()) { return fmt.Sprint("owner-", seed), event }
+}
+
+// progress waits until a server has executed n more commands.
+func progress(t *testing.T, c *redis.Client, n int) {
+	executed := func() int {
+		total, _ := strconv.Atoi(c.InfoMap(ctx, "stats").Val()["Stats"]["total_commands_processed"])
+		return total
+	}
+	start := executed()
+	require.Eventually(t, func() bool { return executed() >= start+n }, patience, tick)
+}
+
+func flushScripts(t *testing.T, c *redis.Client) {
+	for range 20 {
+		progress(t, c, 50)
+		require.NoError(t, c.ScriptFlush(ctx).Err())
+	}
+}
+
+func restart(t *testing.T, s *redistest.Server) {
+	c := direct(t, s)
+	for _, end := range []func(){s.Stop, s.Kill} {
+		progress(t, c, 500)
+		end()
+		s.Restart()
+	}
+	progress(t, c, 500)
+}
+
+// fill gives an owner's slot something to move. The keys are no records.
+func fill(t *testing.T, s *shard, owner string) {
+	_, err := s.clients[s.settle()].Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i := range 300 {
+			p.Set(ctx, fmt.Sprintf("{%s}:filling:%d", owner, i), i, 0)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+// reshard moves a slot from one shard's master to another's, key by key.
+func reshard(t *testing.T, slot int, from, to *shard, all []*shard) {
+	source, target := from.settle(), to.settle()
+	src, dst := from.clients[source], to.clients[target]
+	do := func(c *redis.Client, args ...any) string {
+		text, err := c.Do(ctx, args...).Text()
+		require.NoError(t, err)
+		return text
+	}
+	srcID, dstID := do(src, "cluster", "myid"), do(dst, "cluster", "myid")
+	do(dst, "cluster", "setslot", slot, "importing", srcID)
+	do(src, "cluster", "setslot", slot, "migrating", dstID)
+	for {
+		keys, err := src.ClusterGetKeysInSlot(ctx, slot, 5).Result()
+		require.NoError(t, err)
+		if len(keys) == 0 {
+			break
+		}
+		args := []any{"migrate", "127.0.0.1", to.servers[target].Port(), "", 0, 5000, "keys"}
+		for _, key := range keys {
+			args = append(args, key)
+		}
+		do(src, args...) // NOKEY where they have gone by themselves
+	}
+	// The target first, then the source, as the manual has it.
+	do(dst, "cluster", "setslot", slot, "node", dstID)
+	do(src, "cluster", "setslot", slot, "node", dstID)
+	for _, s := range all {
+		if s != from && s != to {
+			do(s.clients[s.settle()], "cluster", "setslot", slot, "node", dstID)
+		}
+	}
+}
