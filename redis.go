@@ -279,7 +279,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	if err := checkKey(key); err != nil {
 		return Record{}, err
 	}
-	recordKey := b.keys.owner(key.Owner).task(key.Task)
+	recordKey := b.keys.record(key)
 	earliest := b.clock.earliest()
 	rec, ok, err := b.read(ctx, key, recordKey)
 	if err == nil && ok && doubtful(rec.expiresAt, earliest) {

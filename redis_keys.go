@@ -21,12 +21,17 @@ type ownerKeys struct {
 }
 
 func (k redisKeys) owner(owner string) ownerKeys {
-	tag := ":{" + escapeKeyPart(owner) + "}"
+	owner = escapeKeyPart(owner)
 	return ownerKeys{
-		tasks:  k.prefix + ":tasks" + tag + ":",
-		index:  k.prefix + ":idx" + tag,
-		expiry: k.prefix + ":exp" + tag,
+		tasks:  k.prefix + ":tasks:{" + owner + "}:",
+		index:  k.prefix + ":idx:{" + owner + "}",
+		expiry: k.prefix + ":exp:{" + owner + "}",
 	}
+}
+
+// record is owner(key.Owner).task(key.Task), made at once.
+func (k redisKeys) record(key Key) string {
+	return k.prefix + ":tasks:{" + escapeKeyPart(key.Owner) + "}:" + escapeKeyPart(key.Task)
 }
 
 func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }

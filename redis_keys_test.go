@@ -74,7 +74,11 @@ func FuzzKeys(f *testing.F) {
 		if owner == "" {
 			return // refused before a key is built
 		}
-		o := redisKeys{prefix: "app:prod"}.owner(owner)
+		k := redisKeys{prefix: "app:prod"}
+		o := k.owner(owner)
+		if got := k.record(Key{Owner: owner, Task: task}); got != o.task(task) {
+			t.Fatalf("two keys of one record: %q and %q", got, o.task(task))
+		}
 		for _, key := range []string{o.task(task), o.index, o.expiry} {
 			if tag := hashTag(key); tag != escapeKeyPart(owner) {
 				t.Fatalf("the hash tag of %q is %q", key, tag)

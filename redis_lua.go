@@ -436,8 +436,11 @@ func (s *script) decodeReply(raw any) (reply, error) {
 // parseVersion reads a decimal number as the scripts write it: no sign, no
 // leading zero, at most MaxVersion.
 func parseVersion(s string) (uint64, error) {
+	if s == "" || s[0] < '0' || s[0] > '9' || s[0] == '0' && s != "0" {
+		return 0, strconv.ErrSyntax
+	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || strconv.FormatInt(n, 10) != s {
+	if err != nil {
 		return 0, strconv.ErrSyntax
 	}
 	return uint64(n), nil
