@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore/internal/redistest"
@@ -76,6 +77,25 @@ func TestEventsDoNotReachTheCaller(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// Sentinel does not wait for the replica that it promotes: writes are lost, but no
+// call fails.
+func TestPromotionBySentinelFailsNoCall(t *testing.T) {
+	s := sentinelsOf(t)
+	for _, class := range []Class{OwnKeys, HotKeys} {
+		c := newCampaign(t, class, noFaults, toSentinel(s.Sentinel))
+		c.disturb = onOneOwner(func() {
+			s.failover()
+			progress(t, s.clients[s.master()], 500)
+		})
+		for i := range uint64(either(*historiesFlag, 1, 10)) {
+			s.settle()
+			h := c.record(firstSeed() + i)
+			assert.Empty(t, h.Failures())
+			t.Logf("%s: %+v", class.Name, h.Tally())
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 )
 
 // The tests run for two minutes, or for an hour or so where the environment
-// variable TASKSTORE_TORTURE is "long". What fails says how to run it again.
+// variable TASKSTORE_TORTURE is "long", which takes a -timeout to match. What fails
+// says how to run it again.
 var (
 	seedFlag      = flag.Uint64("seed", 0, "seed of the first history; 0 means 1, and a new one in a long run")
 	historiesFlag = flag.Int("histories", 0, "number of histories of each test; 0 means the test's own")
@@ -72,7 +73,7 @@ func rates(t *testing.T, own faultproxy.Faults) faultproxy.Faults {
 	if *faultsFlag == "" {
 		return own
 	}
-	f := faultproxy.Faults{}
+	f := faultproxy.Faults{Hold: delayed.Hold}
 	rate := map[string]*float64{"drop": &f.DropReply, "cut": &f.CutBefore, "delay": &f.Delay, "split": &f.Split}
 	for field := range strings.SplitSeq(*faultsFlag, ",") {
 		name, value, _ := strings.Cut(field, "=")

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -62,7 +61,7 @@ type mortal struct {
 	open open
 	// settle waits until the replicas follow the master, and returns it and an owner
 	// whose records it has.
-	settle func(t *testing.T, round int) (master *redistest.Server, owner string)
+	settle func(round int) (master *redistest.Server, owner string)
 	// replaced reports whether another server has taken the place of the master that
 	// settle returned.
 	replaced func(old *redistest.Server) bool
@@ -74,7 +73,7 @@ func mortalCluster(t *testing.T) mortal {
 	var s *shard
 	return mortal{
 		open: toCluster(c.Addrs()...),
-		settle: func(t *testing.T, round int) (*redistest.Server, string) {
+		settle: func(round int) (*redistest.Server, string) {
 			s = shards[round%len(shards)]
 			return s.servers[s.settle()], s.owner(uint64(round))
 		},
@@ -86,35 +85,14 @@ func mortalCluster(t *testing.T) mortal {
 }
 
 func mortalSentinel(t *testing.T) mortal {
-	s := redistest.StartSentinel(t)
-	servers := append([]*redistest.Server{s.Master}, s.Replicas...)
-	clients := make(map[*redistest.Server]*redis.Client)
-	for _, server := range servers {
-		clients[server] = direct(t, server)
-	}
-	sentinel := redis.NewSentinelClient(&redis.Options{Addr: s.Sentinels[0].Addr()})
-	t.Cleanup(func() { sentinel.Close() })
-	master := func() *redistest.Server {
-		addr, err := sentinel.GetMasterAddrByName(ctx, s.MasterName).Result()
-		for _, server := range servers {
-			if err == nil && server.Addr() == addr[0]+":"+addr[1] && info(clients[server])["role"] == "master" {
-				return server
-			}
-		}
-		return nil
-	}
+	s := sentinelsOf(t)
 	return mortal{
-		open: toSentinel(s),
-		settle: func(t *testing.T, round int) (found *redistest.Server, owner string) {
-			require.Eventually(t, func() bool {
-				found = master()
-				return found != nil && acknowledges(clients[found], "settled", len(s.Replicas)) &&
-					sentinel.CkQuorum(ctx, s.MasterName).Err() == nil
-			}, 2*patience, tick)
-			return found, fmt.Sprint("owner-", round)
+		open: toSentinel(s.Sentinel),
+		settle: func(round int) (*redistest.Server, string) {
+			return s.settle(), fmt.Sprint("owner-", round)
 		},
 		replaced: func(old *redistest.Server) bool {
-			now := master()
+			now := s.master()
 			return now != nil && now != old
 		},
 	}
@@ -123,7 +101,7 @@ func mortalSentinel(t *testing.T) mortal {
 // killed kills the master once, under load, and returns what became of the writes.
 func killed(t *testing.T, m mortal, replicas, round int) (sum Audit) {
 	const writers = 4
-	master, owner := m.settle(t, round)
+	master, owner := m.settle(round)
 	opts := acknowledgement(replicas)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
