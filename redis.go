@@ -280,7 +280,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 		return Record{}, err
 	}
 	recordKey := b.keys.record(key)
-	earliest := b.clock.earliest()
+	earliest := b.earliest()
 	rec, ok, err := b.read(ctx, key, recordKey)
 	if err == nil && ok && doubtful(rec.expiresAt, earliest) {
 		var now time.Time

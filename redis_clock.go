@@ -2,6 +2,7 @@ package taskstore
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,25 +34,27 @@ func (c *serverClock) set(server, from, to time.Time) {
 	c.server, c.at = server, from.Add(to.Sub(from)/2)
 }
 
-// estimate returns the server's time, give or take slack, if it was read lately.
-func (c *serverClock) estimate() (now time.Time, slack time.Duration, ok bool) {
+// estimate returns the server's time, give or take slack, by a reading of that age.
+func (c *serverClock) estimate() (now time.Time, slack, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	age := c.local().Sub(c.at)
-	if c.at.IsZero() || age > clockReadingAge {
-		return time.Time{}, 0, false
+	if c.at.IsZero() {
+		return time.Time{}, 0, math.MaxInt64
 	}
-	return c.server.Add(age), c.slack, true
+	age = c.local().Sub(c.at)
+	return c.server.Add(age), c.slack, age
 }
 
 // Now implements [Clock]: it is the server's time, give or take half a round
-// trip. It asks the server at most every ten seconds. In a Cluster it asks one
-// node; the masters' clocks should be kept together, as for any Cluster.
+// trip. While it is in use it asks the server every five seconds, in the
+// background; only the first call, and one after a pause, waits for the answer. In
+// a Cluster it asks one node; the masters' clocks should be kept together, as for
+// any Cluster.
 func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 	if err := b.usable(ctx); err != nil {
 		return time.Time{}, err
 	}
-	if now, _, ok := b.clock.estimate(); ok {
+	if now, _, ok := b.serverTime(); ok {
 		return now, nil
 	}
 	now, err := b.insistOnClock(ctx, b.keys.clock())
@@ -78,10 +81,26 @@ func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, er
 	return now, nil
 }
 
+// serverTime is the estimate of the server's clock. One that is old or getting old
+// is renewed in the background, so that no call has to wait for it while calls come
+// in every now and then.
+func (b *RedisBackend) serverTime() (now time.Time, slack time.Duration, ok bool) {
+	now, slack, age := b.clock.estimate()
+	if age > clockReadingAge/2 && b.clock.reading.CompareAndSwap(false, true) {
+		go func() {
+			defer b.clock.reading.Store(false)
+			ctx, cancel := context.WithTimeout(context.Background(), clockReadingAge)
+			defer cancel()
+			_, _ = b.readClock(ctx, b.keys.clock())
+		}()
+	}
+	return now, slack, age <= clockReadingAge
+}
+
 // earliest returns the least that the server's clock says now, in Unix ms, 0 where
 // that cannot be told.
-func (c *serverClock) earliest() int64 {
-	now, slack, ok := c.estimate()
+func (b *RedisBackend) earliest() int64 {
+	now, slack, ok := b.serverTime()
 	if !ok {
 		return 0
 	}
@@ -98,23 +117,11 @@ func doubtful(expiresAt, earliest int64) bool {
 }
 
 // ahead reports whether expiresAt is surely in the server's future. Where that
-// cannot be told it is not, and the clock is read in the background so that it
-// can be told soon.
+// cannot be told it is not.
 func (b *RedisBackend) ahead(expiresAt int64) bool {
 	if expiresAt == 0 {
 		return true
 	}
-	now, slack, ok := b.clock.estimate()
-	if ok {
-		return now.Add(slack+time.Second).UnixMilli() < expiresAt
-	}
-	if b.clock.reading.CompareAndSwap(false, true) {
-		go func() {
-			defer b.clock.reading.Store(false)
-			ctx, cancel := context.WithTimeout(context.Background(), clockReadingAge)
-			defer cancel()
-			_, _ = b.readClock(ctx, b.keys.clock())
-		}()
-	}
-	return false
+	now, slack, ok := b.serverTime()
+	return ok && now.Add(slack+time.Second).UnixMilli() < expiresAt
 }

@@ -139,7 +139,7 @@ func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, er
 		return indexRange{}, nil
 	}
 	o := l.b.keys.owner(l.prefix.Owner)
-	earliest := l.b.clock.earliest()
+	earliest := l.b.earliest()
 	shown, behind, err := l.read(ctx, o, r, n)
 	if err != nil {
 		return indexRange{}, err

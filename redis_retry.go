@@ -145,10 +145,10 @@ const clockMargin = 10 * time.Millisecond
 // record that is older than that was there when the call that began at begin was
 // first sent. It is 0, and no record is that old, where the clock is not known.
 func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time) string {
-	now, slack, ok := b.clock.estimate()
+	now, slack, ok := b.serverTime()
 	if !ok {
 		if _, err := b.readClock(ctx, b.keys.clock()); err == nil {
-			now, slack, ok = b.clock.estimate()
+			now, slack, ok = b.serverTime()
 		}
 	}
 	if !ok {
