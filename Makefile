@@ -1,6 +1,6 @@
 # Every target works in all modules of the repository, unless it says otherwise.
 MODULES = $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/.*')))
-OTHERS = $(filter-out .,$(MODULES))
+TESTED = $(filter-out ./torture,$(MODULES))
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # $(call each,MODULES,COMMAND) runs a command in each module, up to a failure.
@@ -9,22 +9,26 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race check conformance bench need-go
+.PHONY: help test race faults torture check conformance bench need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-# The tag only adds tests: one run has all of them.
-test: need-go ## run all tests; finds redis-server or installs it
+# The tag only adds tests: one run has all of them, but those of torture.
+test: need-go ## run all tests but faults; finds redis-server or installs it
 	@$(redis); \
-	$(call each,.,go test -count=1 -timeout 6m -tags integration ./...); \
-	$(call each,$(OTHERS),go test -count=1 -timeout 6m ./...)
+	$(call each,$(TESTED),go test -count=1 -timeout 6m -tags integration ./...)
 
-race: need-go ## run all tests with the race detector; needs a C compiler
+race: need-go ## run those of the library with the race detector; needs a C compiler
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
 	@$(redis); \
-	$(call each,.,go test -race -count=1 -timeout 7m -tags integration ./...); \
-	$(call each,$(OTHERS),go test -race -count=1 -timeout 7m ./...)
+	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -count=1 -timeout 7m -tags integration ./...)
+
+faults: need-go ## check histories of calls under lost answers, crashes and failovers
+	@$(redis); $(call each,./torture,go test -count=1 -timeout 5m -tags integration ./...)
+
+torture: need-go ## the same with new seeds, for an hour or more
+	@$(redis); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
 
 check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
 	@for f in .ci/run scripts/*.sh mcptasks/conformance/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
@@ -39,8 +43,8 @@ conformance: need-go ## run the official MCP conformance suite; needs npm
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@$(redis); bash mcptasks/conformance/run.sh
 
-bench: need-go ## run the benchmarks of the root package
-	@$(redis); go test -run '^$$' -bench . -timeout 30m -tags integration .
+bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md
+	@$(redis); cd bench && go run .
 
 need-go:
 	@command -v go >/dev/null || { \
