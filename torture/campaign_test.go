@@ -28,6 +28,9 @@ type campaign struct {
 	// disturb, if set, returns the owner that a history is about and what happens to
 	// the servers meanwhile.
 	disturb func(seed uint64) (owner string, event func())
+	// deposes says that this replaces a master in order. Reads meanwhile are left out:
+	// see TestDeposedMastersAnswerReads.
+	deposes bool
 	// exact says that no outcome may be unknown.
 	exact bool
 }
@@ -114,9 +117,14 @@ func (c *campaign) record(seed uint64) *History {
 	c.proxy.Set(faults)
 	recorded := make(chan *History, 1)
 	go func() { recorded <- l.Run(ctx) }()
+	from := time.Now()
 	event()
+	to := time.Now()
 	close(over)
 	h := <-recorded
+	if c.deposes {
+		h.ForgetReads(from, to)
+	}
 	c.tally.Add(h.Tally())
 	return h
 }

@@ -76,6 +76,16 @@ func (h *History) Do(ctx context.Context, b taskstore.StorageBackend, client int
 	return r, true
 }
 
+// ForgetReads takes the reads out that were under way between two instants.
+func (h *History) ForgetReads(from, to time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first, last := from.Sub(h.begin).Nanoseconds(), to.Sub(h.begin).Nanoseconds()
+	h.ops = slices.DeleteFunc(h.ops, func(op porcupine.Operation) bool {
+		return op.Input.(Call).Verb == Get && op.Call <= last && op.Return >= first
+	})
+}
+
 func (h *History) now() int64 { return time.Since(h.begin).Nanoseconds() }
 
 // call makes a call. Its error is none of those that the contract gives to a call

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/assert"
@@ -115,6 +116,17 @@ func TestRecordsAreCheckedEachForItself(t *testing.T) {
 	two := Call{Verb: Put, Task: "two", Data: "b"}
 	first := Result{Version: 1}
 	assert.NoError(t, historyOf(seen{Call: one, Result: first}, seen{Call: two, Result: first}).Check(t.TempDir()))
+}
+
+func TestReadsThatAreForgottenDoNotCount(t *testing.T) {
+	stale := historyOf(put("a", 1), put("b", 2), get("a", 1), put("c", 3), get("c", 3))
+	at := func(ns time.Duration) time.Time { return stale.begin.Add(ns) } // the read is from 30 to 35
+	stale.ForgetReads(at(0), at(29))
+	stale.ForgetReads(at(36), at(45))
+	assert.Error(t, stale.Check(""))
+	stale.ForgetReads(at(34), at(40))
+	assert.NoError(t, stale.Check(""))
+	assert.Len(t, stale.ops, 4, "other calls at that time do count")
 }
 
 // What a backend answers, as the model reads it.
