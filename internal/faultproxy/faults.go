@@ -27,9 +27,9 @@ const (
 )
 
 // Faults says what a [Proxy] does. The rates are shares of the commands, from 0
-// to 1, and exclude each other: their sum is at most 1. Replies to the commands
-// before, in a pipeline, are delivered; commands behind one that is cut, held back
-// or swallowed are lost.
+// to 1, and exclude each other: their sum is at most 1. In a pipeline the commands
+// before are answered as ever. Those behind never reach the server, except behind a
+// reply that is dropped: they may have been executed, and are not answered either.
 //
 // A subscriber's connection carries messages that answer no command. Each of them
 // counts as the command that subscribed: DropReply and CutBefore lose it and cut
