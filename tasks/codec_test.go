@@ -54,18 +54,32 @@ func examples() map[string]*record {
 // older replicas refuse what newer ones write.
 func TestGoldenFiles(t *testing.T) {
 	for name, r := range examples() {
-		file := filepath.Join("testdata", name+".json")
-		got := append(r.encode(), '\n')
-		if *update {
-			require.NoError(t, os.WriteFile(file, got, 0o644))
-		}
-		want, err := os.ReadFile(file)
-		require.NoError(t, err)
-		assert.Equal(t, string(want), string(got), name)
-		back, err := decode(want)
-		require.NoError(t, err, name)
-		assert.Equal(t, r, back, name)
+		golden(t, name, r, (*record).encode, decode)
 	}
+	id, at := "6ba7b810-9dad-41d1-80b4-00c04fd430c8", time.UnixMilli(1767225600123).UTC()
+	golden(t, "entry", entry{owner: "\x00\xffé", id: id, createdAt: at}, entry.encode, decodeEntry)
+	key := keyRecord{id: id, request: hash("request")}
+	golden(t, "key_claimed_without_end", key, keyRecord.encode, decodeKey)
+	key.until = at
+	golden(t, "key_claimed", key, keyRecord.encode, decodeKey)
+	key.made, key.until = at, time.Time{}
+	golden(t, "key_made", key, keyRecord.encode, decodeKey)
+}
+
+// golden compares what v is written as with a file, and v with what that is read as.
+func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode func([]byte) (T, error)) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".json")
+	got := append(encode(v), '\n')
+	if *update {
+		require.NoError(t, os.WriteFile(file, got, 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), string(got), name)
+	back, err := decode(want)
+	require.NoError(t, err, name)
+	assert.Equal(t, v, back, name)
 }
 
 func TestDecodingIsStrict(t *testing.T) {
