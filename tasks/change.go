@@ -67,7 +67,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		replaced taskstore.Version // the version that that write was to replace
 		created  time.Time         // tells that task from a later one, whose versions begin anew
 		lost     int               // how many answers got lost
-		bare     bool              // an orphan has no room for why it failed beside its request
+		bare     bool              // the record has no room for the task's end beside its request
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
@@ -107,7 +107,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		if err != nil {
 			return give(cur.Task.ended(), err)
 		}
-		if next.settledNow && bare {
+		if bare && next.Status.Terminal() {
 			next.Request = nil // nobody will run it again
 		}
 		if same(&cur.Task, &next.Task) {
@@ -144,7 +144,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			unknown, replaced, created = err, cur.Version, cur.CreatedAt
 		case errors.Is(err, taskstore.ErrVersionConflict):
 			conflict = err
-		case next.settledNow && !bare && tooBig(err):
+		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
 		default:
 			return give(Task{}, err)

@@ -120,6 +120,52 @@ func TestBackendLimitsComeThrough(t *testing.T) {
 	assert.Equal(t, task, get(t, s, task.ID))
 }
 
+// What a task ends with comes before its request, which nobody will run again.
+func TestTaskThatFillsItsRecordEnds(t *testing.T) {
+	long := Error{Code: 1, Message: strings.Repeat("x", 300)}
+	for name, end := range map[string]func(s *Store, run *Run) (Task, error){
+		"Complete":     func(s *Store, run *Run) (Task, error) { return s.Complete(ctx, owner, run.id, jsonOf(300)) },
+		"Fail":         func(s *Store, run *Run) (Task, error) { return s.Fail(ctx, owner, run.id, long) },
+		"Run.Complete": func(_ *Store, run *Run) (Task, error) { return run.Complete(ctx, jsonOf(300)) },
+		"Run.Fail":     func(_ *Store, run *Run) (Task, error) { return run.Fail(ctx, long) },
+		"Run.Update": func(_ *Store, run *Run) (Task, error) {
+			return run.Update(ctx, func(t *Task) error { t.Status, t.StatusMessage = Cancelled, long.Message; return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, task := fullRecord(t, 0)
+			got, err := end(s, s.RunOf(task))
+			require.NoError(t, err)
+			assert.True(t, got.Status.Terminal())
+			assert.Nil(t, got.Request)
+			assert.Equal(t, task.Version+1, got.Version)
+			assert.Equal(t, got, get(t, s, task.ID))
+			assert.Zero(t, activeEntries(t, s))
+
+			s, task = fullRecord(t, 400) // where there is room it stays
+			got, err = end(s, s.RunOf(task))
+			require.NoError(t, err)
+			assert.Equal(t, task.Request, got.Request)
+		})
+	}
+}
+
+// Where the request makes too little room nothing changes, and a smaller end fits.
+func TestTaskGoesOnWhereItsEndDoesNotFit(t *testing.T) {
+	s, task := fullRecord(t, 0)
+	run := s.RunOf(task)
+	_, err := run.Complete(ctx, jsonOf(1000))
+	assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+	_, err = run.Fail(ctx, Error{Message: strings.Repeat("x", 1000)})
+	assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+	_, err = run.SetStatusMessage(ctx, "no end, so the request stays") // which leaves no room
+	assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+	assert.Equal(t, task, get(t, s, task.ID))
+	got, err := run.Fail(ctx, Error{Message: "the result was too big"})
+	require.NoError(t, err)
+	assert.Equal(t, got, get(t, s, task.ID))
+}
+
 // No print of an error or a task shows what may be personal.
 func TestPrintsAreDiscreet(t *testing.T) {
 	s := memoryStore(t, nil)

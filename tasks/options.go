@@ -25,8 +25,9 @@ import "time"
 //	MaxInputBytes          256 KiB   the questions that wait, with keys; the answers too
 //
 // A negative Max (other than MaxTTL) means no limit. What is beyond a limit gives
-// a [*LimitError]; what is stored already is not measured again. No duration may
-// be longer than 100 years.
+// a [*LimitError]; what is stored already is not measured again. What the backend's
+// own limit on a record refuses gives [taskstore.ErrCapacityExceeded]: set that to
+// what these limits add up to, or more. No duration may be longer than 100 years.
 //
 // MaxTasks and MaxActive are never exceeded, however many replicas create at once.
 // Where creates that are going to be refused meet others at the limit, those may

@@ -83,33 +83,33 @@ func TestWhatCountsAsOrphan(t *testing.T) {
 	})
 }
 
+// fullRecord makes a task that leaves its record more bytes to the backend's limit.
+func fullRecord(t testing.TB, more int) (*Store, Task) {
+	p := CreateParams{Holder: "x", Request: jsonOf(500)}
+	probe := memoryStore(t, nil)
+	create(t, probe, p)
+	size := len(dump(t, probe, userPrefix+owner)[0].Data)
+	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: size + more}), nil)
+	return s, create(t, s, p)
+}
+
 // A task that fills the record up to the backend's limit fails like any other when
 // its runner is gone: durably, at its first read.
 func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full := func(p CreateParams, more int) (*Store, Task) {
-			p.Holder = "x"
-			probe := memoryStore(t, nil)
-			create(t, probe, p)
-			size := len(dump(t, probe, userPrefix+owner)[0].Data)
-			s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: size + more}), nil)
-			return s, create(t, s, p)
-		}
-		s, task := full(CreateParams{Request: jsonOf(500)}, 0)
-		_, err := s.Fail(ctx, owner, task.ID, Error{Message: "too long to be told here, where every byte is taken"})
-		assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		s, task := fullRecord(t, 0)
 		time.Sleep(31 * time.Second)
 		got := get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)
 		assert.Equal(t, &Error{Code: orphanCode, Message: orphanMessage}, got.Error)
 		assert.Nil(t, got.Request)
 		assert.Equal(t, task.Version+1, got.Version)
-		_, err = s.RunOf(task).Complete(ctx, raw(`1`))
+		_, err := s.RunOf(task).Complete(ctx, raw(`1`))
 		assert.ErrorIs(t, err, ErrLeaseLost)
 		assert.Equal(t, got, get(t, s, task.ID))
 		assert.Zero(t, activeEntries(t, s))
 
-		s, task = full(CreateParams{Request: jsonOf(500)}, 200) // where there is room it stays
+		s, task = fullRecord(t, 200) // where there is room it stays
 		time.Sleep(31 * time.Second)
 		got = get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)

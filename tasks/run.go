@@ -120,12 +120,12 @@ func (r *Run) SaveState(ctx context.Context, state []byte) (Task, error) {
 	})
 }
 
-// Complete ends the task with result, any JSON value.
+// Complete is [Store.Complete] under the lease.
 func (r *Run) Complete(ctx context.Context, result json.RawMessage) (Task, error) {
 	return r.change(ctx, complete(result))
 }
 
-// Fail ends the task with e.
+// Fail is [Store.Fail] under the lease.
 func (r *Run) Fail(ctx context.Context, e Error) (Task, error) { return r.change(ctx, fail(e)) }
 
 // Cancelled ends the task as cancelled, whether or not that was requested.

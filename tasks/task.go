@@ -37,8 +37,9 @@ type Task struct {
 	TTL time.Duration
 	// PollInterval is how often a client should ask; never 0.
 	PollInterval time.Duration
-	// Request is what the task came from, enough to run it again. Nil: none. An orphan
-	// loses it where it would have no room to say why it failed.
+	// Request is what the task came from, enough to run it again. Nil: none. A task
+	// that ends loses it where the backend's limit leaves no room for both, the
+	// request and what the task ends with.
 	Request json.RawMessage
 	// InputRequests are the questions that wait for an answer, by key. There are
 	// some if and only if Status is InputRequired.

@@ -30,12 +30,16 @@ func (s *Store) Update(ctx context.Context, owner, id string, fn func(*Task) err
 }
 
 // Complete ends the task with result, any JSON value. Conditions and errors are
-// those of Update.
+// those of Update. Where the result and the task's Request do not fit in one record
+// of the backend, Request is dropped; where that is not enough, the error matches
+// [taskstore.ErrCapacityExceeded] and the task goes on: end it with a smaller result,
+// or with Fail.
 func (s *Store) Complete(ctx context.Context, owner, id string, result json.RawMessage) (Task, error) {
 	return s.change(ctx, owner, id, change{step: complete(result)})
 }
 
-// Fail ends the task with e. Conditions and errors are those of Update.
+// Fail ends the task with e. Conditions and errors are those of Complete, so a short
+// message and no data are what fits where little else does.
 func (s *Store) Fail(ctx context.Context, owner, id string, e Error) (Task, error) {
 	return s.change(ctx, owner, id, change{step: fail(e)})
 }
