@@ -101,8 +101,9 @@ type Record struct {
 // These rules hold for every method:
 //
 //   - Methods may be called by any number of goroutines at once. Operations on
-//     one key are linearizable, on Redis as long as the server keeps its data:
-//     a failover to a replica that lags can undo the latest writes.
+//     one key are linearizable, on Redis as long as the server keeps its data (a
+//     failover to a replica that lags can undo the latest writes), but for what
+//     [RedisBackend] says of writes whose answers were lost.
 //   - A method copies Data on the way in and on the way out: neither side sees
 //     what the other does to its slice afterwards, and Data is not read after
 //     the method has returned.

@@ -154,9 +154,3 @@ func (e *ConnectError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Err
 
 // MarshalJSON prints the cause as text, and not the key.
 func (e *CorruptError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
-
-// unknownOutcome says that a write was sent and its answer did not come because
-// of cause, which it matches as well.
-func unknownOutcome(cause error) error {
-	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
-}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,37 +42,6 @@ import (
 // A field that this version does not know is left alone. A layout that it could
 // not read would use other keys.
 
-// RedisOptions adjusts a RedisBackend. The zero value means the defaults.
-type RedisOptions struct {
-	// Prefix starts every key and channel name. Empty means "taskstore". Colons are
-	// fine ("app:prod"); braces are refused, they would take the place of the hash
-	// tag. Backends with one prefix on one server share their records.
-	Prefix string
-	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
-	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
-	// no limit. The count is exact whoever else writes. A ctx from [WithRecordLimit]
-	// takes its place.
-	MaxRecordsPerOwner int
-	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
-	// that matches [ErrCapacityExceeded]. 0 or less: no limit but Redis's own, 512
-	// MiB.
-	MaxDataBytes int
-	// NoHints makes writes publish nothing, which saves the server a little work at
-	// each. Watch then fails with an error that matches [errors.ErrUnsupported],
-	// and what backends without NoHints watch misses the writes of this one.
-	NoHints bool
-	// MinReplicas is how many replicas must have acknowledged a write before it
-	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
-	// master, as long as the replica that takes its place was in sync. A write that
-	// fewer acknowledge within ReplicaTimeout fails with an error that matches
-	// [ErrOutcomeUnknown]: it is applied, and may be lost with its master. Each write
-	// takes a round trip between master and replica longer. Reads are not covered.
-	MinReplicas int
-	// ReplicaTimeout is how long a write waits for MinReplicas, in whole milliseconds.
-	// 0 means a second. It must be shorter than the client's read timeout.
-	ReplicaTimeout time.Duration
-}
-
 // A RedisBackend keeps records in Redis or Valkey, version 6.2 or later, on one
 // server, behind Sentinel or in a Cluster. Any number of processes may share
 // them. It implements [StorageBackend], [Pager], [Watcher], [Clock], [Pinger] and
@@ -86,31 +54,36 @@ type RedisOptions struct {
 // # Resending
 //
 // A call that meets a server that cannot answer, since a connection broke or the
-// server restarts, fails over or hands slots to another, goes on trying: for 20
-// seconds, or until its ctx ends. The client's own resending is off. Every write
+// server restarts, fails over or hands slots to another, goes on trying: for about
+// 20 seconds, or until its ctx ends. The client's own resending is off. Every write
 // carries an operation id, and a record keeps the ids of its last 8 writes. So a
 // write that was applied, and whose answer was lost, is recognised when it is sent
 // again: it succeeds, and is applied once. What comes of a write whose answer was
-// lost:
+// lost, found or not among those 8:
 //
-//	Put           is applied: once where its id is found, else perhaps a second
-//	              time, over what others wrote meanwhile
-//	PutIfVersion  succeeds or is a conflict, as it would have been told the first
-//	              time. The outcome is unknown if it was not among the last 8
-//	              writes; if the record is gone; or if the record may be a
-//	              successor: one that was not there 10 milliseconds ahead of the
-//	              call
-//	Delete        true where the record is still there. The outcome is unknown
-//	              where nothing is, or a record that may be a successor
+//	                  found      not found
+//	Put               succeeds   is applied, perhaps again, over what others wrote
+//	                             meanwhile
+//	create            succeeds   is applied where there is no record, perhaps again;
+//	                             a conflict with one that was there before the
+//	                             call; otherwise unknown
+//	PutIfVersion      succeeds   is applied at the expected version; a conflict where
+//	                             8 writes or fewer have been made since; otherwise
+//	                             unknown. So is all of that if the record is gone
+//	                             or was not there before the call
+//	Delete                       true where the record is there that was there before
+//	                             the call; otherwise unknown
 //
-// [ErrOutcomeUnknown] also ends a call whose ctx or whose 20 seconds are over while
-// the outcome is not known. Where surely nothing was applied the error is another.
+// What was there less than 10 milliseconds before the call counts as not there
+// before. Unknown means [ErrOutcomeUnknown], which also ends a call whose ctx or
+// whose time is over while the outcome is not known. Where surely nothing was
+// applied the error is another one.
 //
 // What a network delays can arrive after all this. A PutIfVersion then fails on its
 // version, unheard and harmless. A delayed Put writes over what came after it, a
-// delayed create (expected 0) makes a record anew that was deleted meanwhile, a
-// delayed Delete removes a successor. Update with PutIfVersion, and do not use a
-// task again that was deleted, and none of it matters.
+// delayed create makes a record anew that was deleted meanwhile, a delayed Delete
+// removes a successor. Update with PutIfVersion, and do not use a task again that
+// was deleted, and none of it matters.
 //
 // The clocks of a master and of the replica that takes its place are to differ by
 // less than 10 milliseconds; otherwise a write that was resent across the failover
@@ -185,54 +158,6 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	b.clock.local = time.Now
 	b.watch.init(b)
 	return b, nil
-}
-
-// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
-// client would not wait for.
-func checkReplicas(o *RedisOptions, client redis.UniversalClient) error {
-	if o.MinReplicas <= 0 {
-		return nil
-	}
-	refuse := func(reason string) error {
-		return &ArgumentError{Argument: "RedisOptions.ReplicaTimeout", Reason: reason}
-	}
-	switch {
-	case o.ReplicaTimeout == 0:
-		o.ReplicaTimeout = defaultReplicaTimeout
-	case o.ReplicaTimeout < time.Millisecond:
-		return refuse("it must be a millisecond or more") // to WAIT, 0 is for ever
-	}
-	var readTimeout time.Duration
-	switch c := client.(type) {
-	case *redis.Client:
-		readTimeout = c.Options().ReadTimeout
-	case *redis.ClusterClient:
-		readTimeout = c.Options().ReadTimeout
-	}
-	if readTimeout > 0 && o.ReplicaTimeout >= readTimeout {
-		return refuse(fmt.Sprintf("it must be shorter than the client's read timeout, %v", readTimeout))
-	}
-	return nil
-}
-
-func checkClient(client redis.UniversalClient) error {
-	refuse := func(reason string) error { return &ArgumentError{Argument: "client", Reason: reason} }
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return refuse("it is nil")
-	}
-	switch c := client.(type) {
-	case *redis.Ring:
-		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
-	case *redis.ClusterClient:
-		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			return refuse("it reads from replicas, which lag behind; clear ReadOnly, RouteByLatency and RouteRandomly")
-		}
-	case *redis.Client:
-		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
-			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
-		}
-	}
-	return nil
 }
 
 // Close ends the watches and, on a backend that OpenRedis made, closes the
@@ -364,7 +289,8 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	return rec, true, nil
 }
 
-// Put implements [StorageBackend].
+// Put implements [StorageBackend]. Resent after a lost answer it may be applied
+// twice, see RedisBackend.
 func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
 	w, expiresAt, err := b.prepare(ctx, key, v)
 	if err != nil {
@@ -375,7 +301,8 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 	return b.write(ctx, "put", w, 0)
 }
 
-// PutIfVersion implements [StorageBackend].
+// PutIfVersion implements [StorageBackend]. Resent after a lost answer it is
+// recognised, see RedisBackend.
 func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
 	w, expiresAt, err := b.prepare(ctx, key, v)
 	if err != nil {
@@ -425,7 +352,11 @@ func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, exp
 	case statusConflict:
 		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.number)}
 	case statusFull:
-		return 0, &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.number + 1}
+		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.number + 1}
+		if r.resent { // an earlier copy may have found room
+			return 0, failure(verb, w.key, &uncertainError{full})
+		}
+		return 0, full
 	case statusOverflow:
 		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
 	default:
@@ -442,6 +373,8 @@ func newOperationID() string {
 }
 
 // Delete implements [StorageBackend]. It also removes a record that is damaged.
+// Resent after a lost answer it mostly cannot tell whether there was one, see
+// RedisBackend.
 func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err := b.usable(ctx); err != nil {
 		return false, err

@@ -45,7 +45,8 @@ func neverExecuted(err error) bool {
 	return false
 }
 
-// errorInScript starts what servers before 7.0 say of an error in a script.
+// errorInScript starts what servers before 7.0 say of an error in a script. The
+// code follows, with a dash where the server itself refused the command.
 const errorInScript = "ERR Error running script"
 
 // serverSaid reports whether err is an answer of the server with that code.
@@ -55,8 +56,8 @@ func serverSaid(err error, code string) bool {
 		return false
 	}
 	text := refusal.Error()
-	return strings.HasPrefix(text, code+" ") ||
-		strings.HasPrefix(text, errorInScript) && strings.Contains(text, ": "+code+" ")
+	return strings.HasPrefix(text, code+" ") || strings.HasPrefix(text, errorInScript) &&
+		(strings.Contains(text, ": -"+code+" ") || strings.Contains(text, ": "+code+" "))
 }
 
 // quoted starts what a server adds when it does not know, or does not let us use,
@@ -82,12 +83,20 @@ func (e discreetError) Error() string { return string(e) }
 // RedisError marks an answer of a server, see [redis.Error].
 func (discreetError) RedisError() {}
 
+// An uncertainError is why it is not known whether a write was applied.
+type uncertainError struct{ cause error }
+
+func (e *uncertainError) Error() string { return e.cause.Error() }
+func (e *uncertainError) Unwrap() error { return e.cause }
+
 // failure turns the error of a command into the one that the caller sees. verb
 // says what was tried.
 func failure(verb string, key Key, err error) error {
 	err = discreet(err)
+	var uncertain *uncertainError
 	switch {
-	case errors.Is(err, ErrOutcomeUnknown):
+	case errors.As(err, &uncertain):
+		return fmt.Errorf("%w: %s: %w", ErrOutcomeUnknown, verb, uncertain.cause)
 	case serverSaid(err, "WRONGTYPE"):
 		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
 	case serverSaid(err, "OOM"):

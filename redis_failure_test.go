@@ -43,10 +43,10 @@ func TestFailuresAreClassified(t *testing.T) {
 		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
 		{serverError("NOREPLICAS Not enough good replicas to write. script: 2b, on @user_script:1."), not, again},
 		{serverError("MISCONF Redis is configured to save RDB snapshots. script: 2b, on @user_script:1."), not, final},
-		{serverError("ERR Error running script (call to f_2b): @user_script:1: READONLY You can't write"), not, again},
+		{serverError("ERR Error running script (call to f_2b): @user_script:4: @user_script: 4: -READONLY You can't write against a read only replica. "), not, again},
 		{serverError("NOPERM this user has no permissions to run the 'hset' command script: 2b, on @user_script:1."), executed, final},
 		{serverError("ERR user_script:3: attempt to index a nil value script: 2b, on @user_script:3."), executed, final},
-		{serverError("ERR Error running script (call to f_2b): @user_script:1: NOPERM no"), executed, final},
+		{serverError("ERR Error running script (call to f_2b): @user_script:4: @user_script: 4: -NOPERM this user has no permissions"), executed, final},
 		{&notAcknowledgedError{acks: 1, want: 2}, executed, final},
 		{&notAcknowledgedError{err: io.EOF}, executed, again},
 		{&notAcknowledgedError{err: serverError("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")}, executed, again},
@@ -72,7 +72,7 @@ func TestFailuresThatHaveATypeOfTheirOwn(t *testing.T) {
 	}
 	for _, text := range []string{
 		"OOM command not allowed when used memory > 'maxmemory'. script: 2b, on @user_script:1.",
-		"ERR Error running script (call to f_2b): @user_script:1: OOM command not allowed when used memory > 'maxmemory'",
+		"ERR Error running script (call to f_2b): @user_script:4: @user_script: 4: -OOM command not allowed when used memory > 'maxmemory'. ",
 	} {
 		err := failure("put", Key{}, serverError(text))
 		assert.ErrorIs(t, err, ErrCapacityExceeded)

@@ -3,6 +3,7 @@ package taskstore
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -144,29 +145,6 @@ const luaSettle = `
   end
 `
 
-// luaRecall begins the counterparts of the scripts that write, for a write that was
-// sent before without an answer coming. It finds out:
-//
-//	place   of the write's operation id among those of the record, 1 is the newest;
-//	        nil if it is not there
-//	before  the record is one that was there when the write was first sent, by its
-//	        place in the order of creation. Any other may be a successor of the one
-//	        that the write was about
-//
-// Where replicas are to acknowledge, a write that is found is written once more,
-// without a difference: WAIT promises nothing but for writes of its own connection.
-//
-//	ARGV  first: an instant before the write was first sent, in µs
-const luaRecall = `
-local place
-for i = 1, #ops, 8 do
-  if string.sub(ops, i, i + 7) == op then place = (i + 7) / 8 break end
-end
-local born = redis.call('ZSCORE', index, task)
-local before = born and tonumber(born) < first
-if place and wait then redis.call('HSET', record, 'ops', ops) end
-`
-
 // luaPut writes a record whether or not it exists. Beyond 15 digits it counts
 // versions in two halves, each of which a double holds exactly.
 //
@@ -185,21 +163,6 @@ if not ARGV[5] and fields[1] and (fields[2] or '') == ARGV[3]
 end
 ` + luaJudge + `
 limit = tonumber(ARGV[5]) or limit
-` + luaPutAny
-
-// luaPutAgain resends a put. One that was applied gets the version that it made.
-// Any other is applied, now: the last writer wins.
-//
-//	ARGV  1-5 as luaPut, 6 first
-//	reply as luaPut, and unknown <present version>
-const luaPutAgain = luaFields + luaJudge + `
-local limit, first = tonumber(ARGV[5]), tonumber(ARGV[6])
-` + luaRecall + `
-if place then
-  if #version < 16 then return string.format('%.0f', version - place + 1) end
-  if place == 1 then return version end
-  return {'unknown', version}
-end
 ` + luaPutAny
 
 // luaPutAny is the long way of a put.
@@ -237,29 +200,6 @@ end
 limit = tonumber(ARGV[7]) or limit
 ` + luaPutExpected
 
-// luaPutIfVersionAgain resends a put if version. One that was applied succeeds. One
-// that was not is tried now, where it is sure that it was not, and is a conflict
-// where that is sure:
-//
-//	expected 0   a record that was there before
-//	otherwise    that record, and either it has not come to the expected version
-//	             yet, or all writes since are among its operation ids
-//
-//	ARGV  1-7 as luaPutIfVersion, 8 first
-//	reply as luaPutIfVersion, and unknown <present version>
-const luaPutIfVersionAgain = luaFields + luaJudge + `
-local limit, first = tonumber(ARGV[7]), tonumber(ARGV[8])
-` + luaRecall + `
-if place then return ARGV[6] end
-if version or ARGV[5] ~= '0' then
-  if not version or not before then return {'unknown', version or '0'} end
-  if ARGV[5] ~= '0' and version ~= ARGV[5] then
-    local since = version - ARGV[5]
-    if #version > 15 or since > #ops / 8 then return {'unknown', version} end
-  end
-end
-` + luaPutExpected
-
 // luaPutExpected is the long way of a put if version.
 const luaPutExpected = `
 local next = ARGV[6]
@@ -275,7 +215,8 @@ return next`
 // its business. Where the index has nothing it cannot tell whether it had.
 //
 //	KEYS  as luaPut
-//	ARGV  1 task; of a resent one also 2 limit, which plays no part, 3 first
+//	ARGV  1 task; of a resent one also 2 anything, 3 an instant before the first copy
+//	      was sent, in µs
 //	reply 1 if the record existed, 0 if not, unknown 0
 const luaDelete = `
 local record, index, expiry, task = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
@@ -393,13 +334,17 @@ type reply struct {
 	status string
 	number uint64
 	reason string // of statusCorrupt
+	resent bool   // an earlier copy of the write was lost, and may be late
 }
+
+// errUnexpectedReply is no fault that passes.
+var errUnexpectedReply = errors.New("unexpected reply")
 
 // decodeReply accepts what the scripts say and nothing else: anything that
 // surprises is an error that names the script.
 func (s *script) decodeReply(raw any) (reply, error) {
 	surprise := func() (reply, error) {
-		return reply{}, fmt.Errorf("script %s: unexpected reply of type %T", s.name, raw)
+		return reply{}, fmt.Errorf("script %s: %w of type %T", s.name, errUnexpectedReply, raw)
 	}
 	status, value := statusOK, raw
 	if refusal, ok := raw.([]any); ok {

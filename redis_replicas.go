@@ -45,6 +45,7 @@ func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, 
 	got, err := within(ctx, func() (a answer, err error) {
 		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.sha, args))
 		if serverSaid(err, "NOSCRIPT") {
+			f.unsent()
 			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", s.source, slices.Clone(args)))
 		}
 		return a, err
@@ -53,10 +54,10 @@ func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, 
 		return reply{}, f.landed(err)
 	}
 	r, err := s.decodeReply(got.raw)
-	if err == nil && r.status == statusOK && got.ack != nil {
+	if err == nil && r.status == statusOK && r.number > 0 && got.ack != nil {
 		return reply{}, got.ack
 	}
-	return r, err // a refusal has written nothing that replicas could have
+	return r, err // a refusal, or the delete of nothing, is nothing that replicas could have
 }
 
 // A pipeliner is a client of one server: both commands take one connection.
@@ -101,7 +102,8 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 	return raw, ack, err
 }
 
-// nodeAt returns the client of the node that an ASK names, nil if it is not known.
+// nodeAt returns the client of the node that an ASK names, nil if it is not known:
+// the Cluster's client knows a node once it has a slot.
 func (b *RedisBackend) nodeAt(ctx context.Context, ask error) (found pipeliner) {
 	cluster, ok := b.client.(interface {
 		ForEachMaster(ctx context.Context, f func(context.Context, *redis.Client) error) error

@@ -2,6 +2,7 @@ package taskstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -49,6 +50,8 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	p.last = err
 	now := p.b.clock.local()
 	switch {
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case ctx.Err() != nil && last != nil:
 		return fmt.Errorf("%w, after: %w", err, last)
 	case ctx.Err() != nil || !transient(err):
@@ -102,8 +105,8 @@ type redisWrite struct {
 	limit  int     // how many records the owner may have, 0: any number
 }
 
-// apply sends w until there is an answer. Its error matches ErrOutcomeUnknown
-// unless w was surely not applied.
+// apply sends w until there is an answer. Its error is an uncertainError unless w
+// was surely not applied.
 func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 	var (
 		p      = patience{b: b}
@@ -111,27 +114,43 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		script = w.script
 		args   = w.args
 		lost   error // why the outcome of a copy is not known
+		first  string
 	)
 	if w.judge {
 		args = append(args, strconv.Itoa(w.limit))
 	}
-	for ; ; args = slices.Clone(args) {
-		r, err := b.send(ctx, script, args)
+	for {
+		var r reply
+		var err error
+		if lost != nil && first == "" {
+			if first = "0"; w.script != b.scripts.put { // which goes by no record's age
+				first, err = b.sentAfter(ctx, begin, w.args[4].(string))
+			}
+			script, args = w.again, append(slices.Clip(w.args), strconv.Itoa(w.limit), first)
+		}
+		if err == nil {
+			r, err = b.send(ctx, script, args)
+		}
 		switch {
-		case err == nil && r.status == statusUnknown:
-			return reply{}, unknownOutcome(fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost))
-		case err == nil:
+		case err == nil && lost == nil:
 			return r, nil
-		case !neverExecuted(err) && lost == nil:
+		case err == nil && r.status == statusUnknown:
+			return r, &uncertainError{fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
+		case err == nil:
+			r.resent = true
+			return r, nil
+		case lost == nil && !neverExecuted(err):
 			lost = discreet(err)
-			script = w.again
-			args = append(slices.Clip(w.args), strconv.Itoa(w.limit), b.sentAfter(ctx, begin))
 		}
 		if err = p.wait(ctx, err); err == nil {
+			args = slices.Clone(args)
 			continue
 		}
-		if lost != nil {
-			err = unknownOutcome(err)
+		switch {
+		case lost != nil && errors.Is(err, lost):
+			err = &uncertainError{err}
+		case lost != nil:
+			err = &uncertainError{fmt.Errorf("%w, after: %w", err, lost)}
 		}
 		return reply{}, err
 	}
@@ -141,20 +160,17 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 // place are expected to differ at most.
 const clockMargin = 10 * time.Millisecond
 
-// sentAfter returns an instant before begin by the server's clock, in Unix µs. A
-// record that is older than that was there when the call that began at begin was
-// first sent. It is 0, and no record is that old, where the clock is not known.
-func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time) string {
-	now, slack, ok := b.serverTime()
-	if !ok {
-		if _, err := b.readClock(ctx, b.keys.clock()); err == nil {
-			now, slack, ok = b.serverTime()
-		}
+// sentAfter returns an instant before begin by the clock of the server that has
+// key, in Unix µs. A record that is older than that was there when the call that
+// began at begin was first sent. In a Cluster each master goes by its own clock.
+func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key string) (string, error) {
+	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
+	if err != nil {
+		return "", err
 	}
-	if !ok {
-		return "0"
-	}
-	return strconv.FormatInt(now.Add(-b.clock.local().Sub(begin)-slack-clockMargin).UnixMicro(), 10)
+	// The server said it before now: that much earlier begin may be, and not less.
+	earliest := time.UnixMicro(int64(r.number)).Add(-b.clock.local().Sub(begin) - clockMargin)
+	return strconv.FormatInt(earliest.UnixMicro(), 10), nil
 }
 
 // transient reports whether the same command may succeed if it is sent again in a
@@ -166,7 +182,8 @@ func transient(err error) bool {
 	}
 	var refusal redis.Error
 	if !errors.As(err, &refusal) {
-		return !errors.Is(err, redis.ErrClosed)
+		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, errUnexpectedReply) &&
+			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError))
 	}
 	for _, code := range []string{
 		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server

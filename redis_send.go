@@ -45,6 +45,9 @@ func (f *flight) MarshalBinary() ([]byte, error) {
 	return []byte(f.script), nil
 }
 
+// unsent says that what was sent was not executed, and is about to be sent again.
+func (f *flight) unsent() { f.state.CompareAndSwap(flightSent, 0) }
+
 // String is for who traces commands.
 func (f *flight) String() string { return f.script }
 
@@ -67,6 +70,7 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 	raw, err := within(ctx, func() (any, error) {
 		raw, err := b.eval(ctx, f.carry("evalsha", s.sha, args))
 		if serverSaid(err, "NOSCRIPT") {
+			f.unsent()
 			raw, err = b.eval(ctx, f.carry("eval", s.source, slices.Clone(args)))
 		}
 		return raw, err

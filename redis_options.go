@@ -1,0 +1,91 @@
+package taskstore
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisOptions adjusts a RedisBackend. The zero value means the defaults.
+type RedisOptions struct {
+	// Prefix starts every key and channel name. Empty means "taskstore". Colons are
+	// fine ("app:prod"); braces are refused, they would take the place of the hash
+	// tag. Backends with one prefix on one server share their records.
+	Prefix string
+	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
+	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
+	// no limit. The count is exact whoever else writes. A ctx from [WithRecordLimit]
+	// takes its place.
+	MaxRecordsPerOwner int
+	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
+	// that matches [ErrCapacityExceeded]. 0 or less: no limit but Redis's own, 512
+	// MiB.
+	MaxDataBytes int
+	// NoHints makes writes publish nothing, which saves the server a little work at
+	// each. Watch then fails with an error that matches [errors.ErrUnsupported],
+	// and what backends without NoHints watch misses the writes of this one.
+	NoHints bool
+	// MinReplicas is how many replicas must have acknowledged a write before it
+	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
+	// master, as long as the replica that takes its place was in sync. A write that
+	// fewer acknowledge within ReplicaTimeout fails with an error that matches
+	// [ErrOutcomeUnknown]: it is applied, and may be lost with its master. Each write
+	// takes a round trip between master and replica longer. Reads are not covered.
+	// While a Cluster moves a slot to a node that had none, writes to what has moved
+	// wait until the move is over.
+	MinReplicas int
+	// ReplicaTimeout is how long a write waits for MinReplicas, in whole milliseconds.
+	// 0 means a second. It must be shorter than the client's read timeout, which is
+	// checked where the client tells it.
+	ReplicaTimeout time.Duration
+}
+
+// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
+// client would not wait for.
+func checkReplicas(o *RedisOptions, client redis.UniversalClient) error {
+	if o.MinReplicas <= 0 {
+		return nil
+	}
+	refuse := func(reason string) error {
+		return &ArgumentError{Argument: "RedisOptions.ReplicaTimeout", Reason: reason}
+	}
+	switch {
+	case o.ReplicaTimeout == 0:
+		o.ReplicaTimeout = defaultReplicaTimeout
+	case o.ReplicaTimeout < time.Millisecond:
+		return refuse("it must be a millisecond or more") // to WAIT, 0 is for ever
+	}
+	var readTimeout time.Duration
+	switch c := client.(type) {
+	case *redis.Client:
+		readTimeout = c.Options().ReadTimeout
+	case *redis.ClusterClient:
+		readTimeout = c.Options().ReadTimeout
+	}
+	if readTimeout > 0 && o.ReplicaTimeout >= readTimeout {
+		return refuse(fmt.Sprintf("it must be shorter than the client's read timeout, %v", readTimeout))
+	}
+	return nil
+}
+
+func checkClient(client redis.UniversalClient) error {
+	refuse := func(reason string) error { return &ArgumentError{Argument: "client", Reason: reason} }
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return refuse("it is nil")
+	}
+	switch c := client.(type) {
+	case *redis.Ring:
+		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return refuse("it reads from replicas, which lag behind; clear ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	case *redis.Client:
+		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
+			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
+		}
+	}
+	return nil
+}
