@@ -128,21 +128,38 @@ func (in *installation) listen(ctx context.Context, req *mcp.SubscriptionsListen
 	return res, err
 }
 
-// agree returns the ids that are tasks of the client.
+// looksAtOnce is how many tasks of one listen are looked at side by side.
+const looksAtOnce = 16
+
+// agree returns the ids that are tasks of the client. It looks at MaxListen of them
+// at most, whether or not they are: a request can name more than a store can bear.
 func (in *installation) agree(ctx context.Context, who tenant, asked []string) ([]string, error) {
-	agreed := []string{}
+	var ids []string
 	for _, id := range asked {
-		owner, stored, ok := who.stored(id)
-		if !ok || slices.Contains(agreed, id) {
-			continue
-		}
-		if len(agreed) == in.opts.MaxListen {
+		if len(ids) == in.opts.MaxListen {
 			break
 		}
-		_, err := in.store.Get(ctx, owner, stored)
+		if _, _, ok := who.stored(id); ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	errs := make([]error, len(ids))
+	turns := make(chan struct{}, looksAtOnce)
+	var all sync.WaitGroup
+	for i, id := range ids {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			owner, stored, _ := who.stored(id)
+			_, errs[i] = in.store.Get(ctx, owner, stored)
+		})
+	}
+	all.Wait()
+	agreed := []string{}
+	for i, err := range errs {
 		switch {
 		case err == nil:
-			agreed = append(agreed, id)
+			agreed = append(agreed, ids[i])
 		case !errors.Is(err, tasks.ErrNotFound):
 			return nil, in.wireError(methodListen, err)
 		}

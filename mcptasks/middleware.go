@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -107,13 +108,22 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 	if json.Unmarshal(raw, &responses) != nil || responses == nil {
 		return invalidParams("inputResponses must be an object")
 	}
+	if most := in.store.Options().MaxInputKeys; most >= 0 && len(responses) > most {
+		return invalidParams(fmt.Sprintf("too many input responses: at most %d", most))
+	}
+	var unknown []string
 	for key, response := range responses {
 		if !answerable(response) {
-			// Only an answer that is waited for can be wrong.
-			task, err := in.store.Get(ctx, owner, id)
-			if err != nil {
-				return in.wireError(methodUpdate, err)
-			}
+			unknown = append(unknown, key)
+		}
+	}
+	if len(unknown) > 0 {
+		// Only an answer that is waited for can be wrong.
+		task, err := in.store.Get(ctx, owner, id)
+		if err != nil {
+			return in.wireError(methodUpdate, err)
+		}
+		for _, key := range unknown {
 			if _, waits := task.InputRequests[key]; waits {
 				return invalidParams("an input response has an unknown shape")
 			}

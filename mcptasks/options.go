@@ -38,8 +38,8 @@ type Options struct {
 	// payloads. Nil: nothing is logged.
 	Logger *slog.Logger
 
-	// MaxListen is how many tasks one subscriptions/listen can follow; what is
-	// beyond is left out of the acknowledgement. Default 64.
+	// MaxListen is how many tasks one subscriptions/listen can name; what is beyond
+	// is not looked at and left out of the acknowledgement. Default 64.
 	MaxListen int
 	// MaxRequestBytes bounds the bodies that [Tasks.Handler] reads. Default 4 MiB.
 	MaxRequestBytes int64
