@@ -126,7 +126,7 @@ func (w *redisWatch) close() {
 // What to wait before a channel is routed again.
 const (
 	minRouteDelay = 20 * time.Millisecond
-	maxRouteDelay = time.Second
+	maxRouteDelay = 500 * time.Millisecond
 )
 
 // A step on the way to a subscription is given this long, and longer after many

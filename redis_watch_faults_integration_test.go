@@ -304,8 +304,9 @@ func TestRedisWatchSurvivesAFailoverInACluster(t *testing.T) {
 
 func (f *faultyWatch) failOver(master *redistest.Server, goes, after func(*redistest.Server)) {
 	f.t.Helper()
-	fault := time.Now()
+	fault, failed := time.Now(), f.failed.Load()
 	goes(master)
+	require.Eventually(f.t, func() bool { return f.failed.Load() > failed }, 20*time.Second, time.Millisecond, "a create fails")
 	again := f.writesAgain(time.Now())
 	if after != nil {
 		after(master)

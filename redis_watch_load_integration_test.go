@@ -178,47 +178,45 @@ func watch200(t *testing.T, b *taskstore.RedisBackend, goOn func(taskstore.Chang
 
 // Close ends watches at once that are busy reconnecting, and leaves nothing.
 func TestRedisCloseWhileWatchesReconnect(t *testing.T) {
-	for name, fail := range map[string]func(*redistest.Server){
-		"Killed":    (*redistest.Server).Kill,
-		"Suspended": (*redistest.Server).Suspend,
+	for name, c := range map[string]struct {
+		start func(testing.TB, ...string) *redistest.Server
+		fail  func(*redistest.Server)
+	}{
+		"SuspendedServer": {redistest.Start, (*redistest.Server).Suspend},
+		"KilledCluster":   {redistest.StartClusterOfOne, (*redistest.Server).Kill},
 	} {
-		for kind, start := range map[string]func(testing.TB, ...string) *redistest.Server{
-			"OneServer": redistest.Start,
-			"Cluster":   redistest.StartClusterOfOne,
-		} {
-			t.Run(name+kind, func(t *testing.T) {
-				server := start(t)
-				goroutines := runtime.NumGoroutine()
-				var dials, inPlace atomic.Int64
-				client := redis.NewUniversalClient(&redis.UniversalOptions{
-					Addrs:         []string{server.Addr()},
-					IsClusterMode: kind == "Cluster",
-					Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-						dials.Add(1)
-						return new(net.Dialer).DialContext(ctx, network, addr)
-					},
-				})
-				defer client.Close()
-				b, err := taskstore.NewRedisBackend(client, nil)
-				require.NoError(t, err)
-				ended := make(chan struct{})
-				go func() {
-					defer close(ended)
-					watch200(t, b, func(taskstore.Change) bool { inPlace.Add(1); return true })
-				}()
-				require.Eventually(t, func() bool { return inPlace.Load() == 200 }, 20*time.Second, time.Millisecond)
-				before := dials.Load()
-				fail(server)
-				require.Eventually(t, func() bool { return dials.Load() > before }, 30*time.Second, time.Millisecond, "the watches reconnect")
-				require.NoError(t, b.Close())
-				select {
-				case <-ended:
-				case <-time.After(5 * time.Second):
-					t.Error("the watches go on")
-				}
-				require.NoError(t, client.Close())
-				noMoreGoroutines(t, goroutines)
+		t.Run(name, func(t *testing.T) {
+			server := c.start(t)
+			goroutines := runtime.NumGoroutine()
+			var dials, inPlace atomic.Int64
+			client := redis.NewUniversalClient(&redis.UniversalOptions{
+				Addrs:         []string{server.Addr()},
+				IsClusterMode: name == "KilledCluster",
+				Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dials.Add(1)
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				},
 			})
-		}
+			defer client.Close()
+			b, err := taskstore.NewRedisBackend(client, nil)
+			require.NoError(t, err)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				watch200(t, b, func(taskstore.Change) bool { inPlace.Add(1); return true })
+			}()
+			require.Eventually(t, func() bool { return inPlace.Load() == 200 }, 20*time.Second, time.Millisecond)
+			before := dials.Load()
+			c.fail(server)
+			require.Eventually(t, func() bool { return dials.Load() > before }, 30*time.Second, time.Millisecond, "the watches reconnect")
+			require.NoError(t, b.Close())
+			select {
+			case <-ended:
+			case <-time.After(5 * time.Second):
+				t.Error("the watches go on")
+			}
+			require.NoError(t, client.Close())
+			noMoreGoroutines(t, goroutines)
+		})
 	}
 }
