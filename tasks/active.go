@@ -14,8 +14,8 @@ import (
 // what has ended and is retained does not count.
 //
 //	a create that dies between      leaves                   until
-//	its two writes, side by side    an entry, no task        a sweep after entryGrace
-//	                                a task, no entry: it     it ends; its entry is
+//	its two writes                  an entry, no task        a sweep after entryGrace
+//	  where they are side by side   a task, no entry: it     it ends; its entry is
 //	                                is not counted           written if its TTL grows
 //	the end and the entry's         an entry, an ended task  the next sweep
 
@@ -44,7 +44,7 @@ func (s *Store) admit(ctx context.Context, key taskstore.Key, t *Task, now time.
 // sweep looks at the owner's active tasks, which settles the orphans among them,
 // and removes the entries that are not needed any more. It reports whether it was
 // its turn: of all replicas one looks, and then nobody for a while, so that a
-// flood of creates that are refused costs little more than the refusals.
+// flood of creates that are refused reads the tasks no more often.
 func (s *Store) sweep(ctx context.Context, owner string, now time.Time) bool {
 	turn := taskstore.Key{Owner: sweepPrefix + owner, Task: "turn"}
 	pause := taskstore.Value{ExpiresAt: now.Add(min(s.opts.Lease, maxSweepPause))}

@@ -78,7 +78,8 @@ func TestTaskWhoseEntryWasNeverWritten(t *testing.T) {
 	})
 }
 
-// With a key or in the registry a task can be found at once: it is counted before.
+// With a key or in the registry a task can be found at once, and a big one costs
+// much to take back: it is counted before.
 func TestTaskThatCanBeFoundIsCountedFirst(t *testing.T) {
 	for _, p := range everyCreate[1:] {
 		s, other, b := hookedStore(t, nil)

@@ -231,7 +231,7 @@ func TestIdempotentCreateAtTheLimits(t *testing.T) {
 // The task and the entry that counts it are written at the same time: each of the
 // two writes waits here until the other one has begun.
 func TestCreateWritesSideBySide(t *testing.T) {
-	for _, p := range []CreateParams{{}, {Resumable: true}} {
+	for _, p := range []CreateParams{{}, {Request: jsonOf(maxBeside)}, {Resumable: true}} {
 		s, _, b := hookedStore(t, nil)
 		both := make(chan struct{})
 		var begun atomic.Int64

@@ -41,8 +41,8 @@ type CreateParams struct {
 const maxHolderBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
-// returned. It takes as long as one call of the backend, Resumable makes it two,
-// an IdempotencyKey four. Where the owner has as many tasks as [Options] allow, the
+// returned. It takes as long as one call of the backend; Resumable, or a Request of
+// more than 4 KiB, makes it two, an IdempotencyKey four. Where the owner has as many tasks as [Options] allow, the
 // error is a [*LimitError].
 //
 // With an IdempotencyKey that the owner used before, and the same Request byte

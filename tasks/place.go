@@ -14,10 +14,15 @@ import (
 // gone to another.
 var errTakenBack = errors.New("tasks: the idempotency key went to another task")
 
+// maxBeside is how many bytes of a task are written beside its entry, before it is
+// known whether the owner may have one more. A flood of creates that are refused
+// costs that much each.
+const maxBeside = 4 << 10
+
 // place stores r, a new task, and what is kept beside it. Where its key has a
 // task already, that is returned.
 func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *record, err error) {
-	if r.key == "" && !r.Resumable {
+	if r.key == "" && !r.Resumable && len(r.Request)+len(r.StatusMessage) <= maxBeside {
 		return nil, s.placeAlone(ctx, r, now)
 	}
 	var key taskstore.Record // as this call wrote it
@@ -28,7 +33,8 @@ func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *
 		}
 	}
 	// Before the task, so that there is none that nobody would find, nor one that
-	// a caller with the same key is told of and that is then refused.
+	// a caller with the same key is told of and that is then refused, nor a big one
+	// that is written to be taken back.
 	entries, err := s.enter(ctx, &r.Task, now)
 	if err != nil {
 		if r.key != "" {
@@ -76,7 +82,7 @@ func (s *Store) giveWay(ctx context.Context, other *record, now time.Time, key t
 	return other
 }
 
-// placeAlone stores r, a new task that nothing leads to but its id, and side by
+// placeAlone stores r, a small new task that nothing leads to but its id, and side by
 // side with it the entry that counts it, so that it takes no longer than one of
 // the two. Where one is refused, the other is taken back: nobody was told the id.
 func (s *Store) placeAlone(ctx context.Context, r *record, now time.Time) error {

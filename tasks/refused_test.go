@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 var everyCreate = []CreateParams{
 	{}, {IdempotencyKey: "k"}, {Resumable: true}, {IdempotencyKey: "k", Resumable: true},
+	{Request: jsonOf(maxBeside + 1)},
 }
 
 func TestRefusedCreateLeavesNothing(t *testing.T) {
@@ -33,6 +35,28 @@ func TestRefusedCreateLeavesNothing(t *testing.T) {
 	assert.Zero(t, registryEntries(t, s))
 	create(t, s, CreateParams{Resumable: true})
 	refused(t, s, LimitTasks, 2)
+}
+
+// A flood of creates that are refused writes a few KiB each, whatever they ask for.
+func TestRefusedCreateWritesNoBigRequest(t *testing.T) {
+	s, other, b := hookedStore(t, &Options{MaxActive: 1})
+	create(t, other, CreateParams{})
+	var written atomic.Int64
+	b.before = func(_ string, _ taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
+		written.Add(int64(len(v.Data)))
+		return nil
+	}
+	for _, size := range []int{100, maxBeside, maxBeside + 1, 200_000} {
+		for _, p := range everyCreate {
+			p.Request = jsonOf(size)
+			written.Store(0)
+			_, _, err := s.Create(ctx, owner, p)
+			isLimit(t, err, LimitActive, 1)
+			assert.Less(t, written.Load(), int64(maxBeside+2000), "%d bytes asked for", size)
+		}
+	}
+	assert.Len(t, tasksOf(t, other), 1)
+	assert.Equal(t, 1, activeEntries(t, other))
 }
 
 func TestCreateWhoseContextEndsLeavesNothing(t *testing.T) {
