@@ -156,3 +156,64 @@ func TestRedisWatchIgnoresWhatIsNotAHint(t *testing.T) {
 		}
 	}
 }
+
+// asksCounted counts how often a watch asks whether its server takes the writes,
+// and may take the answer away, as a proxy does that does not count.
+type asksCounted struct {
+	asks  *atomic.Int64
+	mutes bool
+}
+
+func (asksCounted) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (a asksCounted) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if c, ok := cmd.(*redis.IntCmd); ok && strings.HasSuffix(cmd.Name(), "publish") && err == nil {
+			if a.mutes {
+				c.SetVal(0)
+			}
+			a.asks.Add(1)
+		}
+		return err
+	}
+}
+
+func (asksCounted) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// As long as all is well a watch says Resync once, also where the server does not
+// tell how many received what was published.
+func TestRedisWatchSaysResyncOnceWhileAllIsWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		start   func(testing.TB, ...string) *redistest.Server
+		cluster bool
+		mutes   bool
+	}{
+		"OneServer":         {start: redistest.Start},
+		"Cluster":           {start: redistest.StartClusterOfOne, cluster: true},
+		"DoesNotCount":      {start: redistest.Start, mutes: true},
+		"ClusterCountsNone": {start: redistest.StartClusterOfOne, cluster: true, mutes: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{c.start(t).Addr()}, IsClusterMode: c.cluster})
+			defer client.Close()
+			var asks, resyncs atomic.Int64
+			client.AddHook(asksCounted{&asks, c.mutes})
+			b, err := taskstore.NewRedisBackend(client, nil)
+			require.NoError(t, err)
+			defer b.Close()
+			go func() {
+				for c := range b.Watch(ctx, taskstore.Key{Owner: "o"}) {
+					if c.Resync {
+						resyncs.Add(1)
+					}
+				}
+			}()
+			require.Eventually(t, func() bool { return asks.Load() >= 3 }, 20*time.Second, time.Millisecond)
+			assert.EqualValues(t, 1, resyncs.Load())
+		})
+	}
+}

@@ -64,6 +64,35 @@ func TestRedisWatchFollowsAMovedSlot(t *testing.T) {
 	}
 }
 
+// A write while the slot is on its way is done by its new master already, where
+// nobody is subscribed yet. The watch hears of it when the slot has arrived.
+func TestRedisWatchHearsOfWritesWhileASlotMoves(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
+	v := taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)} // the owner has all its keys, so all of them move
+	version, err := b.PutIfVersion(ctx, key, v, 0)
+	require.NoError(t, err)
+	channel := "p:idx:{" + key.Owner + "}"
+	from := masterOf(t, cluster, channel)
+	to := cluster.Masters[(slices.Index(cluster.Masters, from)+1)%len(cluster.Masters)]
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	began := false
+	for c, err := range b.Watch(ctx, taskstore.Key{Owner: key.Owner}) {
+		require.NoError(t, err)
+		if began {
+			assert.True(t, c.Resync || c.Version == version+1)
+			return
+		}
+		began = true
+		move := cluster.BeginMove(t, channel, from, to)
+		_, err = b.PutIfVersion(ctx, key, v, version)
+		require.NoError(t, err)
+		move.End()
+	}
+}
+
 func shardChannels(t *testing.T, server *redistest.Server) []string {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
