@@ -24,6 +24,9 @@ const (
 	sweepPrefix  = "s:"
 	// maxSweepPause is the longest time for which an owner is not swept again.
 	maxSweepPause = 10 * time.Second
+	// maxSweepTime is for how long, counted from the Create that waits for it, a sweep
+	// goes on to the next task.
+	maxSweepTime = time.Second
 )
 
 // activeKey names the entry of a task among the active ones of its owner.
@@ -55,10 +58,13 @@ func (s *Store) sweep(ctx context.Context, owner string, now time.Time) bool {
 	if err != nil {
 		return false
 	}
-	// At random, so that sweeps which ctx cuts short come to all of them.
+	// At random, so that sweeps which are cut short come to all of them.
 	mathrand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	for _, e := range entries {
 		if _, _, err := s.taskOf(ctx, e); err != nil {
+			break
+		}
+		if t, err := s.now(ctx); err != nil || t.Sub(now) >= maxSweepTime {
 			break
 		}
 	}

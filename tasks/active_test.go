@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -311,6 +312,32 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 		isLimit(t, err, LimitActive, active)
 		assert.Greater(t, c.calls.Load(), int64(active), "nobody looks any more")
 	})
+}
+
+// A client waits for a sweep: it is short, however slow the backend is, and still
+// looks at something.
+func TestSweepIsShort(t *testing.T) {
+	for _, delay := range []time.Duration{30 * time.Millisecond, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			const active = 200
+			s, other, b := hookedStore(t, &Options{MaxActive: active, DefaultTTL: -1})
+			for range active {
+				create(t, s, CreateParams{})
+			}
+			var reads int
+			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+				if op == "get" && strings.HasPrefix(k.Task, taskPrefix) {
+					reads++
+					time.Sleep(delay)
+				}
+				return nil
+			}
+			_, _, err := s.Create(ctx, owner, CreateParams{})
+			isLimit(t, err, LimitActive, active)
+			assert.Equal(t, int((maxSweepTime+delay-1)/delay), reads, "one by one, of %d", active)
+			assert.Equal(t, active, activeEntries(t, other))
+		})
+	}
 }
 
 // A sweep that ctx cuts short comes to other tasks the next time.

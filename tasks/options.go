@@ -29,18 +29,20 @@ import "time"
 // own limit on a record refuses gives [taskstore.ErrCapacityExceeded]: set that to
 // what these limits add up to, or more. No duration may be longer than 100 years.
 //
-// MaxTasks and MaxActive are never exceeded, however many replicas create at once.
-// Where creates that are going to be refused meet others at the limit, those may
-// be refused too. MaxTasks takes the place of the backend's MaxRecordsPerOwner, and
-// a ctx from [taskstore.WithRecordLimit] that of MaxTasks.
+// However many replicas create at once, MaxTasks is never exceeded, and MaxActive is
+// not but by what a Create leaves that died halfway or whose backend failed: a task
+// that is not counted, and whose id nobody was told. Where creates that are going to
+// be refused meet others at the limit, those may be refused too. MaxTasks takes the
+// place of the backend's MaxRecordsPerOwner, and a ctx from
+// [taskstore.WithRecordLimit] that of MaxTasks.
 //
 // Tasks that wait for input are active, tasks that have ended are not, however long
 // they are retained. What an end leaves behind where the process dies right then,
 // or the backend fails, does not block its owner for long: a Create that finds
-// MaxActive reached looks through the owner's active tasks once, unless somebody
-// did so in the last ten seconds (or Lease, if that is shorter). That settles
-// orphans too. After a Create that died halfway, a task may go uncounted, or for
-// five minutes one that is not there may count.
+// MaxActive reached looks through the owner's active tasks once, in random order and
+// for a second at most, unless somebody did so in the last ten seconds (or Lease, if
+// that is shorter). That settles orphans too. After a Create that died halfway, for
+// five minutes a task that is not there may count.
 type Options struct {
 	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
 	// Negative: as long as MaxTTL allows.
