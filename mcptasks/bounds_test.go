@@ -77,7 +77,8 @@ func (s *together) Get(ctx context.Context, key taskstore.Key) (taskstore.Record
 	}()
 	select {
 	case <-s.enough:
-	case <-time.After(5 * time.Second):
+	case <-time.After(5 * time.Second): // they do not come
+		s.once.Do(func() { close(s.enough) })
 	}
 	return s.StorageBackend.Get(ctx, key)
 }

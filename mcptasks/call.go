@@ -31,7 +31,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	if extra := call.Extra; extra != nil {
 		background.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
 	}
-	e, err := in.begin(ctx, who.newOwner(), background, false)
+	e, err := in.begin(ctx, who.newOwner(), background, opts, false)
 	if err != nil {
 		return nil, internalError("the server is shutting down")
 	}
@@ -72,7 +72,7 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 			err := e.promote(ctx)
 			if err != nil && !errors.Is(err, ErrAnswered) {
 				// The handler runs already: its answer is worth waiting for.
-				_ = e.in.wireError("a call could not become a task", err)
+				e.in.log.Warn("mcptasks: a call could not become a task", "error", err)
 			}
 		case <-ctx.Done():
 			if e.settle() {
@@ -95,16 +95,21 @@ func created(t *tasks.Task) mcp.Result {
 }
 
 // resume acquires a task and goes on with it in the background, unless somebody
-// else is faster.
-func (in *installation) resume(t tasks.Task) (started bool) {
+// else is faster. Where the tool is not this server's, it leaves the task alone.
+func (in *installation) resume(t tasks.Task, orphan bool) {
 	call, err := savedCall(t.Request)
 	if err != nil {
 		in.log.Error("mcptasks: a task cannot be resumed: its request is damaged")
-		return false
+		return
 	}
-	e, err := in.begin(context.Background(), t.Owner, call, true)
+	opts := in.tool(call.Params.Name)
+	if opts == nil {
+		in.log.Warn("mcptasks: a task cannot be resumed here: this server does not have its tool")
+		return
+	}
+	e, err := in.begin(context.Background(), t.Owner, call, opts, orphan)
 	if err != nil {
-		return false // another replica will
+		return // another replica will
 	}
 	go func() {
 		if err := e.acquire(t.ID); err != nil {
@@ -113,7 +118,6 @@ func (in *installation) resume(t tasks.Task) (started bool) {
 		}
 		e.work()
 	}()
-	return true
 }
 
 // acquire makes the execution that of a stored task.

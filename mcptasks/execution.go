@@ -12,6 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -22,10 +23,10 @@ type execution struct {
 	opts *ToolOptions
 	call *mcp.CallToolRequest // without a session
 	// owner is whose task it is or would be.
-	owner   string
-	resumed bool            // called for a stored task
-	ctx     context.Context // the handler's
-	cancel  context.CancelCauseFunc
+	owner  string
+	orphan bool            // of a replica that was lost
+	ctx    context.Context // the handler's
+	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex
 	run      *tasks.Run    // nil: no task yet
@@ -46,14 +47,13 @@ func (o outcome) good() bool {
 	return o.err == nil && o.res != nil && !o.res.IsError && o.res.InputRequests == nil
 }
 
+// asks reports whether the handler wants to be called again, with input.
+func (o outcome) asks() bool { return o.err == nil && o.res != nil && len(o.res.InputRequests) > 0 }
+
 // begin makes an execution. Its ctx has the values of ctx and not its end. It
 // fails when the server shuts down. Who calls it calls end.
-func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallToolRequest, resumed bool) (*execution, error) {
-	opts := in.tool(call.Params.Name)
-	if opts == nil {
-		opts = &ToolOptions{}
-	}
-	e := &execution{in: in, opts: opts, call: call, owner: owner, resumed: resumed, promoted: make(chan struct{})}
+func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallToolRequest, opts *ToolOptions, orphan bool) (*execution, error) {
+	e := &execution{in: in, opts: opts, call: call, owner: owner, orphan: orphan, promoted: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.ctx = context.WithValue(e.ctx, taskKey{}, &Task{e})
 	in.mu.Lock()
@@ -126,7 +126,11 @@ func (e *execution) promote(ctx context.Context) error {
 		return err
 	}
 	if e.state.User != nil {
-		return e.saveState(ctx, e.state.User)
+		// The call is a task, whatever comes of this. A handler that is called again
+		// without its checkpoint begins at its start, as after any other crash.
+		if err := e.saveState(ctx, e.state.User); err != nil {
+			e.in.log.Warn("mcptasks: the checkpoint of a new task could not be saved", "error", err)
+		}
 	}
 	return nil
 }
@@ -202,7 +206,7 @@ func (e *execution) conclude(o outcome) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), max(e.in.store.Options().Lease, 5*time.Second))
 	defer cancel()
 	err := e.write(ctx, func() error { return e.conclusion(ctx, o) })
-	if errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) {
+	if refused(err) {
 		failure := tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}
 		err = e.write(ctx, func() error { _, err := e.run.Fail(ctx, failure); return err })
 	}
@@ -213,18 +217,19 @@ func (e *execution) conclude(o outcome) {
 
 func (e *execution) conclusion(ctx context.Context, o outcome) (err error) {
 	run, cause := e.run, context.Cause(e.ctx)
+	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.asks()
 	switch {
 	case errors.Is(cause, ErrLost):
 		return nil
 	case !o.good() && (errors.Is(cause, ErrCancelled) || run.Task().CancelRequested):
 		_, err = run.Cancelled(ctx)
-	case !o.good() && errors.Is(cause, ErrShutdown) && run.Task().Resumable:
+	case cutShort && run.Task().Resumable:
 		_, err = run.Release(ctx)
-	case !o.good() && errors.Is(cause, ErrShutdown):
+	case cutShort:
 		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the server was shut down"})
 	case o.err != nil:
 		_, err = run.Fail(ctx, storedError(o.err))
-	case len(o.res.InputRequests) > 0:
+	case o.asks():
 		err = e.park(ctx, o.res)
 	case o.res.InputRequests != nil: // the SDK's way to say busy
 		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the server is busy, retry later"})
@@ -260,7 +265,7 @@ func (e *execution) park(ctx context.Context, res *mcp.CallToolResult) error {
 func (e *execution) write(ctx context.Context, put func() error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := put()
-		if err == nil || errors.Is(err, tasks.ErrLeaseLost) || errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) {
+		if err == nil || errors.Is(err, tasks.ErrLeaseLost) || refused(err) {
 			return err
 		}
 		select {
@@ -269,6 +274,14 @@ func (e *execution) write(ctx context.Context, put func() error) error {
 			return err
 		}
 	}
+}
+
+// refused reports whether what was to be written can never be: it makes no sense
+// or is too big, for the limits of tasks or for the backend. A backend that has no
+// room just now gives no CapacityError.
+func refused(err error) bool {
+	var capacity *taskstore.CapacityError
+	return errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) || errors.As(err, &capacity)
 }
 
 // storedError returns err as the JSON-RPC error that the call would have had.

@@ -2,6 +2,7 @@ package mcptasks
 
 import (
 	"context"
+	"strings"
 
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -61,9 +62,27 @@ func (t *Task) Promote(ctx context.Context) error {
 	return t.e.promote(ctx)
 }
 
+// Owner returns whose task it is, as [Options.Owner] named it; empty: nobody's in
+// particular. It is what a handler has of its caller when it is called again and
+// req.Extra is nil. A synchronous call has no Task and always has req.Extra.
+func (t *Task) Owner() string {
+	if t == nil {
+		return ""
+	}
+	name, named := strings.CutPrefix(t.e.owner, namedPrefix)
+	if !named {
+		return ""
+	}
+	return name
+}
+
 // SaveState keeps a checkpoint: what State returns when the handler is called
 // again, after input or, with [ToolOptions].Retry, after its replica was lost. No
 // client sees it. It is dropped when the task ends.
+//
+// It is stored as text: of the MaxStateBytes of [Options].Tasks it takes 4/3 of its
+// size, beside the request state and the keys of the last questions. What is
+// beyond gives an error that matches [tasks.ErrLimit], also before there is a task.
 func (t *Task) SaveState(ctx context.Context, state []byte) error {
 	if t == nil {
 		return nil
@@ -71,8 +90,7 @@ func (t *Task) SaveState(ctx context.Context, state []byte) error {
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
 	if t.e.run == nil {
-		t.e.state.User = append([]byte{}, state...)
-		return nil
+		return t.e.keepState(state)
 	}
 	return t.e.saveState(ctx, state)
 }
@@ -95,6 +113,22 @@ func (t *Task) running(early func()) *tasks.Run {
 		early()
 	}
 	return t.e.run
+}
+
+// keepState keeps the checkpoint for when there is a task, which then has room for
+// it. It is called under mu.
+func (e *execution) keepState(user []byte) error {
+	next := e.state
+	next.User = append([]byte{}, user...)
+	state, err := next.encode()
+	if err != nil {
+		return err
+	}
+	if most := e.in.store.Options().MaxStateBytes; most >= 0 && len(state) > most {
+		return &tasks.LimitError{Limit: tasks.LimitState, Max: most, Asked: len(state)}
+	}
+	e.state = next
+	return nil
 }
 
 // saveState is called under mu, so that the last checkpoint is the one that stays.

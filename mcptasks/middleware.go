@@ -135,7 +135,7 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 		return in.wireError(methodUpdate, err)
 	}
 	if task.Status == tasks.Working && task.Lease.Holder == "" && task.Lease.Token != 0 {
-		in.resume(task)
+		in.resume(task, false)
 	}
 	return nil
 }

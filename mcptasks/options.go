@@ -43,8 +43,8 @@ type Options struct {
 	MaxListen int
 	// MaxRequestBytes bounds the bodies that [Tasks.Handler] reads. Default 4 MiB.
 	MaxRequestBytes int64
-	// MaxResumed is how many tasks of dead replicas [Tasks.Run] runs at once.
-	// Default 16.
+	// MaxResumed is how many tasks of dead replicas [Tasks.Run] runs at once. Tasks
+	// that go on because they were answered do not count. Default 16.
 	MaxResumed int
 	// DrainTimeout is how long [Tasks.Run] lets handlers finish when its context
 	// ends. Default 10 s.
@@ -99,6 +99,11 @@ type ToolOptions struct {
 	TTL, PollInterval time.Duration
 	// Retry says that the handler may be called again, from its start and with the
 	// last [Task.SaveState], after its replica was lost or shut down; see
-	// [Tasks.Run]. Without it such a task fails.
+	// [Tasks.Run]. Without it such a task fails. As after input, req.Extra is then
+	// nil: see [Task.Owner].
+	//
+	// Nothing counts how often: a handler that ends its process, by using up memory
+	// or calling [os.Exit], ends the next replica too, until the task's TTL is over.
+	// Where that can be, count the calls in the checkpoint and give up in time.
 	Retry bool
 }

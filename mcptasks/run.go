@@ -25,7 +25,9 @@ func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	if !installed {
 		return errors.New("mcptasks: Run before Install")
 	}
-	every := time.NewTicker(t.store.Options().Lease)
+	// As often as a lease is renewed, so that a lost task does not wait for another
+	// lease after its own is over.
+	every := time.NewTicker(max(t.store.Options().Lease/3, time.Millisecond))
 	defer every.Stop()
 	for ctx.Err() == nil {
 		in.resumeOrphans(ctx)
@@ -55,7 +57,7 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 			return // the rest is found again, here or elsewhere
 		}
 		if in.mayResume(t) {
-			in.resume(t)
+			in.resume(t, true)
 		}
 	}
 }
@@ -71,12 +73,13 @@ func (in *installation) mayResume(t tasks.Task) bool {
 	return opts != nil && opts.Retry
 }
 
-// busy returns how many resumed handlers run.
+// busy returns how many handlers run whose replica was lost. Handlers that were
+// answered are their callers' work, whoever runs them, and do not count.
 func (t *Tasks) busy() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for e := range t.active {
-		if e.resumed {
+		if e.orphan {
 			n++
 		}
 	}

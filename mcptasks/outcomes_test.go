@@ -1,0 +1,247 @@
+package mcptasks_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/mcptasks"
+	domain "github.com/taskstore/taskstore/tasks"
+)
+
+// What the backend has no room for is told at once, as what tasks allows is.
+func TestResultBeyondTheBackendFailsTheTask(t *testing.T) {
+	opts := fast()
+	opts.Tasks.Lease = 10 * time.Minute // as long as it would try again
+	store := taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 16 << 10})
+	big := strings.Repeat("x", 20<<10)
+	c := start(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "result", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+			return text(big), nil, nil
+		}, nil)
+		add(tasks, server, "question", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+			return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"q": elicit(big)}}, nil, nil
+		}, nil)
+	}).as("alice")
+	for _, tool := range []string{"result", "question"} {
+		got := c.until(c.create(tool, nil), "failed")
+		if message, _ := got.Result["statusMessage"].(string); !strings.Contains(message, "16384") {
+			t.Errorf("%s: %v", tool, got)
+		}
+	}
+}
+
+// A handler that is called again has its caller's name, and no token.
+func TestOwnerIsThereInEveryCall(t *testing.T) {
+	var first, again atomic.Value
+	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "who", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
+			owner := mcptasks.FromContext(ctx).Owner()
+			if len(req.Params.InputResponses) == 0 {
+				first.Store(owner)
+			} else {
+				if req.Extra != nil {
+					t.Errorf("a later call has %v", req.Extra)
+				}
+				again.Store(owner)
+			}
+			return confirm(ctx, req, in)
+		}, nil)
+	})
+	for _, user := range []string{"alice", "n:alice", ""} {
+		c := r.as(user)
+		id := c.create("who", nil)
+		c.until(id, "input_required")
+		c.update(id, map[string]any{"confirm": accept(nil)})
+		c.until(id, "completed")
+		if first.Load() != user || again.Load() != user {
+			t.Errorf("%q is called %q, then %q", user, first.Load(), again.Load())
+		}
+	}
+}
+
+// stubborn is a store that refuses a number of updates.
+type stubborn struct {
+	taskstore.StorageBackend
+	refuse atomic.Int32
+}
+
+func (s *stubborn) PutIfVersion(ctx context.Context, key taskstore.Key, value taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	if expected != 0 && s.refuse.Add(-1) >= 0 {
+		return 0, errors.New("not now")
+	}
+	return s.StorageBackend.PutIfVersion(ctx, key, value, expected)
+}
+
+func (s *stubborn) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
+
+// An error of Promote means that there is no task.
+func TestPromoteFailsOnlyWithoutATask(t *testing.T) {
+	opts := fast()
+	opts.Tasks.MaxStateBytes = 100
+	store := &stubborn{StorageBackend: memory()}
+	c := start(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "promote", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+			task := mcptasks.FromContext(ctx)
+			if err := task.SaveState(ctx, make([]byte, 100)); !errors.Is(err, domain.ErrLimit) || task.State() != nil {
+				t.Errorf("a checkpoint that no task has room for: %v", err)
+			}
+			if err := task.SaveState(ctx, []byte("half")); err != nil {
+				t.Errorf("a checkpoint: %v", err)
+			}
+			store.refuse.Store(1)
+			if err := task.Promote(ctx); err != nil || task.ID() == "" || string(task.State()) != "half" {
+				t.Errorf("Promote: %v", err)
+			}
+			return text("done"), nil, nil
+		}, &mcptasks.ToolOptions{Mode: mcptasks.Manual})
+	}).as("alice")
+	c.until(c.create("promote", nil), "completed")
+}
+
+// lose makes a task of a replica that is gone.
+func lose(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options, tool string) (id string) {
+	t.Helper()
+	dead, err := domain.New(store, &opts.Tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, _, err := dead.Create(t.Context(), "n:alice", domain.CreateParams{
+		Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`),
+		Holder:  "dead", Resumable: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task.ID
+}
+
+// Clients that answer cannot use up what is there for lost tasks.
+func TestAnsweredTasksLeaveRoomForLostOnes(t *testing.T) {
+	store, opts := memory(), short()
+	opts.MaxResumed = 1
+	answered := make(chan struct{})
+	r := start(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "long", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
+			if len(req.Params.InputResponses) > 0 {
+				close(answered)
+				<-ctx.Done()
+			}
+			return confirm(ctx, req, in)
+		}, nil)
+		add(tasks, server, "lost", confirm, &mcptasks.ToolOptions{Retry: true})
+	})
+	c := r.as("alice")
+	id := c.create("long", nil)
+	c.until(id, "input_required")
+	c.update(id, map[string]any{"confirm": accept(nil)})
+	<-answered
+	lost := lose(t, store, opts, "lost")
+	go func() { _ = r.tasks.Run(t.Context(), r.mcp) }()
+	c.until(lost, "input_required")
+}
+
+// A lost task goes on a third of a lease after its own is over, at the latest.
+func TestLostTaskWaitsForAThirdOfALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, opts := memory(), &mcptasks.Options{}
+		opts.Tasks.Lease = 30 * time.Second
+		begin := time.Now()
+		resumed := make(chan time.Duration, 1)
+		r := startDirect(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "lost", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+				resumed <- time.Since(begin)
+				return text("done"), nil, nil
+			}, &mcptasks.ToolOptions{Retry: true})
+		})
+		lose(t, store, opts, "lost")
+		time.Sleep(29 * time.Second) // looked for just before its lease is over
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- r.tasks.Run(ctx, r.mcp) }()
+		if after := <-resumed; after > 40*time.Second {
+			t.Errorf("resumed after %v", after)
+		}
+		stop()
+		<-ran
+	})
+}
+
+// An answer may come to a server that does not have the tool.
+func TestAnswersThroughAServerWithoutTheTool(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		one := start(t, open(), short(), func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "ask", confirm, &mcptasks.ToolOptions{Retry: true})
+		}).as("alice")
+		other := start(t, open(), short(), func(*mcptasks.Tasks, *mcp.Server) {}).as("alice")
+		id := one.create("ask", nil)
+		one.until(id, "input_required")
+		if got := other.update(id, map[string]any{"confirm": accept(nil)}); got.Error != nil {
+			t.Fatal(got)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- one.tasks.Run(ctx, one.mcp) }()
+		one.until(id, "completed")
+		stop()
+		<-ran
+	})
+}
+
+// Questions are no interrupted work: their answers can come after the shutdown.
+func TestQuestionsAtShutdownAreAsked(t *testing.T) {
+	store := memory()
+	r := start(t, store, nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "ask", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
+			<-ctx.Done()
+			return confirm(ctx, req, in)
+		}, nil)
+	})
+	id := r.as("alice").create("ask", nil)
+	now, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.tasks.Shutdown(now)
+	two := start(t, store, nil, asking).as("alice")
+	two.until(id, "input_required")
+	two.update(id, map[string]any{"confirm": accept(nil)})
+	two.until(id, "completed")
+}
+
+// Nobody but the log hears that a call went on without a task.
+func TestGraceWithoutATaskIsLogged(t *testing.T) {
+	opts := fast()
+	opts.Tasks.MaxActive = 1
+	logged := make(chan struct{})
+	r := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		asking(tasks, server)
+		add(tasks, server, "slow", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+			select {
+			case <-logged:
+			case <-ctx.Done():
+			}
+			return text("done"), nil, nil
+		}, &mcptasks.ToolOptions{Grace: time.Millisecond})
+	})
+	c := r.as("alice")
+	c.until(c.create("ask", nil), "input_required")
+	go func() {
+		defer close(logged)
+		for range 1000 {
+			if strings.Contains(r.log.String(), "could not become a task") {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Error("nothing is logged")
+	}()
+	if got := c.call("slow", nil); textOf(got) != "done" {
+		t.Errorf("the call: %v", got)
+	}
+}
