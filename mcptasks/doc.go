@@ -8,8 +8,12 @@
 //	server := mcp.NewServer(impl, nil)
 //	mcptasks.AddTool(t, server, &mcp.Tool{Name: "render"}, render, nil)
 //	err = t.Install(server)                          // after other middleware
-//	go t.Run(ctx, server)                            // resumes and drains
+//	drained := make(chan error, 1)
+//	go func() { drained <- t.Run(ctx, server) }()    // resumes what other replicas left
 //	h := t.Handler(mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{Stateless: true}))
+//	...                                              // serve h until the process is to end
+//	cancel()                                         // ends ctx, and with it Run
+//	<-drained                                        // handlers have finished, or were told to
 //
 // Handlers stay ordinary [mcp.ToolHandlerFor] functions. A client that does not
 // declare the extension gets the ordinary synchronous answer.
@@ -39,12 +43,22 @@
 // A task belongs to who made the request; for anybody else it does not exist. See
 // [Options.Owner].
 //
+// Who made it is for authentication to say, which goes around Handler: then every
+// request is checked before anything reads it. The SDK has it for bearer tokens, in
+// its package auth; the verifier's UserID becomes the owner:
+//
+//	http.Handle("/mcp", auth.RequireBearerToken(verify, nil)(h))
+//
+// Anonymous requests get through only where nothing demands a token.
+//
 // # Input
 //
 // A handler that needs input returns [mcp.CallToolResult.InputRequests] and,
 // optionally, RequestState, as for any multi round-trip request, and finds the
 // answers in req.Params when it is called again. The same handler works with and
-// without a task. Within one task the keys on the wire are unique, as the
+// without a task. In a task only the first call has req.Extra, the token and the
+// headers of the request: they are not stored, and later calls, on whatever
+// replica, find nil. [Task.Owner] is always there. Within one task the keys on the wire are unique, as the
 // extension demands: a key that a handler uses twice gets a suffix there and
 // comes back to the handler as it was.
 package mcptasks

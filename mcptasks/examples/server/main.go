@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -80,10 +81,14 @@ func run(ctx context.Context, addr, redis string, stdio bool) error {
 }
 
 func serve(ctx context.Context, addr string, handler http.Handler) error {
-	web := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("serving MCP at http://%s/\n", listener.Addr())
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- web.ListenAndServe() }()
-	fmt.Printf("serving MCP at http://%s/\n", addr)
+	go func() { failed <- web.Serve(listener) }()
 	select {
 	case err := <-failed:
 		return err
