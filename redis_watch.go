@@ -254,7 +254,5 @@ func (w *redisWatch) assign(c *watchedChannel, node *redis.Client) {
 		w.links[node] = l
 		go l.run()
 	}
-	c.link = l
-	l.want[c.name] = c
-	signal(l.changed)
+	l.add(c)
 }

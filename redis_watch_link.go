@@ -26,6 +26,7 @@ type watchLink struct {
 	// With w.mu held:
 	want        map[string]*watchedChannel
 	have        map[string]*watchedChannel // what the server was asked for
+	differing   map[string]struct{}        // names in which these two may differ
 	unconfirmed map[string]int             // subscriptions that were asked for, by channel
 	own         ownChannel
 	asking      bool // what ask asks
@@ -51,6 +52,7 @@ func newWatchLink(w *redisWatch, node *redis.Client, c *watchedChannel) *watchLi
 		confirmed:   make(chan struct{}, 1),
 		want:        make(map[string]*watchedChannel),
 		have:        make(map[string]*watchedChannel),
+		differing:   make(map[string]struct{}),
 		unconfirmed: make(map[string]int),
 	}
 }
@@ -63,9 +65,18 @@ func signal(c chan<- struct{}) {
 	}
 }
 
+// add is called with w.mu held.
+func (l *watchLink) add(c *watchedChannel) {
+	c.link = l
+	l.want[c.name] = c
+	l.differing[c.name] = struct{}{}
+	signal(l.changed)
+}
+
 // drop is called with w.mu held.
 func (l *watchLink) drop(c *watchedChannel) {
 	delete(l.want, c.name)
+	l.differing[c.name] = struct{}{}
 	signal(l.changed)
 }
 
@@ -143,19 +154,18 @@ func (l *watchLink) difference() (add, remove []string, idle bool) {
 		l.takeLeave()
 		return nil, nil, true
 	}
-	for name, c := range l.want {
-		if l.have[name] != c { // also a channel that was dropped and is wanted anew
+	for name := range l.differing {
+		switch c := l.want[name]; {
+		case c == nil && l.have[name] != nil:
+			delete(l.have, name)
+			remove = append(remove, name)
+		case c != l.have[name]: // also one that was dropped and is wanted anew
 			l.have[name] = c
 			l.unconfirmed[name]++
 			add = append(add, name)
 		}
 	}
-	for name := range l.have {
-		if l.want[name] == nil {
-			delete(l.have, name)
-			remove = append(remove, name)
-		}
-	}
+	clear(l.differing)
 	if l.own.name == "" {
 		for name := range l.want { // any: it is to lie in a slot of this node
 			l.own.name = name + ":" + strconv.FormatUint(rand.Uint64(), 36)
