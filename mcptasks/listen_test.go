@@ -113,6 +113,7 @@ func TestListen(t *testing.T) {
 		two.cancel(asking)
 		for status[asking] != "cancelled" {
 			e := next(t, events)
+			validate(t, "TaskStatusNotification", e.Raw)
 			status[e.Params["taskId"]] = e.Params["status"]
 		}
 		if e := next(t, events); e.Result == nil {

@@ -159,6 +159,63 @@ func TestWireMessages(t *testing.T) {
 	}
 }
 
+// Every push of a task that fails, and every message about a task without end, is
+// what the schema says.
+func TestWireMessagesOfOtherTasks(t *testing.T) {
+	noLeaks(t)
+	opts := fast()
+	opts.Tasks.DefaultTTL, opts.Tasks.MaxTTL = -1, -1
+	ask := make(chan struct{})
+	c := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "fail", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
+			if len(req.Params.InputResponses) > 0 {
+				return nil, nil, &jsonrpc.Error{Code: 4711, Message: "no luck", Data: json.RawMessage(`{"a":1}`)}
+			}
+			select {
+			case <-ask:
+			case <-ctx.Done():
+			}
+			return confirm(ctx, req, in)
+		}, nil)
+	}).as("alice")
+	endless := func(what string, fields map[string]any) {
+		t.Helper()
+		if ttl, ok := fields["ttlMs"]; !ok || ttl != nil {
+			t.Errorf("%s: ttlMs is %v of %v", what, ttl, fields)
+		}
+	}
+	create := c.call("fail", nil)
+	validate(t, "CreateTaskResult", create.Raw)
+	endless("create", create.Result)
+	id := create.Result["taskId"].(string)
+	events := c.listen(t.Context(), map[string]any{"taskIds": []string{id}})
+	next(t, events) // the acknowledgement
+	for _, status := range []string{"working", "input_required"} {
+		e := next(t, events)
+		validate(t, "TaskStatusNotification", e.Raw)
+		endless(status+", pushed", e.Params)
+		if e.Params["status"] != status {
+			t.Fatalf("not %s: %s", status, e.Raw)
+		}
+		got := c.get(id)
+		validate(t, "GetTaskResult", got.Raw)
+		endless(status+", polled", got.Result)
+		if status == "working" {
+			close(ask)
+		}
+	}
+	c.update(id, map[string]any{"confirm": accept(nil)})
+	e := next(t, events)
+	for ; e.Params["status"] == "working"; e = next(t, events) {
+		validate(t, "TaskStatusNotification", e.Raw)
+	}
+	validate(t, "TaskStatusNotification", e.Raw)
+	failure, _ := e.Params["error"].(map[string]any)
+	if e.Params["status"] != "failed" || failure["code"] != float64(4711) || failure["message"] != "no luck" {
+		t.Errorf("a push of failed: %s", e.Raw)
+	}
+}
+
 func TestSchemaNotices(t *testing.T) {
 	raw, _ := json.Marshal(map[string]any{"resultType": "complete", "taskId": "x", "status": "completed",
 		"createdAt": "a", "lastUpdatedAt": "b", "ttlMs": nil})
