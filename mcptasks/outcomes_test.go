@@ -67,26 +67,26 @@ func TestOwnerIsThereInEveryCall(t *testing.T) {
 	}
 }
 
-// stubborn is a store that refuses a number of updates.
-type stubborn struct {
+// unwilling is a store that refuses a number of updates.
+type unwilling struct {
 	taskstore.StorageBackend
 	refuse atomic.Int32
 }
 
-func (s *stubborn) PutIfVersion(ctx context.Context, key taskstore.Key, value taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+func (s *unwilling) PutIfVersion(ctx context.Context, key taskstore.Key, value taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
 	if expected != 0 && s.refuse.Add(-1) >= 0 {
 		return 0, errors.New("not now")
 	}
 	return s.StorageBackend.PutIfVersion(ctx, key, value, expected)
 }
 
-func (s *stubborn) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
+func (s *unwilling) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
 // An error of Promote means that there is no task.
 func TestPromoteFailsOnlyWithoutATask(t *testing.T) {
 	opts := fast()
 	opts.Tasks.MaxStateBytes = 100
-	store := &stubborn{StorageBackend: memory()}
+	store := &unwilling{StorageBackend: memory()}
 	c := start(t, store, opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "promote", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 			task := mcptasks.FromContext(ctx)
