@@ -240,7 +240,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 	}
 	t.Run("OneServer", func(t *testing.T) {
 		server := redistest.Start(t, healthy...)
-		grant(t, server, wholeACL(t)[:1])
+		grant(t, server, readmeACL(t)[:1])
 		b := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore:app"})
 		configuration(t, check(t, b), 1)
 	})
@@ -248,7 +248,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 		cluster := startWholeCluster(t)
 		nodes := append(cluster.Masters, cluster.Replicas...)
 		for _, node := range nodes {
-			grant(t, node, wholeACL(t))
+			grant(t, node, readmeACL(t))
 		}
 		url := strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1)
 		configuration(t, check(t, openRedis(t, url, taskstore.RedisOptions{Prefix: "taskstore"})), len(nodes))
@@ -261,11 +261,11 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, healthy...)
 	cluster := redistest.StartClusterOfOne(t, healthy...)
-	grant(t, server, wholeACL(t)[:1])
-	grant(t, cluster, wholeACL(t))
+	grant(t, server, readmeACL(t)[:1])
+	grant(t, cluster, readmeACL(t))
 	one := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
 	many := openRedis(t, "redis://taskstore:secret@"+cluster.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
-	for i, recipe := range wholeACL(t) {
+	for i, recipe := range readmeACL(t) {
 		for _, rule := range recipe {
 			command, isCommand := strings.CutPrefix(rule.(string), "+")
 			if !isCommand || command == "hello" { // which the connection is opened with
@@ -300,7 +300,7 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 			c := admin(t, server)
 			require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", "+config|get", rule).Err())
 			findings := check(t, one)
-			grant(t, server, wholeACL(t)[:1])
+			grant(t, server, readmeACL(t)[:1])
 			require.Len(t, findings, 1)
 			assert.Equal(t, setting, findings[0].Setting)
 		})
