@@ -98,6 +98,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 
 // The recipe is enough while a slot moves, too.
 func TestRedisACLRecipeOutlastsAMovingSlot(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	for _, node := range append(cluster.Masters, cluster.Replicas...) {
 		grant(t, node, readmeACL(t))

@@ -57,6 +57,7 @@ func TestRedissURLTrustsTheSystemsAuthorities(t *testing.T) {
 		works(t, b)
 		return
 	}
+	t.Parallel()
 	for name, start := range tlsServers {
 		t.Run(name, func(t *testing.T) {
 			secure := redistest.NewTLS(t)
@@ -72,6 +73,7 @@ func TestRedissURLTrustsTheSystemsAuthorities(t *testing.T) {
 // Who trusts an authority of one's own, or has a certificate to show, lends a
 // client.
 func TestRedisClientWithTLS(t *testing.T) {
+	t.Parallel()
 	for name, start := range tlsServers {
 		t.Run(name, func(t *testing.T) {
 			secure := redistest.NewTLS(t)

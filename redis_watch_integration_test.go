@@ -65,6 +65,7 @@ func TestRedisWatchesShareAConnection(t *testing.T) {
 
 // In a Cluster it is one connection a node.
 func TestRedisClusterWatchesShareAConnectionANode(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
 	watching, cancel := context.WithCancel(ctx)

@@ -105,6 +105,7 @@ func shardChannels(t *testing.T, server *redistest.Server) []string {
 // A Cluster whose servers have them is watched through sharded channels, each on
 // the master that has the owner, and nothing is subscribed anywhere else.
 func TestRedisClusterWatchesAreSharded(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "sharded"})
 	watching, cancel := context.WithCancel(ctx)
