@@ -57,6 +57,12 @@ func NewMemoryBackend(opts *MemoryOptions) *MemoryBackend {
 	return m
 }
 
+// String says what it is, and no more: what it keeps may be personal.
+func (m *MemoryBackend) String() string { return "MemoryBackend" }
+
+// GoString is String; it keeps owners out of %#v too.
+func (m *MemoryBackend) GoString() string { return m.String() }
+
 // Get implements [StorageBackend].
 func (m *MemoryBackend) Get(ctx context.Context, key Key) (Record, error) {
 	if err := ctx.Err(); err != nil {

@@ -160,6 +160,12 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	return b, nil
 }
 
+// String says what it is, and no more: whom it watches for may be personal.
+func (b *RedisBackend) String() string { return "RedisBackend" }
+
+// GoString is String; it keeps owners out of %#v too.
+func (b *RedisBackend) GoString() string { return b.String() }
+
 // Close ends the watches and, on a backend that OpenRedis made, closes the
 // connections. Calls that come later give an error that matches [ErrClosed].
 // Closing again does nothing.

@@ -202,6 +202,7 @@ func (t redisTarget) unusable(err error) error {
 	var record tls.RecordHeaderError
 	var unknownCA x509.UnknownAuthorityError
 	var hostname x509.HostnameError
+	var alert *net.OpError
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		reason = "no answer in time"
@@ -215,7 +216,8 @@ func (t redisTarget) unusable(err error) error {
 		reason = "it refuses the user name or password"
 	case serverSaid(err, "NOPERM"):
 		reason = "it does not permit this user to ask what it is; grant +hello"
-	case errors.As(err, &record), errors.As(err, &unknownCA), errors.As(err, &hostname):
+	case errors.As(err, &record), errors.As(err, &unknownCA), errors.As(err, &hostname),
+		errors.As(err, &alert) && alert.Op == "remote error":
 		reason = "TLS fails"
 	case errors.As(err, &dns):
 		reason = "its name is unknown"
