@@ -162,8 +162,14 @@ const clockMargin = 10 * time.Millisecond
 
 // sentAfter returns an instant before begin by the clock of the server that has
 // key, in Unix µs. A record that is older than that was there when the call that
-// began at begin was first sent. In a Cluster each master goes by its own clock.
+// began at begin was first sent. In a Cluster each master goes by its own clock, so
+// it is asked.
 func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key string) (string, error) {
+	if _, cluster := b.client.(clusterClient); !cluster {
+		if now, slack, ok := b.serverTime(); ok {
+			return strconv.FormatInt(now.Add(-b.clock.local().Sub(begin)-slack-clockMargin).UnixMicro(), 10), nil
+		}
+	}
 	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
 	if err != nil {
 		return "", err

@@ -22,7 +22,11 @@ func TestLostAnswersAreFoundOut(t *testing.T) {
 	for _, d := range deployments {
 		t.Run(d.name, func(t *testing.T) {
 			open := d.open(t)
-			for writers, most := range map[int]float64{1: 0, 2: 0.2} {
+			mostOfTwo := 0.5 // on a machine that is busy with other tests
+			if long {
+				mostOfTwo = 0.2
+			}
+			for writers, most := range map[int]float64{1: 0, 2: mostOfTwo} {
 				lost, unknown := loseAnswers(t, open, writers, either(0, 200, 2000))
 				t.Logf("%d writers: of %d calls whose answer was lost, %d ended with an unknown outcome (%.1f%%)",
 					writers, lost, unknown, 100*float64(unknown)/float64(lost))

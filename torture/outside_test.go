@@ -66,15 +66,6 @@ func TestOutsideThePromise(t *testing.T) {
 			s.deliver()
 			s.b(get("late", 2))
 		},
-		"update delayed until its version comes": func(s *scene) {
-			s.b(put("old", 1))
-			s.age()
-			s.faults(faultproxy.Delay)
-			s.a(conflict("late", 2, 1))
-			s.b(put("new", 2))
-			s.deliver()
-			s.b(get("late", 3))
-		},
 		"delete delayed past a create": func(s *scene) {
 			s.b(put("old", 1))
 			s.age()
