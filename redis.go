@@ -100,6 +100,8 @@ type RedisBackend struct {
 	clock   serverClock
 	watch   redisWatch
 
+	pipeline *redis.AutoPipeliner // nil: each command goes by itself
+
 	recordBytes atomic.Int64 // size of a record, as the latest listing found it
 
 	closing sync.Once
@@ -147,6 +149,12 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 		return nil, err
 	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
+	if b.opts.AutoPipeline {
+		var err error
+		if b.pipeline, err = client.AsyncAutoPipeline(); err != nil {
+			return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client refuses it: " + err.Error()}
+		}
+	}
 	publish := "PUBLISH"
 	if _, cluster := client.(clusterClient); cluster {
 		publish = "SPUBLISH" // PUBLISH would reach every node, not one shard's
@@ -235,8 +243,10 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
 	fields, err := persist(ctx, b, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		_ = b.client.Process(ctx, once{cmd})
-		return cmd.Result()
+		if err := b.do(ctx, cmd); err != nil {
+			return nil, err
+		}
+		return cmd.Val(), nil
 	})
 	if err != nil {
 		return redisRecord{}, false, err

@@ -21,7 +21,8 @@ func neverExecuted(err error) bool {
 		return false
 	}
 	if errors.As(err, new(notSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
-		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) {
+		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
+		errors.Is(err, redis.ErrAutoPipelineTimeout) || errors.Is(err, redis.ErrAutoPipelineQueueFull) {
 		return true
 	}
 	var dial *net.OpError

@@ -119,7 +119,7 @@ func (l *listing) nextBatch() int {
 
 // first returns the range of n behind the score after.
 func (l *listing) first(ctx context.Context, after uint64, n int) (indexRange, error) {
-	got, err := persist(ctx, l.b, func() (rangeAnswer, error) {
+	got, err := persistAside(ctx, l.b, func() (rangeAnswer, error) {
 		pipe := l.b.client.Pipeline()
 		command := l.rangeBehind(ctx, pipe, after, n)
 		_, err := pipe.Exec(ctx)
@@ -167,7 +167,7 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([
 		newer   []redis.Z
 		behind  rangeAnswer
 	}
-	got, err := persist(ctx, l.b, func() (a answers, err error) {
+	got, err := persistAside(ctx, l.b, func() (a answers, err error) {
 		pipe := l.b.client.Pipeline()
 		a.records = make([]*redis.SliceCmd, len(r.tasks))
 		args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands

@@ -27,6 +27,13 @@ type RedisOptions struct {
 	// each. Watch then fails with an error that matches [errors.ErrUnsupported],
 	// and what backends without NoHints watch misses the writes of this one.
 	NoHints bool
+	// AutoPipeline has calls that are made at the same time share round trips, by the
+	// client's automatic pipelining, which go-redis calls experimental. It is for a
+	// process with many calls at once: see the benchmarks. What one call waits for the
+	// others may wait for, too, and a write whose ctx ends while it waits for its turn
+	// counts as sent, so its error matches [ErrOutcomeUnknown]. Listings, and writes
+	// with MinReplicas, have pipelines of their own anyway.
+	AutoPipeline bool
 	// MinReplicas is how many replicas must have acknowledged a write before it
 	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
 	// master, as long as the replica that takes its place was in sync. A write that

@@ -80,12 +80,12 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	}
 }
 
-// persist does f, which changes nothing, until it succeeds, fails for good, or
-// patience is over.
+// persist does f, which changes nothing and heeds ctx, until it succeeds, fails for
+// good, or patience is over.
 func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (T, error) {
 	p := patience{b: b}
 	for {
-		v, err := within(ctx, f)
+		v, err := f()
 		if err == nil {
 			return v, nil
 		}
@@ -93,6 +93,11 @@ func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (
 			return v, err
 		}
 	}
+}
+
+// persistAside is persist for what does not heed ctx.
+func persistAside[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (T, error) {
+	return persist(ctx, b, func() (T, error) { return within(ctx, f) })
 }
 
 // A redisWrite is a write that is ready to be sent.

@@ -3,10 +3,8 @@ package taskstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -23,7 +21,8 @@ func (once) NoRetry() bool { return true }
 // A flight is one attempt to have a script executed. It is sent or abandoned, never
 // both: what was abandoned before it was sent is never executed. To that end it
 // stands for the script in the command's arguments; the client asks for its bytes at
-// the moment when it writes them to a connection.
+// the moment when it writes them to a connection; with RedisOptions.AutoPipeline also
+// when it puts them into its queue, so there they count as sent from then on.
 type flight struct {
 	state  atomic.Int32
 	script string // its source or digest
@@ -63,28 +62,34 @@ func (f *flight) landed(err error) error {
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
 // nothing when it says so, and is sent the source.
 //
-// args are those of scriptArgs. They are run's own from now on: a call that ctx has
-// ended may still read them.
+// args are those of scriptArgs. They are run's own from now on: a command that ctx
+// left behind may still read them.
 func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
 	f := new(flight)
-	raw, err := within(ctx, func() (any, error) {
-		raw, err := b.eval(ctx, f.carry("evalsha", s.sha, args))
-		if serverSaid(err, "NOSCRIPT") {
-			f.unsent()
-			raw, err = b.eval(ctx, f.carry("eval", s.source, slices.Clone(args)))
-		}
-		return raw, err
-	})
+	cmd := redis.NewCmd(ctx, f.carry("evalsha", s.sha, args)...)
+	err := b.do(ctx, cmd)
+	if serverSaid(err, "NOSCRIPT") {
+		f.unsent()
+		cmd = redis.NewCmd(ctx, f.carry("eval", s.source, slices.Clone(args))...)
+		err = b.do(ctx, cmd)
+	}
 	if err != nil {
 		return reply{}, f.landed(err)
 	}
-	return s.decodeReply(raw)
+	return s.decodeReply(cmd.Val())
 }
 
-func (b *RedisBackend) eval(ctx context.Context, args []any) (any, error) {
-	cmd := redis.NewCmd(ctx, args...)
-	_ = b.client.Process(ctx, once{cmd})
-	return cmd.Result()
+// do sends a command once and waits for the answer until ctx is done. A command
+// whose ctx ended belongs to the client.
+func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
+	if b.pipeline == nil {
+		_, err := within(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, once{cmd}) })
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return notSent{err}
+	}
+	return b.pipeline.Submit(ctx, once{cmd}).WaitContext(ctx)
 }
 
 // scriptArgs returns the arguments of EVAL or EVALSHA with these keys, with room for
@@ -103,38 +108,4 @@ func (f *flight) carry(command, script string, args []any) []any {
 	f.script = script
 	args[0], args[1] = command, f
 	return args
-}
-
-// within returns what f returns, or ctx's error if ctx is done first. go-redis
-// looks at a ctx between commands, and on most clients not while it waits for an
-// answer, so f runs aside and is left behind: it ends with the client's own
-// timeouts. Nothing that f uses may belong to the caller.
-func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	var zero T
-	if err := ctx.Err(); err != nil {
-		return zero, notSent{err}
-	}
-	if ctx.Done() == nil {
-		return f()
-	}
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		// A client that passes the ctx's deadline on to the connection reports a
-		// timeout of its own, perhaps a moment before ctx does.
-		if deadline, ok := ctx.Deadline(); ok && r.err != nil && time.Until(deadline) <= 0 {
-			r.err = fmt.Errorf("%w: %w", context.DeadlineExceeded, r.err)
-		}
-		return r.value, r.err
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
 }
