@@ -25,6 +25,7 @@ func TestCallsEndWithTheirContextWhenNobodyAnswers(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.aged(r.key, text("first"))
 		r.proxy.Set(faultproxy.Faults{BlackHole: 1})
+		defer r.proxy.Set(faultproxy.Faults{}) // closing a client waits for its pipelines
 		verbs := map[string]func(ctx context.Context) error{
 			"Get":          func(ctx context.Context) error { _, err := r.mine.Get(ctx, r.key); return err },
 			"Put":          func(ctx context.Context) error { _, err := r.mine.Put(ctx, r.key, text("x")); return err },

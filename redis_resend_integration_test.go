@@ -25,10 +25,20 @@ type resending struct {
 	mine  *taskstore.RedisBackend // through the proxy
 	other *taskstore.RedisBackend
 	key   taskstore.Key
+
+	neighbour taskstore.Key // of which there is no record
 }
 
-// onEachClient runs a test for each kind of client, as it resends by default.
+// onEachClient runs a test for each kind of client, as it resends by default, with
+// commands that go by themselves and with AutoPipeline.
 func onEachClient(t *testing.T, opts taskstore.RedisOptions, test func(r *resending)) {
+	onEachClientAsItIs(t, opts, test)
+	opts.AutoPipeline = true
+	t.Run("AutoPipeline", func(t *testing.T) { onEachClientAsItIs(t, opts, test) })
+}
+
+// onEachClientAsItIs runs a test for each kind of client with these options.
+func onEachClientAsItIs(t *testing.T, opts taskstore.RedisOptions, test func(r *resending)) {
 	kinds := map[string]func(t *testing.T, p *faultproxy.Proxy) redis.UniversalClient{
 		"Server": func(t *testing.T, p *faultproxy.Proxy) redis.UniversalClient {
 			return redis.NewClient(&redis.Options{Addr: redistest.Shared(t).Addr(), Dialer: p.Dial})
@@ -44,24 +54,29 @@ func onEachClient(t *testing.T, opts taskstore.RedisOptions, test func(r *resend
 	for name, open := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &resending{t: t, proxy: faultproxy.New(), key: taskstore.Key{Owner: uuid.NewString(), Task: "task"}}
-			t.Cleanup(r.proxy.Close)
-			opts := opts
-			opts.Prefix = uuid.NewString()
-			through := func(p *faultproxy.Proxy) *taskstore.RedisBackend {
-				client := open(t, p)
-				t.Cleanup(func() { _ = client.Close() })
-				b, err := taskstore.NewRedisBackend(client, &opts)
-				require.NoError(t, err)
-				return b
-			}
-			straight := faultproxy.New()
-			t.Cleanup(straight.Close)
-			r.mine, r.other = through(r.proxy), through(straight)
-			r.loadScripts()
-			test(r)
+			test(resendingOn(t, opts, func(p *faultproxy.Proxy) redis.UniversalClient { return open(t, p) }))
 		})
 	}
+}
+
+// resendingOn returns one on clients that open makes.
+func resendingOn(t *testing.T, opts taskstore.RedisOptions, open func(p *faultproxy.Proxy) redis.UniversalClient) *resending {
+	r := &resending{t: t, proxy: faultproxy.New(), key: taskstore.Key{Owner: uuid.NewString(), Task: "task"}}
+	r.neighbour = taskstore.Key{Owner: r.key.Owner, Task: "neighbour"}
+	t.Cleanup(r.proxy.Close)
+	opts.Prefix = uuid.NewString()
+	through := func(p *faultproxy.Proxy) *taskstore.RedisBackend {
+		client := open(p)
+		t.Cleanup(func() { _ = client.Close() })
+		b, err := taskstore.NewRedisBackend(client, &opts)
+		require.NoError(t, err)
+		return b
+	}
+	straight := faultproxy.New()
+	t.Cleanup(straight.Close)
+	r.mine, r.other = through(r.proxy), through(straight)
+	r.loadScripts()
+	return r
 }
 
 // loadScripts has the server know the scripts, so that what meets a fault is a write

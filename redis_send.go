@@ -2,7 +2,6 @@ package taskstore
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 
@@ -25,7 +24,8 @@ func (once) NoRetry() bool { return true }
 // when it puts them into its queue, so there they count as sent from then on.
 type flight struct {
 	state  atomic.Int32
-	script string // its source or digest
+	script string      // its source or digest
+	cmd    redis.Cmder // that carries it; nil: the client writes it once at most
 }
 
 const (
@@ -33,13 +33,20 @@ const (
 	flightAbandoned
 )
 
-// errAbandoned goes to nobody: the call is over.
-var errAbandoned = errors.New("taskstore: the call ended before its command was sent")
-
 // MarshalBinary implements [encoding.BinaryMarshaler], by which go-redis writes it.
+// What was abandoned is written as a script that does nothing: an error here would
+// break the connection, and with AutoPipeline the calls of others.
+//
+// A pipeline that a Cluster redirects is written again by go-redis, which keeps the
+// error of the first time where the connection breaks the second time. But that
+// nothing was executed the first time says nothing of the second. So writing the
+// command takes its error away.
 func (f *flight) MarshalBinary() ([]byte, error) {
+	if f.cmd != nil {
+		f.cmd.SetErr(nil)
+	}
 	if !f.state.CompareAndSwap(0, flightSent) && f.state.Load() == flightAbandoned {
-		return nil, errAbandoned
+		return nil, nil
 	}
 	return []byte(f.script), nil
 }
@@ -66,12 +73,15 @@ func (f *flight) landed(err error) error {
 // left behind may still read them.
 func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
 	f := new(flight)
-	cmd := redis.NewCmd(ctx, f.carry("evalsha", s.sha, args)...)
-	err := b.do(ctx, cmd)
+	send := func(command, script string, args []any) (*redis.Cmd, error) {
+		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
+		f.cmd = cmd
+		return cmd, b.do(ctx, cmd)
+	}
+	cmd, err := send("evalsha", s.sha, args)
 	if serverSaid(err, "NOSCRIPT") {
 		f.unsent()
-		cmd = redis.NewCmd(ctx, f.carry("eval", s.source, slices.Clone(args))...)
-		err = b.do(ctx, cmd)
+		cmd, err = send("eval", s.source, slices.Clone(args))
 	}
 	if err != nil {
 		return reply{}, f.landed(err)
