@@ -22,7 +22,9 @@ type campaign struct {
 	class    Class
 	faults   faultproxy.Faults
 	proxy    *faultproxy.Proxy
-	backends []taskstore.StorageBackend
+	way      way
+	backends []taskstore.StorageBackend // of each caller
+	depth    depth
 	pictures string // the directory for pictures of broken histories; none: empty
 	tally    Tally
 	// disturb, if set, returns the owner that a history is about and what happens to
@@ -36,21 +38,24 @@ type campaign struct {
 }
 
 // newCampaign prepares clients that hooks may change.
-func newCampaign(t *testing.T, class Class, l level, open open, hooks ...func() redis.Hook) *campaign {
-	c := &campaign{class: class, faults: rates(t, l.Faults), proxy: newProxy(t), pictures: os.TempDir()}
+func newCampaign(t *testing.T, class Class, l level, way way, open open, hooks ...func() redis.Hook) *campaign {
+	c := &campaign{class: class, faults: rates(t, l.Faults), way: way, proxy: newProxy(t), pictures: os.TempDir()}
 	c.faults.Operation = operation
 	c.faults.Match = faultproxy.Commands("eval", "evalsha")
 	if c.faults.Delay > 0 && class.Name == TaskIDs.Name { // see TestOutsideThePromise
 		c.faults.Match = func(args []string) bool { return scriptArgs(args) != nil && !creates(args) }
 	}
 	c.exact = c.faults.DropReply+c.faults.CutBefore+c.faults.Delay == 0
-	opts := taskstore.RedisOptions{Prefix: uuid.NewString()}
-	for range clients {
-		var own []redis.Hook
+	opts := taskstore.RedisOptions{Prefix: uuid.NewString(), AutoPipeline: way.batches}
+	for range way.processes {
+		own := []redis.Hook{&c.depth}
 		for _, h := range hooks {
 			own = append(own, h())
 		}
-		c.backends = append(c.backends, backend(t, open, c.proxy, opts, own...))
+		b := backend(t, open, c.proxy, opts, own...)
+		for range way.callers {
+			c.backends = append(c.backends, b)
+		}
 	}
 	return c
 }
@@ -74,8 +79,8 @@ func (c *campaign) broken(t *testing.T, histories int, report func(seed uint64, 
 		}
 	}
 	n := c.proxy.Counts()
-	t.Logf("%d of %d histories broken, from seed %d; %d calls, %d conflicts, %d unknown; %d replies lost, %d delayed copies arrived",
-		broken, histories, first, c.tally.Calls, c.tally.Conflicts, c.tally.Unknown, n.RepliesLost, n.LateArrivals)
+	t.Logf("%d of %d histories broken, from seed %d; %d calls, %d conflicts, %d unknown; %d replies lost, %d delayed copies arrived; %v",
+		broken, histories, first, c.tally.Calls, c.tally.Conflicts, c.tally.Unknown, n.RepliesLost, n.LateArrivals, &c.depth)
 	return broken
 }
 
@@ -98,7 +103,7 @@ func (c *campaign) record(seed uint64) *History {
 		Owner:    fmt.Sprint("owner-", seed),
 		Seed:     seed,
 		Calls:    50,
-		Pause:    500 * time.Microsecond,
+		Pause:    c.way.pause,
 		Ahead:    c.faults.Delay == 0, // see TestOutsideThePromise
 		Settle: func() {
 			c.proxy.Set(faultproxy.Faults{})

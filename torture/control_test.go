@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
-	"net"
 	"reflect"
 	"sync"
 	"testing"
@@ -31,23 +30,35 @@ func TestForgottenOperationIDsBreak(t *testing.T) {
 
 func breaks(t *testing.T, hook func() redis.Hook) {
 	for _, d := range deployments {
-		t.Run(d.name, func(t *testing.T) {
-			c := newCampaign(t, HotKeys, lost10, d.open(t), hook)
-			c.pictures = ""
-			histories := either(*historiesFlag, 5, 200)
-			broken := c.broken(t, histories, func(uint64, error) {})
-			assert.NotZero(t, broken, "of %d histories", histories)
-		})
+		for _, w := range ways {
+			t.Run(d.name+w.name, func(t *testing.T) {
+				c := newCampaign(t, HotKeys, lost10, w, d.open(t), hook)
+				c.pictures = ""
+				histories := either(*historiesFlag, w.some(5), 200)
+				broken := c.broken(t, histories, func(uint64, error) {})
+				assert.NotZero(t, broken, "of %d histories", histories)
+			})
+		}
 	}
 }
 
 // resending is a hook that has go-redis resend the backend's scripts, as it does
 // for commands that do not forbid it.
-type resending struct{ onlyProcess }
+type resending struct{ noDialHook }
 
 func (resending) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		return next(ctx, inner(cmd))
+	}
+}
+
+func (resending) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var all []redis.Cmder
+		for _, cmd := range cmds {
+			all = append(all, inner(cmd))
+		}
+		return next(ctx, all)
 	}
 }
 
@@ -66,23 +77,36 @@ func inner(cmd redis.Cmder) redis.Cmder {
 
 // forgetting is a hook that gives each resend of a write another operation id.
 type forgetting struct {
-	onlyProcess
+	noDialHook
 	mu   sync.Mutex
 	sent map[string]bool
 }
 
 func (f *forgetting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		args := cmd.Args()
-		if name := args[0]; name == "evalsha" || name == "eval" {
-			script := args[3+args[2].(int):]
-			if len(script) > 0 {
-				if id, ok := script[0].(string); ok && len(id) == 8 && f.again(id) {
-					script[0] = string(binary.NativeEndian.AppendUint64(nil, rand.Uint64()))
-				}
+		f.forget(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (f *forgetting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			f.forget(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func (f *forgetting) forget(cmd redis.Cmder) {
+	args := cmd.Args()
+	if name := args[0]; name == "evalsha" || name == "eval" {
+		script := args[3+args[2].(int):]
+		if len(script) > 0 {
+			if id, ok := script[0].(string); ok && len(id) == 8 && f.again(id) {
+				script[0] = string(binary.NativeEndian.AppendUint64(nil, rand.Uint64()))
 			}
 		}
-		return next(ctx, cmd)
 	}
 }
 
@@ -95,12 +119,6 @@ func (f *forgetting) again(id string) bool {
 	return again
 }
 
-type onlyProcess struct{}
+type noDialHook struct{}
 
-func (onlyProcess) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-func (onlyProcess) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+func (noDialHook) DialHook(next redis.DialHook) redis.DialHook { return next }

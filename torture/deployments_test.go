@@ -4,8 +4,11 @@ package torture
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -49,6 +52,55 @@ var deployments = []struct {
 	{"OneServer", func(t *testing.T) open { return toServer(redistest.Shared(t)) }},
 	{"ClusterOfOne", func(t *testing.T) open { return toCluster(redistest.StartClusterOfOne(t).Addr()) }},
 	{"Cluster", func(t *testing.T) open { return toCluster(redistest.SharedCluster(t).Addrs()...) }},
+}
+
+// A way is how callers use backends.
+type way struct {
+	name      string // starts those of its tests
+	batches   bool   // by AutoPipeline
+	processes int    // each with a backend
+	callers   int    // in each
+	pause     time.Duration
+}
+
+// ways are the two that everything has to stand. Where calls share batches there have
+// to be many in a process.
+var ways = []way{
+	{"", false, clients, 1, 500 * time.Microsecond},
+	{"AutoPipeline", true, 2, 12, 200 * time.Microsecond},
+}
+
+// some returns how many of n histories a short run records: fewer of those that are
+// longer.
+func (w way) some(n int) int { return max(1, n*clients/(w.processes*w.callers)) }
+
+// depth is a hook that counts how many commands are sent together.
+type depth struct {
+	noDialHook
+	batches, commands atomic.Int64
+}
+
+func (d *depth) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		d.count(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (d *depth) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		d.count(len(cmds))
+		return next(ctx, cmds)
+	}
+}
+
+func (d *depth) count(commands int) {
+	d.batches.Add(1)
+	d.commands.Add(int64(commands))
+}
+
+func (d *depth) String() string {
+	return fmt.Sprintf("%.1f commands in a batch", float64(d.commands.Load())/float64(max(d.batches.Load(), 1)))
 }
 
 func newProxy(t *testing.T) *faultproxy.Proxy {

@@ -23,13 +23,15 @@ import (
 func TestLinearizableThroughFailover(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	shards := shardsOf(t, cluster)
-	for _, p := range promised {
-		l := p.levels[min(1, len(p.levels)-1)]
-		t.Run(p.class.Name+l.name, func(t *testing.T) {
-			c := newCampaign(t, p.class, l, toCluster(cluster.Addrs()...))
-			c.disturb, c.deposes = promotion(shards), true
-			c.keepsThePromise(t, either(*historiesFlag, 3, 200))
-		})
+	for _, w := range ways {
+		for _, p := range promised {
+			l := p.levels[min(1, len(p.levels)-1)]
+			t.Run(w.name+p.class.Name+l.name, func(t *testing.T) {
+				c := newCampaign(t, p.class, l, w, toCluster(cluster.Addrs()...))
+				c.disturb, c.deposes = promotion(shards), true
+				c.keepsThePromise(t, either(*historiesFlag, w.some(3), 200))
+			})
+		}
 	}
 }
 
@@ -73,14 +75,16 @@ func TestEventsDoNotReachTheCaller(t *testing.T) {
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			open, happens := e.start(t)
-			for _, class := range []Class{OwnKeys, HotKeys} {
-				t.Run(class.Name, func(t *testing.T) {
-					c := newCampaign(t, class, noFaults, open)
-					c.disturb = happens
-					c.deposes = e.name == "Promotion"
-					c.exact = class.Name == OwnKeys.Name
-					c.keepsThePromise(t, either(*historiesFlag, 2, 20))
-				})
+			for _, w := range ways {
+				for _, class := range []Class{OwnKeys, HotKeys} {
+					t.Run(w.name+class.Name, func(t *testing.T) {
+						c := newCampaign(t, class, noFaults, w, open)
+						c.disturb = happens
+						c.deposes = e.name == "Promotion"
+						c.exact = class.Name == OwnKeys.Name
+						c.keepsThePromise(t, either(*historiesFlag, w.some(2), 20))
+					})
+				}
 			}
 		})
 	}
@@ -141,7 +145,7 @@ func readFromTheDeposed(t *testing.T, s *shard) *History {
 func TestPromotionBySentinelFailsNoCall(t *testing.T) {
 	s := sentinelsOf(t)
 	for _, class := range []Class{OwnKeys, HotKeys} {
-		c := newCampaign(t, class, noFaults, toSentinel(s.Sentinel))
+		c := newCampaign(t, class, noFaults, ways[0], toSentinel(s.Sentinel))
 		c.disturb = onOneOwner(func() {
 			s.failover()
 			progress(t, s.clients[s.master()], 500)

@@ -37,11 +37,13 @@ func TestLinearizable(t *testing.T) {
 	for _, d := range deployments {
 		t.Run(d.name, func(t *testing.T) {
 			open := d.open(t)
-			for _, p := range promised {
-				for _, l := range p.levels {
-					t.Run(p.class.Name+l.name, func(t *testing.T) {
-						newCampaign(t, p.class, l, open).keepsThePromise(t, either(*historiesFlag, 10, 200))
-					})
+			for _, w := range ways {
+				for _, p := range promised {
+					for _, l := range p.levels {
+						t.Run(w.name+p.class.Name+l.name, func(t *testing.T) {
+							newCampaign(t, p.class, l, w, open).keepsThePromise(t, either(*historiesFlag, w.some(10), 200))
+						})
+					}
 				}
 			}
 		})
