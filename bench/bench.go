@@ -47,6 +47,7 @@ const (
 	dbModel
 	dbValkeyrie
 	dbAsynq
+	dbPiped
 	dbLimit
 	dbScratch
 	dbGrowth

@@ -16,7 +16,7 @@ import (
 
 // tiny only shows that everything runs.
 var tiny = Config{
-	Name: "tiny", Rounds: 1, SlowRounds: 1, Slice: 5 * time.Millisecond,
+	Name: "tiny", Rounds: 1, SlowRounds: 1, Turns: 1, Slice: 5 * time.Millisecond,
 	Sizes: []int{1 << 10}, Callers: []int{1, 64}, MemoryCallers: []int{1, 2},
 	Contenders: 4, Lists: []int{10, 100}, Quotas: []int{10, 100},
 	Expiring: 200, Notice: 2 * time.Second, WatchFor: 50 * time.Millisecond, Owned: 100, Calls: 20,

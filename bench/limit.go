@@ -23,6 +23,7 @@ type way func(ctx context.Context, cmd redis.Cmder) error
 // The names of the limit in the tables.
 const (
 	ours         = "taskstore"
+	oursPiped    = "taskstore, automatic pipelining"
 	oursInMemory = "taskstore, memory"
 	raw          = "go-redis"
 	rawAuto      = "go-redis, automatic pipelining"

@@ -31,8 +31,9 @@ func describe(ctx context.Context, b *bench) ([]string, error) {
 		fmt.Sprintf("server: %s, on loopback, no persistence, one process; it shares the cores with its clients", version),
 		fmt.Sprintf("Go: %s", runtime.Version()),
 		fmt.Sprintf("modules: %s", strings.Join(modules(info), ", ")),
-		fmt.Sprintf("method: contestants take turns, A B C, B C A and so on, %d times (%d where one turn takes seconds) after one turn that does not count; "+
-			"figures are medians, ± is half the distance of the quartiles; a ratio is the median of the ratios within each round", b.Rounds, b.SlowRounds),
+		fmt.Sprintf("method: contestants take turns, A B C, B C A and so on, after one turn that does not count: %d times for %v where rates are measured, otherwise "+
+			"%d times, or %d where one turn takes seconds; "+
+			"figures are medians, ± is half the distance of the quartiles; a ratio is the median of the ratios within each round", b.Turns, b.Slice, b.Rounds, b.SlowRounds),
 	}, nil
 }
 
@@ -90,6 +91,7 @@ func valueIn(file, name, separator string) string {
 func (b *bench) closing() {
 	b.targetAhead("update")
 	b.targetAhead("list")
+	b.report.section("Reading the figures").text("%s", reading)
 	b.report.section("Who is not here").text("%s", absent)
 }
 

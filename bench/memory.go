@@ -33,7 +33,7 @@ func (b *bench) memoryWork(ctx context.Context, s *section, size int) (err error
 	everybody := append([]peers.Peer{limit}, all...)
 	var gets, updates []Result
 	for _, callers := range b.MemoryCallers {
-		get := Contest{Name: callersText(callers), Unit: "ops/s"}
+		get := b.rates(callers, "ops/s")
 		update := get
 		for _, p := range everybody {
 			do, err := getCall(ctx, p, callers, size)

@@ -15,6 +15,12 @@ func (b *bench) loaded(name string, callers, every int, do call) Contestant {
 	return Contestant{Name: name, Sample: func(ctx context.Context) (Sample, error) { return l.run(ctx, do) }}
 }
 
+// rates is a contest of those: many short turns, for a caller that waits for its
+// answer is now fast and now slow, by the cores that it and the server are on.
+func (b *bench) rates(callers int, unit string) Contest {
+	return Contest{Name: callersText(callers), Unit: unit, Rounds: b.Turns}
+}
+
 // forever is a ctx that cannot end, which servers do not have: with it taskstore
 // need not watch for the end.
 func forever(do call) call {
@@ -23,9 +29,20 @@ func forever(do call) call {
 
 const oursForever = "taskstore, ctx without end"
 
+// workers returns the peers on servers, and taskstore with automatic pipelining
+// besides: it makes a difference where many work at once.
+func (b *bench) workers(ctx context.Context) ([]peers.Peer, error) {
+	all, err := b.remote(ctx)
+	if err != nil {
+		return nil, err
+	}
+	piped, err := peers.Piped(b.client(dbPiped))
+	return slices.Insert(slices.Clone(all), 1, piped), err
+}
+
 // remoteGets compares gets on servers with the limit.
 func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
-	all, err := b.remote(ctx)
+	all, err := b.workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -39,7 +56,7 @@ func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
 	}
 	var results []Result
 	for _, callers := range b.Callers {
-		c := Contest{Name: callersText(callers), Unit: "ops/s"}
+		c := b.rates(callers, "ops/s")
 		for _, m := range modes {
 			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, rawGet(m.way, tasks)))
 		}
@@ -77,7 +94,7 @@ func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
 
 // remoteUpdates compares compare-and-swaps on servers with the limit.
 func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
-	all, err := b.remote(ctx)
+	all, err := b.workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,7 +118,7 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 	}
 	var results []Result
 	for _, callers := range b.Callers {
-		c := Contest{Name: callersText(callers), Unit: "ops/s"}
+		c := b.rates(callers, "ops/s")
 		for _, m := range modes {
 			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, updates[m.name]))
 		}
@@ -133,7 +150,7 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 
 // remoteChurn compares creates and deletes.
 func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
-	all, err := b.remote(ctx)
+	all, err := b.workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -149,7 +166,7 @@ func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
 // churn has peers create and delete.
 func (b *bench) churn(ctx context.Context, all []peers.Peer, callers []int, size, every int) (creates, deletes []Result, err error) {
 	for _, n := range callers {
-		create := Contest{Name: callersText(n), Unit: "ops/s"}
+		create := b.rates(n, "ops/s")
 		deleted := Result{Name: callersText(n), Unit: "ops/s", Samples: make(map[string][]Sample)}
 		for _, p := range all {
 			c := &churn{peer: p, size: size, callers: n}

@@ -35,15 +35,13 @@ func (b *bench) showWork(s *section, work string, size int, reference string, re
 	s.table(details)
 }
 
-// sameMode is the mode of go-redis that taskstore uses.
-const sameMode = raw
-
 // targetRaw checks what is promised against go-redis itself.
 func (b *bench) targetRaw(work string, size, callers int, r Result) {
 	if size != b.Sizes[0] || callers != 1 && callers != 64 {
 		return
 	}
-	b.report.atLeast(0.9, r.ratio(ours, sameMode, value), "%s, %s, %s: of go-redis sending the same", work, bytesText(size), r.Name)
+	b.report.atLeast(0.9, r.ratio(ours, raw, value), "%s, %s, %s: of go-redis sending the same", work, bytesText(size), r.Name)
+	b.report.atLeast(0.9, r.ratio(oursPiped, rawAsync, value), "%s, %s, %s, automatic pipelining: of go-redis sending the same so", work, bytesText(size), r.Name)
 }
 
 // noteAhead keeps, for each other peer on Redis, the contest in which it comes

@@ -14,6 +14,7 @@ const (
 	constantServer = "a constant, same server"
 	stackMemory    = "taskstore in memory"
 	stackRedis     = "taskstore in Redis"
+	stackPiped     = "taskstore in Redis, automatic pipelining"
 	stackMCPGo     = "mcp-go, in its process"
 )
 
@@ -25,6 +26,10 @@ func (b *bench) stackSections(ctx context.Context) (err error) {
 		"mcp-go serves the tasks of the protocol before the extension from a map.\n")
 	most := slices.Max(b.StackCallers)
 	onRedis, err := taskstore.NewRedisBackend(b.client(dbOurs), nil)
+	if err != nil {
+		return err
+	}
+	piped, err := taskstore.NewRedisBackend(b.client(dbOurs), &taskstore.RedisOptions{AutoPipeline: true})
 	if err != nil {
 		return err
 	}
@@ -42,15 +47,19 @@ func (b *bench) stackSections(ctx context.Context) (err error) {
 		delete(replicas, stackRedis)
 		return err
 	}
+	if replicas[stackPiped], err = newReplica(piped, most, nil); err != nil {
+		delete(replicas, stackPiped)
+		return err
+	}
 	if replicas[stackMCPGo], err = newMCPGo(most); err != nil {
 		delete(replicas, stackMCPGo)
 		return err
 	}
 	var gets, creates []Result
 	for _, callers := range b.StackCallers {
-		get := Contest{Name: callersText(callers), Unit: "requests/s"}
+		get := b.rates(callers, "requests/s")
 		create := get
-		for _, name := range []string{stackMemory, stackRedis, stackMCPGo} {
+		for _, name := range []string{stackMemory, stackRedis, stackPiped, stackMCPGo} {
 			r := replicas[name]
 			id, err := r.create(ctx, "done")
 			if err != nil {

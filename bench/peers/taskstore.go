@@ -14,12 +14,19 @@ import (
 func Memory() Peer { return Taskstore("taskstore, memory", taskstore.NewMemoryBackend(nil)) }
 
 // Redis is taskstore in Redis, on a client as it is.
-func Redis(c *redis.Client) (Peer, error) {
-	b, err := taskstore.NewRedisBackend(c, nil)
+func Redis(c *redis.Client) (Peer, error) { return onRedis("taskstore", c, nil) }
+
+// Piped is the same with automatic pipelining.
+func Piped(c *redis.Client) (Peer, error) {
+	return onRedis("taskstore, automatic pipelining", c, &taskstore.RedisOptions{AutoPipeline: true})
+}
+
+func onRedis(name string, c *redis.Client, opts *taskstore.RedisOptions) (Peer, error) {
+	b, err := taskstore.NewRedisBackend(c, opts)
 	if err != nil {
 		return Peer{}, err
 	}
-	return Taskstore("taskstore", b), nil
+	return Taskstore(name, b), nil
 }
 
 // Taskstore is any of its backends. Its tasks expire, as those of servers do.
