@@ -5,8 +5,6 @@ package taskstore_test
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,30 +41,35 @@ func (q queued) Done() <-chan struct{} {
 	return q.Context.Done()
 }
 
+// A batch is calls that are sent together.
+type batch struct {
+	// plan has the faults that their scripts meet, in the order in which they are sent.
+	plan []faultproxy.Fault
+	// passes, if not nil, is told of each script before it is passed on.
+	passes func(script int)
+	// queued, if not nil, is called when all wait to be sent.
+	queued func()
+}
+
 // share makes n calls that are sent in one batch, and returns when all have returned.
-// Their scripts meet the faults of the plan, in the order in which they are sent;
-// passes, if not nil, is told of each before.
-func (r *resending) share(n int, plan []faultproxy.Fault, passes func(script int), call func(ctx context.Context, i int)) {
+func (r *resending) share(n int, b batch, call func(ctx context.Context, i int)) {
 	r.t.Helper()
 	scripts := 0
 	var waiting atomic.Int32
-	all, ahead := make(chan struct{}), make(chan struct{})
+	all, ahead, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var hold sync.Once // a read, behind which the calls queue up
-	r.proxy.Set(faultproxy.Faults{Plan: plan, Match: func(args []string) bool {
+	r.proxy.Set(faultproxy.Faults{Plan: b.plan, Match: func(args []string) bool {
 		if strings.EqualFold(args[0], "hmget") {
 			hold.Do(func() {
 				close(ahead)
-				select {
-				case <-all:
-				case <-time.After(20 * time.Second):
-				}
+				<-release
 			})
 		}
-		if !strings.HasPrefix(strings.ToLower(args[0]), "eval") || !strings.Contains(args[3], ":tasks:") {
+		if !isWrite(args) {
 			return false
 		}
-		if passes != nil {
-			passes(scripts)
+		if b.passes != nil {
+			b.passes(scripts)
 		}
 		scripts++
 		return true
@@ -88,8 +91,20 @@ func (r *resending) share(n int, plan []faultproxy.Fault, passes func(script int
 		}}
 		calls.Go(func() { call(ctx, i) })
 	}
+	select {
+	case <-all:
+	case <-time.After(20 * time.Second):
+		assert.Fail(r.t, "not all calls wait")
+	}
+	if b.queued != nil {
+		b.queued()
+	}
+	close(release)
 	calls.Wait()
-	assert.EqualValues(r.t, n, waiting.Load())
+}
+
+func isWrite(args []string) bool {
+	return strings.HasPrefix(strings.ToLower(args[0]), "eval") && strings.Contains(args[3], ":tasks:")
 }
 
 // behind returns the plan by which the scripts before the n-th are left alone.
@@ -97,109 +112,200 @@ func behind(n int, fault faultproxy.Fault) []faultproxy.Fault {
 	return append(make([]faultproxy.Fault, n), fault)
 }
 
-// aged makes n records that are no successors to any write of now, one for each call.
-func (r *resending) agedEach(n int) (keys []taskstore.Key) {
-	for i := range n {
-		keys = append(keys, taskstore.Key{Owner: r.key.Owner, Task: fmt.Sprint(uuid.NewString(), i)})
-		_, err := r.other.Put(ctx, keys[i], text("first"))
+// each makes records, one for each call.
+func (r *resending) each() (keys []taskstore.Key) {
+	for range callers {
+		key := taskstore.Key{Owner: r.key.Owner, Task: uuid.NewString()}
+		_, err := r.other.Put(ctx, key, r.value("first"))
 		require.NoError(r.t, err)
+		keys = append(keys, key)
 	}
-	r.aged(taskstore.Key{Owner: r.key.Owner, Task: "later"}, text("first"))
+	_, err := r.other.Put(ctx, taskstore.Key{Owner: r.key.Owner, Task: "remains"}, r.value(""))
+	require.NoError(r.t, err)
 	return keys
+}
+
+// agedEach makes some that are old enough not to be taken for successors, though many
+// calls at once take long, and with them the question for the server's time.
+func (r *resending) agedEach() (keys []taskstore.Key) {
+	keys = r.each()
+	r.passes(time.Second)
+	return keys
+}
+
+// lasting returns a value that expires, but not now: an owner of such records has all
+// the keys that scripts use.
+func lasting(s string) taskstore.Value {
+	return taskstore.Value{Data: []byte(s), ExpiresAt: time.Now().Add(time.Hour)}
+}
+
+// updated checks that each record was updated once, with its own data.
+func (r *resending) updated(keys []taskstore.Key) {
+	r.t.Helper()
+	for _, key := range keys {
+		rec, err := r.other.Get(ctx, key)
+		require.NoError(r.t, err)
+		assert.EqualValues(r.t, 2, rec.Version)
+		assert.Equal(r.t, key.Task, string(rec.Data))
+	}
+}
+
+// update makes that update.
+func (r *resending) update(ctx context.Context, key taskstore.Key) {
+	v, err := r.mine.PutIfVersion(ctx, key, r.value(key.Task), 1)
+	assert.NoError(r.t, err)
+	assert.EqualValues(r.t, 2, v)
 }
 
 // Wherever the connection of a batch breaks, each write is applied once, and each
 // call is told of its own.
 func TestWritesOfABatchThatIsCutAreAppliedOnce(t *testing.T) {
 	onEachClientAsItIs(t, batched, func(r *resending) {
-		for _, plan := range [][]faultproxy.Fault{
+		plans := [][]faultproxy.Fault{
 			behind(0, lost), behind(callers/2, lost), behind(callers-1, lost),
 			behind(0, cut), behind(callers/2, cut), behind(callers-1, cut),
-		} {
-			keys := r.agedEach(callers)
-			r.share(callers, plan, nil, func(ctx context.Context, i int) {
-				var v taskstore.Version
-				var err error
-				if data := text(keys[i].Task); i%2 == 0 {
-					v, err = r.mine.PutIfVersion(ctx, keys[i], data, 1)
-				} else {
-					v, err = r.mine.Put(ctx, keys[i], data)
+		}
+		var records [][]taskstore.Key // for each of them
+		for range plans {
+			records = append(records, r.each())
+		}
+		r.passes(time.Second)
+		for n, plan := range plans {
+			keys := records[n]
+			r.share(callers, batch{plan: plan}, func(ctx context.Context, i int) {
+				if i%2 == 0 {
+					r.update(ctx, keys[i])
+					return
 				}
-				assert.NoError(r.t, err, "%v", plan)
-				assert.EqualValues(r.t, 2, v, "%v", plan)
+				v, err := r.mine.Put(ctx, keys[i], r.value(keys[i].Task))
+				assert.NoError(r.t, err)
+				assert.EqualValues(r.t, 2, v)
 			})
-			assert.NotZero(r.t, r.proxy.Counts().RepliesLost+r.proxy.Counts().CutBefore)
-			for _, key := range keys {
+			r.updated(keys)
+		}
+		n := r.proxy.Counts()
+		assert.Equal(r.t, 6, n.RepliesLost+n.CutBefore)
+	})
+}
+
+// So are those of many batches: what calls that come together ask for is sent in
+// pieces if it is long.
+func TestLongWritesThatAreCutAreAppliedOnce(t *testing.T) {
+	onEachClientAsItIs(t, batched, func(r *resending) {
+		for _, fault := range []faultproxy.Fault{lost, cut} {
+			keys := r.agedEach()
+			long := func(i int) taskstore.Value { return r.value(strings.Repeat(keys[i].Task, 64<<10/len(keys[i].Task))) }
+			r.share(callers, batch{plan: behind(callers/2, fault)}, func(ctx context.Context, i int) {
+				v, err := r.mine.PutIfVersion(ctx, keys[i], long(i), 1)
+				assert.NoError(r.t, err)
+				assert.EqualValues(r.t, 2, v)
+			})
+			for i, key := range keys {
 				rec, err := r.other.Get(ctx, key)
 				require.NoError(r.t, err)
 				assert.EqualValues(r.t, 2, rec.Version)
-				assert.Equal(r.t, key.Task, string(rec.Data))
+				assert.True(r.t, string(long(i).Data) == string(rec.Data))
 			}
 		}
 	})
 }
 
-// A batch that a Cluster redirects is cut where it was redirected to. That it was
-// redirected before says nothing of what has become of it since.
-func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
-	t.Parallel()
-	cluster := redistest.StartCluster(t)
+// What a server refuses is refused to the call that asked for it.
+func TestRefusalsConcernOneCallOfABatch(t *testing.T) {
+	server := redistest.Start(t)
 	r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
-		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Dialer: p.Dial})
+		return redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: p.Dial})
 	})
-	slot := "{" + r.key.Owner + "}"
-	from := masterOf(t, cluster, slot)
-	move := func() (to *redistest.Server) {
-		to = cluster.Masters[(slices.Index(cluster.Masters, from)+1)%len(cluster.Masters)]
-		cluster.MoveSlot(t, slot, from, to)
-		from = to
-		return to
-	}
-	for range cluster.Masters {
-		move()
-		r.loadScripts()
-	}
-	r.neighbour.Owner = queueMate(t, cluster, r.key.Owner) // stays where it is
-	for _, fault := range []faultproxy.Fault{lost, cut} {
-		keys := r.agedEach(callers)
-		_, err := r.mine.Get(ctx, keys[0]) // it knows the old master
-		require.NoError(t, err)
-		to := move()
-		// Each script is sent to the old master, and then to the new one. That executes
-		// them when it has all, where the answers are what is lost.
-		passes := func(script int) {
-			switch {
-			case fault == lost && script == callers:
-				to.Suspend()
-			case fault == lost && script == 2*callers-1:
-				go to.Resume()
-			}
-		}
-		r.share(callers, behind(callers+callers/2, fault), passes, func(ctx context.Context, i int) {
-			v, err := r.mine.PutIfVersion(ctx, keys[i], text(keys[i].Task), 1)
-			assert.NoError(t, err)
-			assert.EqualValues(t, 2, v)
-		})
-		for _, key := range keys {
-			rec, err := r.other.Get(ctx, key)
+	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer c.Close()
+	for range 10 {
+		keys := r.each()
+		var wrong []string // their record keys hold something else
+		for i := 0; i < callers; i += 8 {
+			found, err := c.Keys(ctx, "*:tasks:{"+r.key.Owner+"}:"+keys[i].Task).Result()
 			require.NoError(t, err)
-			assert.EqualValues(t, 2, rec.Version)
+			require.Len(t, found, 1)
+			wrong = append(wrong, found[0])
+			require.NoError(t, c.Set(ctx, found[0], "no hash", 0).Err())
 		}
+		queued := func() { // some scripts are known to the server, others are not
+			require.NoError(t, c.ScriptFlush(ctx).Err())
+			_, err := r.other.PutIfVersion(ctx, taskstore.Key{Owner: r.key.Owner, Task: uuid.NewString()}, text(""), 0)
+			require.NoError(t, err)
+		}
+		r.share(callers, batch{queued: queued}, func(ctx context.Context, i int) {
+			key := keys[i]
+			switch i % 8 {
+			case 0:
+				_, err := r.mine.PutIfVersion(ctx, key, r.value(key.Task), 1)
+				var corrupt *taskstore.CorruptError
+				if assert.ErrorAs(t, err, &corrupt) {
+					assert.Equal(t, key, corrupt.Key)
+				}
+			case 1:
+				existed, err := r.mine.Delete(ctx, key)
+				assert.NoError(t, err)
+				assert.True(t, existed)
+			case 2:
+				rec, err := r.mine.Get(ctx, key)
+				assert.NoError(t, err)
+				assert.Equal(t, key, rec.Key)
+				assert.Equal(t, "first", string(rec.Data))
+			case 3:
+				_, err := r.mine.PutIfVersion(ctx, key, r.value(key.Task), 7)
+				var conflict *taskstore.VersionConflictError
+				if assert.ErrorAs(t, err, &conflict) {
+					assert.Equal(t, taskstore.VersionConflictError{Key: key, Expected: 7, Actual: 1}, *conflict)
+				}
+			case 4:
+				v, err := r.mine.Put(ctx, key, r.value(key.Task))
+				assert.NoError(t, err)
+				assert.EqualValues(t, 2, v)
+			default:
+				r.update(ctx, key)
+			}
+		})
+		for i := 4; i < callers; i += 8 {
+			r.updated(keys[i : i+4])
+		}
+		require.NoError(t, c.Del(ctx, wrong...).Err())
 	}
-	assert.Equal(t, 2, r.proxy.Counts().RepliesLost+r.proxy.Counts().CutBefore)
 }
 
-// queueMate returns an owner in another slot whose commands wait in the same queue.
-func queueMate(t *testing.T, cluster *redistest.Cluster, owner string) string {
-	c := redis.NewClient(&redis.Options{Addr: cluster.Masters[0].Addr()})
-	defer c.Close()
-	slot := func(owner string) int64 { return c.ClusterKeySlot(ctx, "{"+owner+"}").Val() }
-	queue := func(slot int64) int64 { return slot * int64(min(runtime.GOMAXPROCS(0), 16)) / 16384 }
-	own := slot(owner)
-	for {
-		other := uuid.NewString()
-		if s := slot(other); s != own && queue(s) == queue(own) {
-			return other
-		}
+// outlasts makes calls at once while servers refuse them, ends that when all have been
+// refused, and checks that all succeed.
+func (r *resending) outlasts(refuse, end func()) {
+	keys := r.each()
+	for _, key := range keys { // the client is connected
+		_, err := r.mine.Get(ctx, key)
+		require.NoError(r.t, err)
 	}
+	r.proxy.Set(faultproxy.Faults{Match: isWrite})
+	before := r.proxy.Counts().Commands
+	refuse()
+	var calls sync.WaitGroup
+	for _, key := range keys {
+		calls.Go(func() { r.update(ctx, key) })
+	}
+	assert.Eventually(r.t, func() bool { return r.proxy.Counts().Commands-before >= 2*callers }, 10*time.Second, time.Millisecond)
+	end()
+	calls.Wait()
+	r.updated(keys)
+}
+
+// A replica that is connected to as a master becomes one.
+func TestBatchesOutlastReadOnlyServers(t *testing.T) {
+	server, master := redistest.Start(t), redistest.Start(t)
+	r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
+		return redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: p.Dial})
+	})
+	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer c.Close()
+	// It keeps its data as long as it cannot follow.
+	master.Suspend()
+	defer master.Resume()
+	r.outlasts(
+		func() { require.NoError(t, c.ReplicaOf(ctx, "127.0.0.1", fmt.Sprint(master.Port())).Err()) },
+		func() { require.NoError(t, c.ReplicaOf(ctx, "no", "one").Err()) },
+	)
 }

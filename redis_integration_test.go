@@ -105,33 +105,45 @@ var (
 // The contract, on every topology.
 
 func TestRedisKeepsTheContract(t *testing.T) {
-	onEachTopology(t, func(t *testing.T, url string) {
-		var names sync.Map // backend -> the name of its connections
-		open := func(tb testing.TB, opts taskstore.RedisOptions) taskstore.StorageBackend {
-			name := uuid.NewString()
-			separator := "?"
-			if strings.Contains(url, "?") {
-				separator = "&"
-			}
-			b := openRedis(tb, url+separator+"client_name="+name, opts)
-			names.Store(b, name)
-			return b
+	onEachTopology(t, func(t *testing.T, url string) { keepsTheContract(t, url, false) })
+}
+
+func TestRedisKeepsTheContractWithAutoPipeline(t *testing.T) {
+	for _, topology := range topologies[:2] {
+		t.Run(topology.name, func(t *testing.T) {
+			t.Parallel()
+			keepsTheContract(t, topology.url(t), true)
+		})
+	}
+}
+
+func keepsTheContract(t *testing.T, url string, autoPipeline bool) {
+	var names sync.Map // backend -> the name of its connections
+	open := func(tb testing.TB, opts taskstore.RedisOptions) taskstore.StorageBackend {
+		name := uuid.NewString()
+		separator := "?"
+		if strings.Contains(url, "?") {
+			separator = "&"
 		}
-		nodes := everyServer(t, url)
-		backendtest.Run(t,
-			func(tb testing.TB) taskstore.StorageBackend { return open(tb, taskstore.RedisOptions{}) },
-			&backendtest.Hooks{
-				OpenLimited: func(tb testing.TB, records, bytes int) taskstore.StorageBackend {
-					return open(tb, taskstore.RedisOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
-				},
-				Break: func(tb testing.TB, b taskstore.StorageBackend) {
-					name, _ := names.Load(b)
-					for _, node := range nodes {
-						cutConnections(tb, node, name.(string))
-					}
-				},
-			})
-	})
+		opts.AutoPipeline = autoPipeline
+		b := openRedis(tb, url+separator+"client_name="+name, opts)
+		names.Store(b, name)
+		return b
+	}
+	nodes := everyServer(t, url)
+	backendtest.Run(t,
+		func(tb testing.TB) taskstore.StorageBackend { return open(tb, taskstore.RedisOptions{}) },
+		&backendtest.Hooks{
+			OpenLimited: func(tb testing.TB, records, bytes int) taskstore.StorageBackend {
+				return open(tb, taskstore.RedisOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
+			},
+			Break: func(tb testing.TB, b taskstore.StorageBackend) {
+				name, _ := names.Load(b)
+				for _, node := range nodes {
+					cutConnections(tb, node, name.(string))
+				}
+			},
+		})
 }
 
 // everyServer returns a client for each server with data behind url.

@@ -20,15 +20,19 @@ import (
 )
 
 func TestRedisKeepsTheContractWithReplicasAsked(t *testing.T) {
-	for name, url := range map[string]func(tb testing.TB) string{
-		"Sentinel": func(tb testing.TB) string { return redistest.SharedSentinel(tb).URL() },
-		"Cluster":  func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() },
+	sentinel := func(tb testing.TB) string { return redistest.SharedSentinel(tb).URL() }
+	cluster := func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() }
+	for name, d := range map[string]struct {
+		url  func(tb testing.TB) string
+		opts taskstore.RedisOptions
+	}{
+		"Sentinel":            {sentinel, taskstore.RedisOptions{MinReplicas: 1}},
+		"Cluster":             {cluster, taskstore.RedisOptions{MinReplicas: 1}},
+		"ClusterAutoPipeline": {cluster, taskstore.RedisOptions{MinReplicas: 1, AutoPipeline: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend {
-				return openRedis(tb, url(tb), taskstore.RedisOptions{MinReplicas: 1})
-			}, nil)
+			backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend { return openRedis(tb, d.url(tb), d.opts) }, nil)
 		})
 	}
 }

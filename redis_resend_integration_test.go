@@ -27,6 +27,7 @@ type resending struct {
 	key   taskstore.Key
 
 	neighbour taskstore.Key // of which there is no record
+	value     func(data string) taskstore.Value
 }
 
 // onEachClient runs a test for each kind of client, as it resends by default, with
@@ -62,7 +63,7 @@ func onEachClientAsItIs(t *testing.T, opts taskstore.RedisOptions, test func(r *
 // resendingOn returns one on clients that open makes.
 func resendingOn(t *testing.T, opts taskstore.RedisOptions, open func(p *faultproxy.Proxy) redis.UniversalClient) *resending {
 	r := &resending{t: t, proxy: faultproxy.New(), key: taskstore.Key{Owner: uuid.NewString(), Task: "task"}}
-	r.neighbour = taskstore.Key{Owner: r.key.Owner, Task: "neighbour"}
+	r.neighbour, r.value = taskstore.Key{Owner: r.key.Owner, Task: "neighbour"}, lasting
 	t.Cleanup(r.proxy.Close)
 	opts.Prefix = uuid.NewString()
 	through := func(p *faultproxy.Proxy) *taskstore.RedisBackend {
@@ -109,8 +110,13 @@ func (r *resending) next(fault faultproxy.Fault, between func()) {
 func (r *resending) aged(key taskstore.Key, v taskstore.Value) {
 	_, err := r.other.Put(ctx, key, v)
 	require.NoError(r.t, err)
-	made := r.now()
-	require.Eventually(r.t, func() bool { return r.now().Sub(made) > 50*time.Millisecond }, 5*time.Second, time.Millisecond)
+	r.passes(50 * time.Millisecond)
+}
+
+// passes waits until the server's time is later by d.
+func (r *resending) passes(d time.Duration) {
+	begin := r.now()
+	require.Eventually(r.t, func() bool { return r.now().Sub(begin) > d }, 5*time.Second, time.Millisecond)
 }
 
 func (r *resending) now() time.Time {

@@ -1,0 +1,132 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/faultproxy"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A redirected is a resending in a Cluster that moves its slot.
+type redirected struct {
+	*resending
+	cluster *redistest.Cluster
+	slot    string // a key in it
+	from    *redistest.Server
+}
+
+func redirectedIn(t *testing.T) *redirected {
+	cluster := redistest.StartCluster(t)
+	r := &redirected{cluster: cluster}
+	r.resending = resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Dialer: p.Dial})
+	})
+	r.neighbour.Owner = queueMate(t, cluster, r.key.Owner) // stays where it is
+	r.slot = "{" + r.key.Owner + "}"
+	r.from = masterOf(t, cluster, r.slot)
+	for range cluster.Masters { // all know the scripts
+		to := r.next()
+		cluster.MoveSlot(t, r.slot, r.from, to)
+		r.from = to
+		r.loadScripts()
+	}
+	return r
+}
+
+// next returns the master that the slot moves to next.
+func (r *redirected) next() *redistest.Server {
+	return r.cluster.Masters[(slices.Index(r.cluster.Masters, r.from)+1)%len(r.cluster.Masters)]
+}
+
+// A batch that is redirected is cut where it was redirected to. That it was redirected
+// before says nothing of what has become of it since.
+func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
+	t.Parallel()
+	for name, move := range map[string]func(r *redirected) (end func()){
+		"MOVED": func(r *redirected) func() {
+			r.cluster.MoveSlot(r.t, r.slot, r.from, r.next())
+			return func() {}
+		},
+		"ASK": func(r *redirected) func() { return r.cluster.BeginMove(r.t, r.slot, r.from, r.next()).End },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := redirectedIn(t)
+			for _, fault := range []faultproxy.Fault{lost, cut} {
+				keys := r.agedEach()
+				_, err := r.mine.Get(ctx, keys[0]) // it knows the old master
+				require.NoError(t, err)
+				end, to := move(r), r.next()
+				// Each script is sent to the old master, and then to the new one. That executes
+				// them when it has all, where the answers are what is lost.
+				passes := func(script int) {
+					switch {
+					case fault == lost && script == callers:
+						to.Suspend()
+					case fault == lost && script == 2*callers-1:
+						go to.Resume()
+					}
+				}
+				r.share(callers, batch{plan: behind(callers+callers/2, fault), passes: passes}, func(ctx context.Context, i int) {
+					r.update(ctx, keys[i])
+				})
+				r.updated(keys)
+				end()
+				r.from = to
+			}
+			n := r.proxy.Counts()
+			assert.Equal(t, 2, n.RepliesLost+n.CutBefore)
+		})
+	}
+}
+
+// queueMate returns an owner in another slot whose commands wait in the same queue.
+func queueMate(t *testing.T, cluster *redistest.Cluster, owner string) string {
+	c := redis.NewClient(&redis.Options{Addr: cluster.Masters[0].Addr()})
+	defer c.Close()
+	slot := func(owner string) int64 { return c.ClusterKeySlot(ctx, "{"+owner+"}").Val() }
+	queue := func(slot int64) int64 { return slot * int64(min(runtime.GOMAXPROCS(0), 16)) / 16384 }
+	own := slot(owner)
+	for {
+		other := uuid.NewString()
+		if s := slot(other); s != own && queue(s) == queue(own) {
+			return other
+		}
+	}
+}
+
+func TestBatchesOutlastRefusalsOfACluster(t *testing.T) {
+	t.Parallel()
+	t.Run("CLUSTERDOWN", func(t *testing.T) {
+		server := redistest.StartClusterOfOne(t)
+		r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, Dialer: p.Dial})
+		})
+		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		defer c.Close()
+		slot := int(c.ClusterKeySlot(ctx, "{"+r.key.Owner+"}").Val())
+		r.outlasts(
+			func() { require.NoError(t, c.Do(ctx, "cluster", "delslots", slot).Err()) },
+			func() { require.NoError(t, c.Do(ctx, "cluster", "addslots", slot).Err()) },
+		)
+	})
+	// A script is not executed where some of its keys have moved and others have not.
+	t.Run("TRYAGAIN", func(t *testing.T) {
+		r := redirectedIn(t)
+		r.value = text // so that a key of theirs is missing
+		var move *redistest.SlotMove
+		r.outlasts(
+			func() { move = r.cluster.BeginMove(t, r.slot, r.from, r.next()) },
+			func() { move.End() },
+		)
+	})
+}
