@@ -28,11 +28,23 @@ type RedisOptions struct {
 	// and what backends without NoHints watch misses the writes of this one.
 	NoHints bool
 	// AutoPipeline has calls that are made at the same time share round trips, by the
-	// client's automatic pipelining, which go-redis calls experimental. It is for a
-	// process with many calls at once: see the benchmarks. What one call waits for the
-	// others may wait for, too, and a write whose ctx ends while it waits for its turn
-	// counts as sent, so its error matches [ErrOutcomeUnknown]. Listings, and writes
-	// with MinReplicas, have pipelines of their own anyway.
+	// client's automatic pipelining, which go-redis calls experimental: a later version
+	// of it may behave otherwise. It is for a process with many calls at once: see the
+	// benchmarks. Every promise holds as without it. What is different:
+	//
+	//   - A call waits for all that it is sent with, and for those sent before. In a
+	//     Cluster too, where about as many batches are under way as GOMAXPROCS says: a
+	//     node that hangs, or is gone, holds up calls for others for seconds at a time,
+	//     by the client's timeouts, until it is replaced.
+	//   - A connection that breaks takes the answers of a whole batch with it. More
+	//     writes are resent, and more of them end with [ErrOutcomeUnknown].
+	//   - A call whose ctx ends returns at once. But a write counts as sent as soon as it
+	//     waits to be sent, even to a server that is down, so its error then matches
+	//     [ErrOutcomeUnknown]; and it may be sent yet.
+	//   - Closing the client waits for what was to be sent, up to half a minute where
+	//     nobody answers; without AutoPipeline it does not wait.
+	//
+	// Listings, and writes with MinReplicas, have pipelines of their own anyway.
 	AutoPipeline bool
 	// MinReplicas is how many replicas must have acknowledged a write before it
 	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
