@@ -33,34 +33,34 @@ func (b *bench) stackSections(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	all := []struct {
+		name string
+		open func() (*replica, error)
+	}{
+		{stackMemory, func() (*replica, error) { return newReplica(taskstore.NewMemoryBackend(nil), most, nil) }},
+		{stackRedis, func() (*replica, error) { return newReplica(onRedis, most, nil) }},
+		{stackPiped, func() (*replica, error) { return newReplica(piped, most, nil) }},
+		{stackMCPGo, func() (*replica, error) { return newMCPGo(most) }},
+	}
 	replicas := make(map[string]*replica)
 	defer func() {
 		for _, r := range replicas {
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if replicas[stackMemory], err = newReplica(taskstore.NewMemoryBackend(nil), most, nil); err != nil {
-		delete(replicas, stackMemory)
-		return err
-	}
-	if replicas[stackRedis], err = newReplica(onRedis, most, nil); err != nil {
-		delete(replicas, stackRedis)
-		return err
-	}
-	if replicas[stackPiped], err = newReplica(piped, most, nil); err != nil {
-		delete(replicas, stackPiped)
-		return err
-	}
-	if replicas[stackMCPGo], err = newMCPGo(most); err != nil {
-		delete(replicas, stackMCPGo)
-		return err
+	for _, who := range all {
+		r, err := who.open()
+		if err != nil {
+			return err
+		}
+		replicas[who.name] = r
 	}
 	var gets, creates []Result
 	for _, callers := range b.StackCallers {
 		get := b.rates(callers, "requests/s")
 		create := get
-		for _, name := range []string{stackMemory, stackRedis, stackPiped, stackMCPGo} {
-			r := replicas[name]
+		for _, who := range all {
+			name, r := who.name, replicas[who.name]
 			id, err := r.create(ctx, "done")
 			if err != nil {
 				return err
