@@ -91,8 +91,7 @@ func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
 
 // queueMate returns an owner in another slot whose commands wait in the same queue.
 func queueMate(t *testing.T, cluster *redistest.Cluster, owner string) string {
-	c := redis.NewClient(&redis.Options{Addr: cluster.Masters[0].Addr()})
-	defer c.Close()
+	c := admin(t, cluster.Masters[0])
 	slot := func(owner string) int64 { return c.ClusterKeySlot(ctx, "{"+owner+"}").Val() }
 	queue := func(slot int64) int64 { return slot * int64(min(runtime.GOMAXPROCS(0), 16)) / 16384 }
 	own := slot(owner)
@@ -111,8 +110,7 @@ func TestBatchesOutlastRefusalsOfACluster(t *testing.T) {
 		r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
 			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, Dialer: p.Dial})
 		})
-		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
-		defer c.Close()
+		c := admin(t, server)
 		slot := int(c.ClusterKeySlot(ctx, "{"+r.key.Owner+"}").Val())
 		r.outlasts(
 			func() { require.NoError(t, c.Do(ctx, "cluster", "delslots", slot).Err()) },

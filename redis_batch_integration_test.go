@@ -103,10 +103,6 @@ func (r *resending) share(n int, b batch, call func(ctx context.Context, i int))
 	calls.Wait()
 }
 
-func isWrite(args []string) bool {
-	return strings.HasPrefix(strings.ToLower(args[0]), "eval") && strings.Contains(args[3], ":tasks:")
-}
-
 // behind returns the plan by which the scripts before the n-th are left alone.
 func behind(n int, fault faultproxy.Fault) []faultproxy.Fault {
 	return append(make([]faultproxy.Fault, n), fault)
@@ -213,11 +209,7 @@ func TestLongWritesThatAreCutAreAppliedOnce(t *testing.T) {
 // What a server refuses is refused to the call that asked for it.
 func TestRefusalsConcernOneCallOfABatch(t *testing.T) {
 	server := redistest.Start(t)
-	r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
-		return redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: p.Dial})
-	})
-	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer c.Close()
+	r, c := batchedOn(t, server), admin(t, server)
 	for range 10 {
 		keys := r.each()
 		var wrong []string // their record keys hold something else
@@ -272,6 +264,13 @@ func TestRefusalsConcernOneCallOfABatch(t *testing.T) {
 	}
 }
 
+// batchedOn returns one on a server of its own.
+func batchedOn(t *testing.T, server *redistest.Server) *resending {
+	return resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
+		return redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: p.Dial})
+	})
+}
+
 // outlasts makes calls at once while servers refuse them, ends that when all have been
 // refused, and checks that all succeed.
 func (r *resending) outlasts(refuse, end func()) {
@@ -296,11 +295,7 @@ func (r *resending) outlasts(refuse, end func()) {
 // A replica that is connected to as a master becomes one.
 func TestBatchesOutlastReadOnlyServers(t *testing.T) {
 	server, master := redistest.Start(t), redistest.Start(t)
-	r := resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
-		return redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: p.Dial})
-	})
-	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer c.Close()
+	r, c := batchedOn(t, server), admin(t, server)
 	// It keeps its data as long as it cannot follow.
 	master.Suspend()
 	defer master.Resume()

@@ -27,26 +27,12 @@ func BenchmarkRedis(b *testing.B) {
 	})
 }
 
-func benchServer(b *testing.B) *redis.Client {
-	b.Helper()
-	server := redistest.Start(b)
-	c := redis.NewClient(&redis.Options{Addr: server.Addr(), ReadTimeout: time.Minute})
-	b.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func lend(b *testing.B, c *redis.Client, opts taskstore.RedisOptions) *taskstore.RedisBackend {
-	b.Helper()
-	backend, err := taskstore.NewRedisBackend(c, &opts)
-	require.NoError(b, err)
-	return backend
-}
-
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
 
+// fillRecords writes n records of 1 KiB for owner, by many callers.
 func fillRecords(b *testing.B, backend *taskstore.RedisBackend, owner string, n int) {
 	b.Helper()
 	data := make([]byte, 1024)
@@ -76,8 +62,10 @@ func fillRecords(b *testing.B, backend *taskstore.RedisBackend, owner string, n 
 // What 100,000 listed records do to the others on the server.
 func BenchmarkRedisListBystander(b *testing.B) {
 	const n = 100_000
-	c := benchServer(b)
-	backend := lend(b, c, taskstore.RedisOptions{Prefix: "p"})
+	c := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr(), ReadTimeout: time.Minute})
+	b.Cleanup(func() { _ = c.Close() })
+	backend, err := taskstore.NewRedisBackend(c, nil)
+	require.NoError(b, err)
 	fillRecords(b, backend, "o", n)
 	require.NoError(b, c.Set(ctx, "bystander", "x", 0).Err())
 	require.NoError(b, c.ConfigSet(ctx, "slowlog-log-slower-than", "200").Err())

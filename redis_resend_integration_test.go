@@ -96,7 +96,7 @@ func (r *resending) loadScripts() {
 func (r *resending) next(fault faultproxy.Fault, between func()) {
 	copies := 0
 	r.proxy.Set(faultproxy.Faults{Plan: []faultproxy.Fault{fault}, Match: func(args []string) bool {
-		if !strings.HasPrefix(strings.ToLower(args[0]), "eval") || !strings.Contains(args[3], ":tasks:") {
+		if !isWrite(args) {
 			return false
 		}
 		if copies++; copies == 2 && between != nil {
@@ -104,6 +104,11 @@ func (r *resending) next(fault faultproxy.Fault, between func()) {
 		}
 		return copies == 1
 	}})
+}
+
+// isWrite reports whether a command is a script that writes.
+func isWrite(args []string) bool {
+	return strings.HasPrefix(strings.ToLower(args[0]), "eval") && strings.Contains(args[3], ":tasks:")
 }
 
 // aged makes a record that is old enough not to be taken for a successor.

@@ -72,7 +72,7 @@ func TestWhatFindsNoServerIsNoUnknownOutcome(t *testing.T) {
 				require.NoError(t, err)
 				var passed atomic.Int64 // patience is over soon
 				b.clock.local = func() time.Time { return time.Now().Add(time.Duration(passed.Add(1)) * retryTime / 3) }
-				_, err = b.Put(canEnd(t), Key{Owner: "o", Task: "t"}, Value{})
+				_, err = b.Put(t.Context(), Key{Owner: "o", Task: "t"}, Value{})
 				require.Error(t, err)
 				assert.NotErrorIs(t, err, ErrOutcomeUnknown)
 				var dial *net.OpError

@@ -12,16 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// canEnd returns a ctx that can end, as those of calls do that are run aside.
-func canEnd(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func TestWithinReturnsWhatItRuns(t *testing.T) {
 	wrong := errors.New("wrong")
-	for name, ctx := range map[string]context.Context{"endless": context.Background(), "can end": canEnd(t)} {
+	for name, ctx := range map[string]context.Context{"endless": context.Background(), "can end": t.Context()} {
 		n, err := within(ctx, func() (int, error) { return 1, wrong })
 		assert.Equal(t, 1, n, name)
 		assert.Equal(t, wrong, err, name)
@@ -43,7 +36,7 @@ func TestWhatWasLeftBehindReachesNobody(t *testing.T) {
 					return -1, nil
 				})
 				assert.ErrorIs(t, err, context.Canceled)
-				n, err := within(canEnd(t), func() (int, error) {
+				n, err := within(t.Context(), func() (int, error) {
 					close(hold)
 					<-left
 					return i, nil
