@@ -5,6 +5,7 @@ package taskstore_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
@@ -132,6 +134,29 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	s.checkIndexes(t, "o")
+}
+
+// Wherever a listing is cut it goes on, with no task missing and none twice.
+func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
+	onEachClientAsItIs(t, taskstore.RedisOptions{}, func(r *resending) {
+		const tasks = 700 // three ranges
+		var want []string
+		for i := range tasks {
+			want = append(want, fmt.Sprintf("task-%d", i))
+			_, err := r.other.Put(ctx, taskstore.Key{Owner: r.key.Owner, Task: want[i]}, text("x"))
+			require.NoError(r.t, err)
+		}
+		cuts := []faultproxy.Fault{faultproxy.CutBefore, faultproxy.None} // each step, and not when it is made again
+		r.proxy.Set(faultproxy.Faults{Plan: slices.Repeat(cuts, 10), Match: faultproxy.Commands("zrange")})
+		list, err := r.mine.ListByPrefix(ctx, taskstore.Key{Owner: r.key.Owner})
+		require.NoError(r.t, err)
+		var got []string
+		for _, record := range list {
+			got = append(got, record.Key.Task)
+		}
+		assert.Equal(r.t, want, got)
+		assert.Equal(r.t, 3, r.proxy.Counts().CutBefore, "cuts")
+	})
 }
 
 // A server that does not know a command, or does not let us use it, quotes the

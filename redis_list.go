@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,13 +35,9 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 	if err := checkPrefix(prefix); err != nil {
 		return nil, err
 	}
-	l := listing{b: b, prefix: prefix}
-	r, err := l.first(ctx, 0, l.nextBatch())
-	for err == nil && !l.done {
-		r, err = l.step(ctx, r, l.nextBatch())
-	}
-	if err != nil {
-		return nil, listFailure(prefix, err)
+	l := &listing{b: b, prefix: prefix, left: math.MaxInt, room: math.MaxInt}
+	if err := l.complete(ctx); err != nil {
+		return nil, err
 	}
 	return l.records, nil
 }
@@ -61,37 +58,29 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if err != nil {
 		return nil, "", err
 	}
-	l := listing{b: b, prefix: prefix}
-	left := min(limit, maxBatch)
-	r, err := l.first(ctx, after, min(left, l.nextBatch()))
-	for err == nil && !l.done {
-		left -= r.looked
-		last := r.last
-		r, err = l.step(ctx, r, min(left, l.nextBatch()))
-		if err == nil && !l.done && (left == 0 || l.bytes > pageBytes) {
-			return l.records, encodeCursor(redisCursor, prefix, last), nil
-		}
+	l := &listing{b: b, prefix: prefix, passed: after, left: min(limit, maxBatch), room: pageBytes}
+	if err := l.complete(ctx); err != nil {
+		return nil, "", err
 	}
-	if err != nil {
-		return nil, "", listFailure(prefix, err)
+	if l.end {
+		return l.records, "", nil
 	}
-	return l.records, "", nil
+	return l.records, encodeCursor(redisCursor, prefix, l.passed), nil
 }
 
-func listFailure(prefix Key, err error) error {
-	if errors.Is(err, ErrCorrupt) {
-		return err // it names the record
-	}
-	return failure("list", prefix, err)
-}
-
-// A listing is what a walk has gathered so far.
+// A listing is a walk along an index, and what it has gathered so far.
 type listing struct {
 	b       *RedisBackend
 	prefix  Key
+	left    int // how many more tasks to look at
+	room    int // how many bytes of data end it early
 	records []Record
 	bytes   int
-	done    bool
+
+	ahead  *indexRange // the range that comes next; nil: not read yet
+	passed uint64      // the score of the last task before it
+	end    bool        // nothing comes next
+	full   bool        // what comes next is left to another listing
 }
 
 // An indexRange is a stretch of an owner's index.
@@ -102,6 +91,72 @@ type indexRange struct {
 	last   uint64    // the score of the last of them
 	end    bool      // nothing was behind it
 	newest uint64    // the greatest score there was before
+}
+
+// complete walks to the end. All steps that succeed in a row are made aside at
+// once, and patience begins anew with each that fails.
+func (l *listing) complete(ctx context.Context) error {
+	for !l.end && !l.full {
+		_, err := persist(ctx, l.b, func() (struct{}, error) {
+			return within(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
+		})
+		if errors.Is(err, ErrCorrupt) {
+			return err // it names the record
+		}
+		if err != nil {
+			return failure("list", l.prefix, err)
+		}
+	}
+	return nil
+}
+
+// walk makes steps until one fails, and fails itself only if that is the first.
+func (l *listing) walk(ctx context.Context) error {
+	for progress := false; !l.end && !l.full; progress = true {
+		if err := l.step(ctx); err != nil && progress {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step reads the first range, or gathers the records of the range ahead and reads
+// the one behind it, in one round trip. If it fails all is as before.
+func (l *listing) step(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err // nobody waits for it any more
+	}
+	n := min(l.left, l.nextBatch())
+	if l.ahead == nil {
+		next, err := l.first(ctx, n)
+		if err == nil {
+			l.goTo(next)
+		}
+		return err
+	}
+	o := l.b.keys.owner(l.prefix.Owner)
+	r := *l.ahead
+	earliest := l.b.earliest()
+	shown, next, err := l.read(ctx, o, r, n)
+	if err != nil {
+		return err
+	}
+	if err := l.settle(ctx, o, r, shown, earliest); err != nil {
+		return err
+	}
+	l.gather(ctx, o, shown)
+	l.passed, l.end = r.last, r.end
+	l.full = n == 0 || l.bytes > l.room
+	l.goTo(next)
+	return nil
+}
+
+func (l *listing) goTo(next indexRange) {
+	l.ahead = &next
+	l.left -= next.looked
+	l.end = l.end || next.end && len(next.tasks) == 0
 }
 
 // nextBatch goes by the size of the records that this listing has read, or the
@@ -117,39 +172,14 @@ func (l *listing) nextBatch() int {
 	return int(min(max(batchBytes/bytes, minBatch), maxBatch))
 }
 
-// first returns the range of n behind the score after.
-func (l *listing) first(ctx context.Context, after uint64, n int) (indexRange, error) {
-	got, err := persistAside(ctx, l.b, func() (rangeAnswer, error) {
-		pipe := l.b.client.Pipeline()
-		command := l.rangeBehind(ctx, pipe, after, n)
-		_, err := pipe.Exec(ctx)
-		return command.answer(), err
-	})
-	if err != nil {
+// first reads the range of n behind the last task.
+func (l *listing) first(ctx context.Context, n int) (indexRange, error) {
+	pipe := l.b.client.Pipeline()
+	asked := l.askRange(ctx, pipe, l.passed, n)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return indexRange{}, err
 	}
-	return l.decodeRange(got, n), nil
-}
-
-// step gathers the records of r and returns the range of n behind it, in one
-// round trip. With n 0 it returns none.
-func (l *listing) step(ctx context.Context, r indexRange, n int) (indexRange, error) {
-	if len(r.tasks) == 0 && r.end {
-		l.done = true
-		return indexRange{}, nil
-	}
-	o := l.b.keys.owner(l.prefix.Owner)
-	earliest := l.b.earliest()
-	shown, behind, err := l.read(ctx, o, r, n)
-	if err != nil {
-		return indexRange{}, err
-	}
-	if err := l.settle(ctx, o, r, shown, earliest); err != nil {
-		return indexRange{}, err
-	}
-	l.gather(ctx, o, shown)
-	l.done = r.end
-	return l.decodeRange(behind, n), nil
+	return l.decodeRange(asked), nil
 }
 
 // A shownRecord is what the server shows of a task in the index.
@@ -161,60 +191,48 @@ type shownRecord struct {
 
 // read asks in one pipeline for the records of r and, if n is not 0, for the
 // range of n behind it.
-func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) ([]shownRecord, rangeAnswer, error) {
-	type answers struct {
-		records []*redis.SliceCmd
-		newer   []redis.Z
-		behind  rangeAnswer
+func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) (shown []shownRecord, next indexRange, err error) {
+	pipe := l.b.client.Pipeline()
+	records := make([]*redis.SliceCmd, len(r.tasks))
+	args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands
+	for i, task := range r.tasks {
+		args = appendHMGet(args, o.task(task))
+		records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
+		_ = pipe.Process(ctx, once{records[i]})
 	}
-	got, err := persistAside(ctx, l.b, func() (a answers, err error) {
-		pipe := l.b.client.Pipeline()
-		a.records = make([]*redis.SliceCmd, len(r.tasks))
-		args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands
-		for i, task := range r.tasks {
-			args = appendHMGet(args, o.task(task))
-			a.records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
-			_ = pipe.Process(ctx, once{a.records[i]})
-		}
-		newer := l.behind(ctx, pipe, r.newest, -1)
-		var behind rangeCommand
-		if n > 0 && !r.end {
-			behind = l.rangeBehind(ctx, pipe, r.last, n)
-		}
-		if _, err = pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
-			return a, err // WRONGTYPE is said of one command, which is looked at below
-		}
-		if a.newer, err = newer.Result(); err != nil {
-			return a, err
-		}
-		if behind.members != nil {
-			a.behind = behind.answer()
-			return a, behind.members.Err()
-		}
-		return a, nil
-	})
-	if err != nil {
-		return nil, rangeAnswer{}, err
+	moved := l.askBehind(ctx, pipe, r.newest, -1)
+	var asked rangeCommand
+	if n > 0 && !r.end {
+		asked = l.askRange(ctx, pipe, r.last, n)
 	}
-	newer := make(map[string]float64, len(got.newer))
-	for _, m := range got.newer {
+	if _, err := pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
+		return nil, indexRange{}, err // WRONGTYPE is said of one command, which is looked at below
+	}
+	if err := moved.Err(); err != nil {
+		return nil, indexRange{}, err
+	}
+	newer := make(map[string]float64, len(moved.Val()))
+	for _, m := range moved.Val() {
 		newer[m.Member.(string)] = m.Score
 	}
-	shown := make([]shownRecord, len(r.tasks))
+	shown = make([]shownRecord, len(r.tasks))
 	for i, task := range r.tasks {
 		key := Key{Owner: l.prefix.Owner, Task: task}
-		fields, err := got.records[i].Result()
+		fields, err := records[i].Result()
 		if err != nil {
-			return nil, rangeAnswer{}, failure("list", key, err)
+			return nil, indexRange{}, failure("list", key, err)
 		}
 		if shown[i].redisRecord, shown[i].ok, err = decodeRecord(key, fields); err != nil {
-			return nil, rangeAnswer{}, err
+			return nil, indexRange{}, err
 		}
 		shown[i].Key = key
 		score, isNewer := newer[task]
 		shown[i].moved = isNewer && score != r.scores[i]
 	}
-	return shown, got.behind, nil
+	if asked.members != nil {
+		next, err = l.decodeRange(asked), asked.members.Err()
+	}
+	return shown, next, err
 }
 
 // settle looks again at the records about which there is doubt, see doubtful, and
@@ -232,7 +250,7 @@ func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, s
 	if len(at) == 0 {
 		return nil
 	}
-	now, err := l.b.insistOnClock(ctx, o.index)
+	now, err := l.b.readClock(ctx, o.index)
 	if err != nil {
 		return err
 	}
@@ -266,36 +284,34 @@ func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) 
 	l.b.repair(ctx, o, gone)
 }
 
-// A rangeCommand asks for a range, and before it for the newest place.
-type rangeCommand struct{ newest, members *redis.ZSliceCmd }
-
-type rangeAnswer struct{ newest, members []redis.Z }
-
-func (c rangeCommand) answer() rangeAnswer {
-	return rangeAnswer{newest: c.newest.Val(), members: c.members.Val()}
+// A rangeCommand asks for a range of n, and before it for the newest place.
+type rangeCommand struct {
+	newest, members *redis.ZSliceCmd
+	n               int
 }
 
-func (l *listing) rangeBehind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) rangeCommand {
+func (l *listing) askRange(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) rangeCommand {
 	newest := redis.NewZSliceCmd(ctx, "zrange", l.b.keys.owner(l.prefix.Owner).index, -1, -1, "withscores")
 	_ = pipe.Process(ctx, once{newest})
-	return rangeCommand{newest: newest, members: l.behind(ctx, pipe, after, n)}
+	return rangeCommand{newest: newest, members: l.askBehind(ctx, pipe, after, n), n: n}
 }
 
-// behind asks for what has a greater score than after, at most n if that is not
+// askBehind asks for what has a greater score than after, at most n if that is not
 // negative.
-func (l *listing) behind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) *redis.ZSliceCmd {
+func (l *listing) askBehind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) *redis.ZSliceCmd {
 	command := redis.NewZSliceCmd(ctx, "zrangebyscore", l.b.keys.owner(l.prefix.Owner).index,
 		"("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
 	_ = pipe.Process(ctx, once{command})
 	return command
 }
 
-func (l *listing) decodeRange(a rangeAnswer, n int) indexRange {
-	r := indexRange{looked: len(a.members), end: len(a.members) < n}
-	for _, m := range a.newest {
+func (l *listing) decodeRange(c rangeCommand) indexRange {
+	members := c.members.Val()
+	r := indexRange{looked: len(members), end: len(members) < c.n}
+	for _, m := range c.newest.Val() {
 		r.newest = uint64(m.Score)
 	}
-	for _, m := range a.members {
+	for _, m := range members {
 		task := m.Member.(string) // as go-redis always has it
 		if strings.HasPrefix(task, l.prefix.Task) {
 			r.tasks = append(r.tasks, task)

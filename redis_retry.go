@@ -95,11 +95,6 @@ func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (
 	}
 }
 
-// persistAside is persist for what does not heed ctx.
-func persistAside[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (T, error) {
-	return persist(ctx, b, func() (T, error) { return within(ctx, f) })
-}
-
 // A redisWrite is a write that is ready to be sent.
 type redisWrite struct {
 	key    Key
@@ -193,7 +188,7 @@ func transient(err error) bool {
 	}
 	var refusal redis.Error
 	if !errors.As(err, &refusal) {
-		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, errUnexpectedReply) &&
+		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, errUnexpectedReply) && !errors.Is(err, ErrCorrupt) &&
 			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError))
 	}
 	for _, code := range []string{
