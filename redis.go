@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -151,8 +150,8 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	b.keys = redisKeys{prefix: b.opts.Prefix}
 	if b.opts.AutoPipeline {
 		var err error
-		if b.pipeline, err = client.AsyncAutoPipeline(); err != nil {
-			return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client refuses it: " + err.Error()}
+		if b.pipeline, err = autoPipeline(client); err != nil {
+			return nil, err
 		}
 	}
 	publish := "PUBLISH"
@@ -252,57 +251,6 @@ func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec
 		return redisRecord{}, false, err
 	}
 	return decodeRecord(key, fields)
-}
-
-// appendHMGet appends the command that asks for a record.
-func appendHMGet(args []any, recordKey string) []any {
-	return append(args, hmgetName, recordKey, versionField, dataField, expiresField)
-}
-
-const hmgetLength = 5
-
-// These are made interfaces once, not at every call.
-var hmgetName, versionField, dataField, expiresField any = "hmget", "version", "data", "expires_at"
-
-// A redisRecord is a Record with its expiry as it is stored.
-type redisRecord struct {
-	Record
-	expiresAt int64
-}
-
-// decodeRecord reads the answer to that. ok is false where there is no record.
-func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
-	corrupt := func(reason string) (redisRecord, bool, error) {
-		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}
-	}
-	if len(fields) != 3 {
-		return corrupt(fmt.Sprintf("3 fields were asked for and %d came", len(fields)))
-	}
-	version, hasVersion := fields[0].(string)
-	data, hasData := fields[1].(string)
-	expires, hasExpiry := fields[2].(string)
-	switch {
-	case !hasVersion && !hasData && !hasExpiry:
-		return redisRecord{}, false, nil
-	case !hasVersion:
-		return corrupt("version is missing")
-	case !hasData:
-		return corrupt("data is missing")
-	}
-	n, err := parseVersion(version)
-	if err != nil || n == 0 {
-		return corrupt("version is not a number")
-	}
-	rec.Key, rec.Version, rec.Data = key, Version(n), []byte(data)
-	if hasExpiry {
-		ms, err := parseVersion(expires)
-		if err != nil || ms == 0 || int64(ms) > maxExpiry.UnixMilli() {
-			return corrupt("expires_at is not a number of milliseconds")
-		}
-		rec.expiresAt = int64(ms)
-		rec.ExpiresAt = expiryTime(rec.expiresAt)
-	}
-	return rec, true, nil
 }
 
 // Put implements [StorageBackend]. Resent after a lost answer it may be applied

@@ -287,8 +287,12 @@ if publish then
 end
 `
 
-// A script is one of the above with the digest that EVALSHA names it by.
-type script struct{ name, source, sha string }
+// A script is one of the above with the digest that EVALSHA names it by, as it is
+// sent.
+type script struct {
+	name, source string
+	sha          []byte
+}
 
 // scripts are those of one backend.
 type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, delete, repair, clock *script }
@@ -305,7 +309,7 @@ func newScripts(limit int, publish string, wait bool) scripts {
 	make := func(name, source string) *script {
 		source = settings + strings.TrimSpace(source)
 		sum := sha1.Sum([]byte(source))
-		return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
+		return &script{name: name, source: source, sha: hex.AppendEncode(nil, sum[:])}
 	}
 	return scripts{
 		put:               make("put", luaPut),

@@ -108,3 +108,16 @@ func checkClient(client redis.UniversalClient) error {
 	}
 	return nil
 }
+
+// autoPipeline returns the client's automatic pipelining, for the commands of
+// RedisOptions.AutoPipeline.
+func autoPipeline(client redis.UniversalClient) (*redis.AutoPipeliner, error) {
+	pipeline, err := client.AsyncAutoPipeline()
+	if err != nil {
+		return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client refuses it: " + err.Error()}
+	}
+	if pipeline.Config().FullDuplex { // what becomes of its lost answers was not looked into
+		return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client would do it in full duplex; clear FullDuplex in the client's AutoPipelineOptions"}
+	}
+	return pipeline, nil
+}

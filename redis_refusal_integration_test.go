@@ -136,6 +136,12 @@ func TestNewRedisBackendRefusesWhatCannotKeepTheContract(t *testing.T) {
 		_, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: prefix})
 		assert.ErrorIs(t, err, taskstore.ErrInvalidArgument)
 	}
+	duplex := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", AutoPipelineOptions: &redis.AutoPipelineOptions{FullDuplex: true}})
+	defer duplex.Close()
+	_, err := taskstore.NewRedisBackend(duplex, nil)
+	require.NoError(t, err)
+	_, err = taskstore.NewRedisBackend(duplex, &taskstore.RedisOptions{AutoPipeline: true})
+	assert.ErrorIs(t, err, taskstore.ErrInvalidArgument)
 }
 
 // A client that was lent is given back as it was.

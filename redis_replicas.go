@@ -46,7 +46,7 @@ func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, 
 		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.sha, args))
 		if serverSaid(err, "NOSCRIPT") {
 			f.unsent()
-			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", s.source, slices.Clone(args)))
+			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", []byte(s.source), slices.Clone(args)))
 		}
 		return a, err
 	})

@@ -24,7 +24,7 @@ func (once) NoRetry() bool { return true }
 // when it puts them into its queue, so there they count as sent from then on.
 type flight struct {
 	state  atomic.Int32
-	script string      // its source or digest
+	script []byte      // its source or digest
 	cmd    redis.Cmder // that carries it; nil: the client writes it once at most
 }
 
@@ -48,14 +48,14 @@ func (f *flight) MarshalBinary() ([]byte, error) {
 	if !f.state.CompareAndSwap(0, flightSent) && f.state.Load() == flightAbandoned {
 		return nil, nil
 	}
-	return []byte(f.script), nil
+	return f.script, nil
 }
 
 // unsent says that what was sent was not executed, and is about to be sent again.
 func (f *flight) unsent() { f.state.CompareAndSwap(flightSent, 0) }
 
 // String is for who traces commands.
-func (f *flight) String() string { return f.script }
+func (f *flight) String() string { return string(f.script) }
 
 // landed returns err, the end of the flight, and says so if it was never sent.
 func (f *flight) landed(err error) error {
@@ -73,7 +73,7 @@ func (f *flight) landed(err error) error {
 // left behind may still read them.
 func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
 	f := new(flight)
-	send := func(command, script string, args []any) (*redis.Cmd, error) {
+	send := func(command string, script []byte, args []any) (*redis.Cmd, error) {
 		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
 		f.cmd = cmd
 		return cmd, b.do(ctx, cmd)
@@ -81,7 +81,7 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 	cmd, err := send("evalsha", s.sha, args)
 	if serverSaid(err, "NOSCRIPT") {
 		f.unsent()
-		cmd, err = send("eval", s.source, slices.Clone(args))
+		cmd, err = send("eval", []byte(s.source), slices.Clone(args))
 	}
 	if err != nil {
 		return reply{}, f.landed(err)
@@ -114,7 +114,7 @@ func scriptArgs(n int, keys ...string) []any {
 }
 
 // carry puts command and script, a digest or a source, into args.
-func (f *flight) carry(command, script string, args []any) []any {
+func (f *flight) carry(command string, script []byte, args []any) []any {
 	f.script = script
 	args[0], args[1] = command, f
 	return args

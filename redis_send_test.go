@@ -22,23 +22,23 @@ func TestFlightIsSentOrAbandoned(t *testing.T) {
 		return string(b)
 	}
 
-	f := &flight{script: "script"}
+	f := &flight{script: []byte("script")}
 	assert.Equal(t, "script", write(f))
 	assert.False(t, neverExecuted(f.landed(wrong)))
 	assert.Equal(t, "script", write(f), "the client may write it when its call is over")
 
-	f = &flight{script: "script"}
+	f = &flight{script: []byte("script")}
 	assert.True(t, neverExecuted(f.landed(wrong)))
 	assert.Empty(t, write(f), "nothing is executed")
 	assert.Empty(t, write(f))
 
-	f = &flight{script: "script"}
+	f = &flight{script: []byte("script")}
 	write(f)
 	f.unsent()
 	assert.True(t, neverExecuted(f.landed(wrong)))
 	assert.Empty(t, write(f))
 
-	f = &flight{script: "script"}
+	f = &flight{script: []byte("script")}
 	require.True(t, neverExecuted(f.landed(wrong)))
 	f.unsent()
 	assert.Empty(t, write(f), "it stays abandoned")
@@ -46,7 +46,7 @@ func TestFlightIsSentOrAbandoned(t *testing.T) {
 
 // What go-redis knew of a command before it wrote it again is not true any more.
 func TestFlightForgetsTheErrorOfAnEarlierSending(t *testing.T) {
-	f := &flight{script: "script"}
+	f := &flight{script: []byte("script")}
 	f.cmd = redis.NewCmd(context.Background())
 	f.cmd.SetErr(errors.New("MOVED 1 other:6379"))
 	_, err := f.MarshalBinary()
