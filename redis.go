@@ -97,6 +97,7 @@ type RedisBackend struct {
 	opts    RedisOptions
 	scripts scripts
 	clock   serverClock
+	refresh refresh
 	watch   redisWatch
 
 	pipeline *redis.AutoPipeliner // nil: each command goes by itself
@@ -115,13 +116,6 @@ var (
 	_ Pinger         = (*RedisBackend)(nil)
 	_ io.Closer      = (*RedisBackend)(nil)
 )
-
-// A clusterClient is what a client of a Cluster can do besides: tell which node
-// has a key.
-type clusterClient interface {
-	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
-	ReloadState(ctx context.Context)
-}
 
 // NewRedisBackend returns a backend on a client that stays the caller's: Close
 // leaves it open. It talks to no server yet. Nil opts mean the defaults.

@@ -103,10 +103,7 @@ type checkedNode struct {
 
 // nodes returns the nodes of a Cluster, or the one server that there is.
 func (b *RedisBackend) nodes(ctx context.Context) ([]*checkedNode, error) {
-	cluster, ok := b.client.(interface {
-		masters
-		ForEachSlave(ctx context.Context, f func(ctx context.Context, replica *redis.Client) error) error
-	})
+	cluster, ok := b.client.(clusterClient)
 	if !ok {
 		return []*checkedNode{{b: b, client: b.client}}, nil
 	}

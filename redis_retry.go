@@ -61,9 +61,7 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	case now.Sub(p.since) > retryTime:
 		return err
 	}
-	if cluster, ok := p.b.client.(clusterClient); ok {
-		cluster.ReloadState(ctx) // else go-redis learns of a failover up to a minute later
-	}
+	p.b.refreshSlots(ctx)
 	p.tries++
 	if p.tries == 1 {
 		return nil // mostly it was the connection

@@ -26,7 +26,6 @@ type redisWatch struct {
 	channels  map[string]*watchedChannel
 	links     map[*redis.Client]*watchLink // by node; nil is the only one there is
 	unsharded map[*redis.Client]bool       // nodes that know no sharded channels
-	refreshed chan struct{}                // closed when the refresh that runs is done
 	counts    bool                         // servers tell how many receive a message
 	closed    bool
 }
@@ -183,7 +182,7 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 		return nil, nil
 	}
 	if c.failures > 0 {
-		w.refresh(cluster)
+		w.b.refreshSlots(w.ctx)
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, stepTimeout(c.failures))
 	defer cancel()
@@ -196,40 +195,6 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 		return nil, err
 	}
 	return node, nil // the subscription tells what else is wrong
-}
-
-// refresh has the client of a Cluster learn anew which node has what, and returns
-// when it has, or after a second. ReloadState alone would not do: it asks one node
-// after the other in the background, and one that stands still holds it up for
-// seconds. However many channels need it, one refresh runs at a time.
-func (w *redisWatch) refresh(cluster clusterClient) {
-	w.mu.Lock()
-	done := w.refreshed
-	if done == nil {
-		done = make(chan struct{})
-		w.refreshed = done
-		go func() {
-			ctx, cancel := context.WithTimeout(w.ctx, minStepTimeout)
-			defer cancel()
-			cluster.ReloadState(ctx)
-			if c, ok := cluster.(masters); ok {
-				_, _ = within(ctx, func() (struct{}, error) { // it reloads before it begins
-					return struct{}{}, c.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
-				})
-			}
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.refreshed = nil
-			close(done)
-		}()
-	}
-	w.mu.Unlock()
-	<-done
-}
-
-// masters is what a client of a Cluster can do with them.
-type masters interface {
-	ForEachMaster(ctx context.Context, f func(ctx context.Context, master *redis.Client) error) error
 }
 
 // again has c routed to a link that does better than the one it had. It is called
