@@ -23,20 +23,17 @@ type bench struct {
 
 	clients map[int]*redis.Client
 	remotes []peers.Peer
-	filled  map[string]bool    // owners that have been given tasks
-	ahead   map[string]closest // by work and peer
+	filled  map[string]bool // owners that have been given tasks
+	leads   []lead
 	closers []func() error
 
-	// What the arithmetic for many shards needs.
-	updateTime, getTime float64 // of the server, µs
-	updateRate          float64 // most updates per second that were measured
-	taskBytes           float64 // of the server, for a task of 1 KiB with its share of the indexes
+	scale scale
 }
 
 func newBench(cfg Config, addr, program string, log func(string, ...any)) *bench {
 	return &bench{
-		Config: cfg, addr: addr, program: program, report: newReport(cfg), log: log,
-		clients: make(map[int]*redis.Client), filled: make(map[string]bool), ahead: make(map[string]closest),
+		Config: cfg, addr: addr, program: program, report: newReport(), log: log,
+		clients: make(map[int]*redis.Client), filled: make(map[string]bool),
 	}
 }
 

@@ -26,7 +26,7 @@ func (b *bench) contendSections(ctx context.Context) error {
 		name  string
 		peers []peers.Peer
 	}{{"on servers", remote}, {"in memory", local}} {
-		c := Contest{Name: g.name, Unit: "successes/s", Rounds: b.Turns}
+		c := Contest{Name: g.name, Rounds: b.Turns}
 		for _, p := range g.peers {
 			if p.Swaps {
 				c.Contestants = append(c.Contestants, b.contender(p))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 )
 
@@ -11,6 +12,7 @@ type Sample struct {
 	Value    float64 // what the contest is about, in its unit
 	P50, P99 float64 // of the time that a call took, µs
 	Allocs   float64 // allocations of the process per operation
+	Timed    int     // calls that the percentiles are of
 	Extra    float64 // what else a contest counts
 }
 
@@ -25,7 +27,6 @@ type Contestant struct {
 // A Contest has several contestants do the same work, in turns and several times.
 type Contest struct {
 	Name        string
-	Unit        string // of Value
 	Contestants []Contestant
 	Rounds      int
 	NoWarmup    bool // for work that takes long: the first turn counts
@@ -33,16 +34,17 @@ type Contest struct {
 
 // A Result has the samples of a contest: Samples[name][round].
 type Result struct {
-	Name, Unit string
-	Names      []string
-	Samples    map[string][]Sample
+	Name    string
+	Names   []string
+	Samples map[string][]Sample
 }
 
-// run holds the contest: A B C, B C A, C A B and so on, so that nobody always
-// comes after the same other. A turn before the first, which is not counted, warms
-// up pools and caches.
+// run holds the contest. Each round has a turn of everybody, in an order that is
+// drawn for it: nobody always comes after the same other, whose traces in caches
+// and in the scheduler would be taken for its own. A round before the first, which
+// is not counted, warms up pools and caches.
 func (c Contest) run(ctx context.Context) (Result, error) {
-	r := Result{Name: c.Name, Unit: c.Unit, Samples: make(map[string][]Sample)}
+	r := Result{Name: c.Name, Samples: make(map[string][]Sample)}
 	for _, who := range c.Contestants {
 		r.Names = append(r.Names, who.Name)
 	}
@@ -51,8 +53,8 @@ func (c Contest) run(ctx context.Context) (Result, error) {
 		first = 0
 	}
 	for round := first; round < c.Rounds; round++ {
-		for i := range c.Contestants {
-			who := c.Contestants[(i+max(round, 0))%len(c.Contestants)]
+		for _, i := range rand.Perm(len(c.Contestants)) {
+			who := c.Contestants[i]
 			if who.Reset != nil {
 				if err := who.Reset(ctx); err != nil {
 					return r, fmt.Errorf("%s: %s: prepare: %w", c.Name, who.Name, err)
@@ -79,6 +81,8 @@ func p50(s Sample) float64    { return s.P50 }
 func p99(s Sample) float64    { return s.P99 }
 func allocs(s Sample) float64 { return s.Allocs }
 func extra(s Sample) float64  { return s.Extra }
+
+func timedCalls(s Sample) float64 { return float64(s.Timed) }
 
 func (r Result) values(name string, m metric) []float64 {
 	values := make([]float64, 0, len(r.Samples[name]))

@@ -18,7 +18,7 @@ func (b *bench) expirySections(ctx context.Context) error {
 	s := b.report.section("Many tasks expire at once")
 	s.text("%s tasks of 1 KiB, of 100 owners, expire at one instant. How long until the last is gone, what a read of another task takes "+
 		"meanwhile, and how many index entries stay behind when nobody looks at those owners any more.\n", countText(b.Expiring))
-	c := Contest{Name: "expiry", Unit: "s", Rounds: b.SlowRounds, NoWarmup: true, Contestants: []Contestant{
+	c := Contest{Name: "expiry", Rounds: b.SlowRounds, NoWarmup: true, Contestants: []Contestant{
 		{Name: ours, Sample: func(ctx context.Context) (Sample, error) { return b.expireOurs(ctx) }},
 		{Name: "model", Sample: func(ctx context.Context) (Sample, error) { return b.expireModel(ctx) }},
 		{Name: oursInMemory, Sample: b.expireMemory},

@@ -26,6 +26,7 @@ const (
 	oursPiped    = "taskstore, automatic pipelining"
 	oursInMemory = "taskstore, memory"
 	raw          = "go-redis"
+	rawAgain     = "go-redis, again"
 	rawAuto      = "go-redis, automatic pipelining"
 	rawAsync     = "go-redis, automatic pipelining that heeds ctx"
 	rawPiped     = "go-redis, pipelines of 100"
@@ -148,10 +149,10 @@ func swapped(args []any, a, b string) ([]any, error) {
 	return swap, nil
 }
 
-// rawGet sends the HMGET of caller's task.
+// rawGet sends the HMGET of one task after the other.
 func rawGet(send way, tasks []rawTask) call {
-	return func(ctx context.Context, caller, _ int) error {
-		cmd := redis.NewSliceCmd(ctx, tasks[caller].get...)
+	return func(ctx context.Context, caller, i int) error {
+		cmd := redis.NewSliceCmd(ctx, tasks[(caller*17+i)%len(tasks)].get...)
 		if err := send(ctx, cmd); err != nil {
 			return err
 		}
@@ -206,8 +207,9 @@ type mode struct {
 }
 
 // modes returns the ways of go-redis: a connection for each command that is under
-// way, and two that put commands of several callers into one pipeline. Of those the
-// first waits for the answer whatever becomes of its ctx, as does the plain way.
+// way, twice, to show what the measurement cannot tell apart; and two that put
+// commands of several callers into one pipeline. Of those the first waits for the
+// answer whatever becomes of its ctx, as does the plain way.
 func (b *bench) modes() ([]mode, error) {
 	c := b.client(dbLimit)
 	auto, err := c.AutoPipeline()
@@ -217,6 +219,7 @@ func (b *bench) modes() ([]mode, error) {
 	async, err := c.AsyncAutoPipeline()
 	return []mode{
 		{raw, c.Process},
+		{rawAgain, c.Process},
 		{rawAuto, auto.Process},
 		{rawAsync, func(ctx context.Context, cmd redis.Cmder) error { return async.Submit(ctx, cmd).WaitContext(ctx) }},
 	}, err

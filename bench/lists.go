@@ -69,11 +69,11 @@ func (b *bench) lists(ctx context.Context, all []peers.Peer, n int) (Result, err
 		}}
 		all = append(slices.Clone(all), endless, limit)
 	}
-	return b.reads(ctx, all, n, func(p peers.Peer, owner string) func(context.Context) error {
+	return b.reads(ctx, all, n, func(p peers.Peer, owner string) (func(context.Context) error, int) {
 		if p.List == nil {
-			return nil
+			return nil, 0
 		}
-		return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }
+		return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }, n
 	})
 }
 
@@ -106,14 +106,15 @@ func (b *bench) limitList(owner string, n int) func(context.Context) error {
 
 // pages has everybody show the first page.
 func (b *bench) pages(ctx context.Context, all []peers.Peer, n int) (Result, error) {
-	return b.reads(ctx, all, n, func(p peers.Peer, owner string) func(context.Context) error {
+	return b.reads(ctx, all, n, func(p peers.Peer, owner string) (func(context.Context) error, int) {
 		switch {
 		case p.Page != nil:
-			return func(ctx context.Context) error { return counted(p.Page(ctx, owner, pageSize))(min(n, pageSize)) }
+			page := min(n, pageSize)
+			return func(ctx context.Context) error { return counted(p.Page(ctx, owner, pageSize))(page) }, page
 		case p.List != nil:
-			return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }
+			return func(ctx context.Context) error { return counted(p.List(ctx, owner))(n) }, n
 		}
-		return nil
+		return nil, 0
 	})
 }
 
@@ -126,15 +127,16 @@ func counted(got int, err error) func(want int) error {
 	}
 }
 
-// reads measures what read returns for each peer, on an owner with n tasks.
-func (b *bench) reads(ctx context.Context, all []peers.Peer, n int, read func(p peers.Peer, owner string) func(context.Context) error) (Result, error) {
-	c := Contest{Name: recordsText(n), Unit: "ms"}
+// reads measures what read returns for each peer, on an owner with n tasks. With it
+// comes how many tasks it reads.
+func (b *bench) reads(ctx context.Context, all []peers.Peer, n int, read func(p peers.Peer, owner string) (func(context.Context) error, int)) (Result, error) {
+	c := Contest{Name: recordsText(n)}
 	if n >= 10_000 {
 		c.Rounds, c.NoWarmup = b.SlowRounds, true
 	}
 	owner := fmt.Sprint("list-", n)
 	for _, p := range all {
-		do := read(p, owner)
+		do, tasks := read(p, owner)
 		if do == nil {
 			continue
 		}
@@ -143,7 +145,7 @@ func (b *bench) reads(ctx context.Context, all []peers.Peer, n int, read func(p 
 				return Result{}, fmt.Errorf("%s: %w", p.Name, err)
 			}
 		}
-		c.Contestants = append(c.Contestants, Contestant{Name: p.Name, Sample: averaged(max(1, b.Calls/n), do)})
+		c.Contestants = append(c.Contestants, Contestant{Name: p.Name, Sample: averaged(max(1, b.Calls/tasks), do)})
 	}
 	return b.contest(ctx, c)
 }

@@ -96,6 +96,7 @@ func (l load) run(ctx context.Context, do call) (Sample, error) {
 		Value:  n / elapsed.Seconds(),
 		P50:    quantile(times, 0.5),
 		P99:    quantile(times, 0.99),
+		Timed:  len(times),
 		Allocs: float64(after.Mallocs-before.Mallocs) / n,
 	}, nil
 }

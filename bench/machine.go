@@ -26,15 +26,30 @@ func describe(ctx context.Context, b *bench) ([]string, error) {
 	if !ok {
 		return nil, fmt.Errorf("the program does not know what it was built of")
 	}
-	return []string{
+	lines := []string{
+		"taskstore: " + revision(ctx),
 		fmt.Sprintf("machine: %s, %d cores, %s", processor(), runtime.NumCPU(), system()),
 		fmt.Sprintf("server: %s, on loopback, no persistence, one process; it shares the cores with its clients", version),
 		fmt.Sprintf("Go: %s", runtime.Version()),
 		fmt.Sprintf("modules: %s", strings.Join(modules(info), ", ")),
-		fmt.Sprintf("method: contestants take turns, A B C, B C A and so on, after one turn that does not count: %d times for %v where rates are measured, otherwise "+
-			"%d times, or %d where one turn takes seconds; "+
-			"figures are medians, ± is half the distance of the quartiles; a ratio is the median of the ratios within each round", b.Turns, b.Slice, b.Rounds, b.SlowRounds),
-	}, nil
+		fmt.Sprintf("method: a contest has rounds, in each of which everybody has a turn, in an order drawn for it, after one round that does not count: %d turns of %v where rates are "+
+			"measured, otherwise %d turns, %d for the server's time, and %d with none uncounted where one takes seconds; figures are medians of the turns, ± is half the distance of "+
+			"their quartiles in percent; a ratio is the median of the ratios within each round; lists, watches and growth are those of one caller",
+			b.Turns, b.Slice, b.Rounds, serverRounds*b.Rounds, b.SlowRounds),
+	}
+	if _, err := toolBeside(b.program); err != nil {
+		lines = append(lines, redisBenchmark+" was not found, and is not here")
+	}
+	return lines, nil
+}
+
+// revision returns which source was measured, where git tells it.
+func revision(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "of an unknown revision"
+	}
+	return "revision " + strings.TrimSpace(string(out))
 }
 
 // measured are the modules whose versions matter.
@@ -85,20 +100,3 @@ func valueIn(file, name, separator string) string {
 	}
 	return ""
 }
-
-// closing adds what is judged only when everything has been measured, and who is
-// not there.
-func (b *bench) closing() {
-	b.targetAhead("update")
-	b.targetAhead("list")
-	b.report.section("Reading the figures").text("%s", reading)
-	b.report.section("Who is not here").text("%s", absent)
-}
-
-const absent = `- kvtools/valkeyrie, philippgille/gokv and hurtener/dockyard: the Go module proxy did not serve their modules when this was written. For
-  valkeyrie, whose Redis store has a compare-and-swap, its commands stand in, sent by code of this module. gokv has neither compare-and-swap
-  nor list; its operations are a GET and a SET of JSON. dockyard's stores in memory and in SQLite have no stand-in.
-- a2a-go from v2 on: its module was not served either; v0.3.3 is here.
-- asynq and a2a-go have no compare-and-swap, a2a-go no list; their updates read and write. mcp-go lets nobody at its tasks but through the
-  protocol, so it is compared there.
-`

@@ -1,10 +1,13 @@
 // Command bench measures taskstore beside other stores and beside the limit, go-redis
 // itself, and writes RESULTS.md and the plots in it.
 //
-//	go run .                 everything; about 20 minutes
+//	go run .                 everything; about 20 minutes, and 5 GB of memory
 //	go run . -quick          everything with small sizes; less than a minute
 //	go run . -only watch     some sections; see -help
 //	go run . -check          exit 1 if a promised ratio is missed by more than the spread
+//
+// Only a whole run writes RESULTS.md by itself; others write to standard output, or
+// to the file that -out names.
 //
 // It starts a redis-server of its own: the one that TASKSTORE_REDIS_SERVER names, or
 // the first that is found. The module is no dependency of the others.
@@ -20,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/taskstore/taskstore/internal/redistest"
@@ -53,13 +57,16 @@ func main() {
 	small := flag.Bool("quick", false, "small sizes and few turns: shows that it works, not how fast")
 	only := flag.String("only", "", "regular expression of what to measure: "+strings.Join(names, " "))
 	check := flag.Bool("check", false, "exit 1 if a promised ratio is missed by more than the spread")
-	out := flag.String("out", "RESULTS.md", "file to write; plots go beside it")
+	out := flag.String("out", "", "file to write, with plots beside it; by default RESULTS.md for a whole run, otherwise standard output without plots")
 	flag.Parse()
 	cfg := full
 	if *small {
 		cfg = quick
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	if *out == "" && !*small && *only == "" {
+		*out = "RESULTS.md"
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	targets, err := measure(ctx, cfg, *only, *out)
 	if err != nil {
@@ -95,36 +102,51 @@ func measure(ctx context.Context, cfg Config, only, out string) ([]Target, error
 	return runTopics(ctx, cfg, wanted, server.Addr(), program, out, log)
 }
 
+// runTopics writes to out, or to standard output where that is empty.
 func runTopics(ctx context.Context, cfg Config, wanted *regexp.Regexp, addr, program, out string, log func(string, ...any)) (targets []Target, err error) {
 	start := time.Now()
+	var chosen []topic
+	for _, t := range topics {
+		if wanted.MatchString(t.name) {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-only %s leaves nothing to measure", wanted)
+	}
+	file := os.Stdout
+	if out != "" {
+		// Made now: that it cannot be made shows before all that work, and a file that was
+		// there stays whole until another is.
+		if file, err = os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".new-*"); err != nil {
+			return nil, err
+		}
+		defer os.Remove(file.Name())
+		defer file.Close()
+	}
 	b := newBench(cfg, addr, program, log)
 	defer func() { err = errors.Join(err, b.close(context.WithoutCancel(ctx))) }()
-	before, err := describe(ctx, b)
+	about, err := describe(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range topics {
-		if !wanted.MatchString(t.name) {
-			continue
-		}
+	for _, t := range chosen {
 		log("%s", t.name)
 		if err := t.measure(b, ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
-	b.closing()
-	about := append(before, fmt.Sprintf("run: %s, %v", cfg.Name, time.Since(start).Round(time.Second)))
-	var text strings.Builder
-	if err := b.report.write(&text, about); err != nil {
-		return nil, err
+	if len(chosen) == len(topics) {
+		b.closing()
 	}
-	if err := os.WriteFile(out, []byte(text.String()), 0o644); err != nil {
-		return nil, err
+	about = append(about, fmt.Sprintf("run: %s, %v", cfg.Name, time.Since(start).Round(time.Second)))
+	if err := b.report.write(file, about); err != nil || out == "" {
+		return b.report.targets, err
 	}
 	for name, svg := range b.report.files {
 		if err := os.WriteFile(filepath.Join(filepath.Dir(out), name), svg, 0o644); err != nil {
 			return nil, err
 		}
 	}
-	return b.report.targets, nil
+	return b.report.targets, errors.Join(file.Chmod(0o644), file.Close(), os.Rename(file.Name(), out))
 }

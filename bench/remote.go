@@ -17,8 +17,8 @@ func (b *bench) loaded(name string, callers, every int, do call) Contestant {
 
 // rates is a contest of those: many short turns, for a caller that waits for its
 // answer is now fast and now slow, by the cores that it and the server are on.
-func (b *bench) rates(callers int, unit string) Contest {
-	return Contest{Name: callersText(callers), Unit: unit, Rounds: b.Turns}
+func (b *bench) rates(callers int) Contest {
+	return Contest{Name: callersText(callers), Rounds: b.Turns}
 }
 
 // forever is a ctx that cannot end, which servers do not have: with it taskstore
@@ -46,7 +46,7 @@ func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
 	if err != nil {
 		return err
 	}
-	tasks, err := b.rawTasks(ctx, slices.Max(b.Callers), size)
+	tasks, err := b.rawTasks(ctx, readable, size)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (b *bench) remoteGets(ctx context.Context, s *section, size int) error {
 	}
 	var results []Result
 	for _, callers := range b.Callers {
-		c := b.rates(callers, "ops/s")
+		c := b.rates(callers)
 		for _, m := range modes {
 			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, rawGet(m.way, tasks)))
 		}
@@ -99,11 +99,11 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 		return err
 	}
 	most := slices.Max(b.Callers)
-	tasks, err := b.rawTasks(ctx, 3*most, size)
+	modes, err := b.modes()
 	if err != nil {
 		return err
 	}
-	modes, err := b.modes()
+	tasks, err := b.rawTasks(ctx, len(modes)*most, size)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 	}
 	var results []Result
 	for _, callers := range b.Callers {
-		c := b.rates(callers, "ops/s")
+		c := b.rates(callers)
 		for _, m := range modes {
 			c.Contestants = append(c.Contestants, b.loaded(m.name, callers, 1, updates[m.name]))
 		}
@@ -140,7 +140,7 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 		results = append(results, r)
 		b.targetRaw("update", size, callers, r)
 		if size == 1<<10 {
-			b.updateRate = max(b.updateRate, r.stat(ours, value).Median)
+			b.scale.updateRate = max(b.scale.updateRate, r.stat(ours, value).Median)
 		}
 		b.noteAhead("update", bytesText(size)+", "+r.Name, r, r.ratio)
 	}
@@ -158,6 +158,11 @@ func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
 	if err != nil {
 		return err
 	}
+	if size == 1<<10 {
+		for _, r := range creates {
+			b.scale.createRate = max(b.scale.createRate, r.stat(ours, value).Median)
+		}
+	}
 	b.showWork(s, "Create", size, ours, creates)
 	b.showWork(s, "Delete", size, ours, deletes)
 	return nil
@@ -166,8 +171,8 @@ func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
 // churn has peers create and delete.
 func (b *bench) churn(ctx context.Context, all []peers.Peer, callers []int, size, every int) (creates, deletes []Result, err error) {
 	for _, n := range callers {
-		create := b.rates(n, "ops/s")
-		deleted := Result{Name: callersText(n), Unit: "ops/s", Samples: make(map[string][]Sample)}
+		create := b.rates(n)
+		deleted := Result{Name: callersText(n), Samples: make(map[string][]Sample)}
 		for _, p := range all {
 			c := &churn{peer: p, size: size, callers: n}
 			create.Contestants = append(create.Contestants, Contestant{Name: p.Name, Sample: func(ctx context.Context) (Sample, error) {

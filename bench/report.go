@@ -8,9 +8,9 @@ import (
 
 // A report is RESULTS.md while it is written.
 type report struct {
-	config   Config
 	sections []*section
 	targets  []Target
+	whole    bool              // nothing was left out
 	files    map[string][]byte // plots, by file name
 }
 
@@ -27,7 +27,7 @@ type table struct {
 	rows    [][]string
 }
 
-func newReport(cfg Config) *report { return &report{config: cfg, files: make(map[string][]byte)} }
+func newReport() *report { return &report{files: make(map[string][]byte)} }
 
 // section begins the next one.
 func (r *report) section(title string) *section {
@@ -138,10 +138,13 @@ func (r *report) write(w io.Writer, about []string) error {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
 	b.WriteString("\n")
+	fmt.Fprintf(&b, "## Who takes part\n\n%s\n", participants)
 	if len(r.targets) > 0 {
-		b.WriteString("## Targets\n\n")
-		b.WriteString(targetTable(r.targets).markdown())
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "## Targets\n\n%s\n", tally(r.targets))
+		if r.whole {
+			b.WriteString("Why the others are missed, and what it would take, is under [Reading the figures](#reading-the-figures).\n")
+		}
+		fmt.Fprintf(&b, "\n%s\n", targetTable(r.targets).markdown())
 	}
 	for _, s := range r.sections {
 		fmt.Fprintf(&b, "## %s\n\n%s\n", s.title, strings.Join(s.parts, "\n"))

@@ -26,8 +26,8 @@ func (b *bench) showGrowth(s *section, axis, file, what string, works []Result, 
 			text := "-"
 			if r.has(name) {
 				text = figure(r.stat(name, m).Median)
-				if name != sizes[0] {
-					text += " · " + times(r.ratio(name, sizes[0], m).Median)
+				if smallest := r.Names[0]; name != smallest {
+					text += " · " + times(r.ratio(name, smallest, m).Median)
 				}
 			}
 			cells = append(cells, text)
@@ -78,30 +78,44 @@ const (
 	shardFilled   = 0.6 // the rest is for peaks, replication and forks
 )
 
+// A scale is what the arithmetic starts from.
+type scale struct {
+	place               string  // the greatest that was measured
+	getTime, updateTime float64 // there, of the server, µs
+	updateRate          float64 // most updates per second that were measured
+	createRate          float64 // the same of creates
+	taskBytes           float64 // of the server, for a task of 1 KiB with its share of the indexes
+}
+
 // scaleSections computes what many tasks need from what was measured.
 func (b *bench) scaleSections(context.Context) error {
 	s := b.report.section("Arithmetic for internet scale")
-	if b.taskBytes == 0 || b.updateTime == 0 || b.updateRate == 0 {
-		s.text("The run left out what it needs: work, server and memory.\n")
+	m := b.scale
+	if m.taskBytes == 0 || m.updateTime == 0 || m.updateRate == 0 {
+		s.text("The run left out what it needs: work, memory and growth.\n")
 		return nil
 	}
-	byServer := 1e6 / b.updateTime
+	atMost := func(us float64) string { return figure(1e6 / us) }
+	from := fmt.Sprintf("10^6 / µs of the server, %s, without what the network costs", m.place)
+	mixed := writesOfATask / (1/m.createRate + (writesOfATask-1)/m.updateRate)
 	writes := float64(liveTasks) * writesOfATask / lifeOfATask.Seconds()
-	perShard := shardMemory * shardFilled / b.taskBytes
+	perShard := shardMemory * shardFilled / m.taskBytes
 	byMemory := math.Ceil(liveTasks / perShard)
-	byWrites := math.Ceil(writes / b.updateRate)
+	byWrites := math.Ceil(writes / mixed)
 	t := table{header: []string{"", "figure", "from"}}
-	t.row("a task of 1 KiB", figure(b.taskBytes)+" bytes", "measured, indexes included")
-	t.row("tasks per GiB", figure((1<<30)/b.taskBytes), "2^30 / bytes")
-	t.row("updates per second and shard, measured", figure(b.updateRate), "most at any number of callers, which shared the cores with the server")
-	t.row("updates per second and shard, at most", figure(byServer), "10^6 / µs of the server for an update")
-	t.row("reads per second and shard, at most", figure(1e6/b.getTime), "10^6 / µs of the server for a get, without what the network costs")
+	t.row("a task of 1 KiB", figure(m.taskBytes)+" bytes", "measured, indexes included")
+	t.row("tasks per GiB", figure((1<<30)/m.taskBytes), "2^30 / bytes")
+	t.row("reads per second and shard, at most", atMost(m.getTime), from)
+	t.row("updates per second and shard, at most", atMost(m.updateTime), from)
+	t.row("updates per second and shard, measured", figure(m.updateRate), "most at any number of callers, which shared the cores with the server; without automatic pipelining")
+	t.row("creates per second and shard, measured", figure(m.createRate), "the same")
+	t.row("writes per second and shard", figure(mixed), fmt.Sprintf("one create and %d updates, as measured", writesOfATask-1))
 	t.row("tasks per shard", figure(perShard), fmt.Sprintf("%d GiB, %.0f%% filled", shardMemory>>30, 100*shardFilled))
 	t.row("writes per second in all", figure(writes), fmt.Sprintf("%s live tasks, %d writes each in %v", countText(liveTasks), writesOfATask, lifeOfATask))
-	t.row("shards for the memory", figure(byMemory), "live tasks / tasks per shard")
-	t.row("shards for the writes", figure(byWrites), "writes / measured updates per shard")
-	t.row("shards", figure(max(byMemory, byWrites)), "the greater; each with its replicas")
-	t.row("one owner outgrows a shard at", fmt.Sprintf("%s tasks or %s writes/s", figure(perShard), figure(b.updateRate)), "all of an owner is in one slot")
+	t.row("shards for the memory", countText(int(byMemory)), "live tasks / tasks per shard")
+	t.row("shards for the writes", countText(int(byWrites)), "writes in all / writes per shard")
+	t.row("shards", countText(int(max(byMemory, byWrites))), "the greater; each with its replicas")
+	t.row("one owner outgrows a shard at", fmt.Sprintf("%s tasks or %s writes/s", figure(perShard), figure(mixed)), "all of an owner is in one slot")
 	s.table(t)
 	return nil
 }

@@ -57,7 +57,7 @@ func (b *bench) stackSections(ctx context.Context) (err error) {
 	}
 	var gets, creates []Result
 	for _, callers := range b.StackCallers {
-		get := b.rates(callers, "requests/s")
+		get := b.rates(callers)
 		create := get
 		for _, who := range all {
 			name, r := who.name, replicas[who.name]
@@ -110,7 +110,7 @@ func (b *bench) showRequests(s *section, what, reference string, results []Resul
 	for _, name := range results[0].Names {
 		cells := []string{name}
 		for _, r := range results {
-			cells = append(cells, figure(r.stat(name, p50).Median), figure(r.stat(name, p99).Median))
+			cells = append(cells, figure(r.stat(name, p50).Median), p99Text(r, name))
 		}
 		t.row(cells...)
 	}
@@ -119,9 +119,14 @@ func (b *bench) showRequests(s *section, what, reference string, results []Resul
 
 // cancels measures how long a cancel takes from the request to one replica until
 // the handler on another knows.
-func (b *bench) cancels(ctx context.Context, s *section) error {
-	c := Contest{Name: "cancel", Unit: "cancels/s"}
+func (b *bench) cancels(ctx context.Context, s *section) (err error) {
+	c := Contest{Name: "cancel"}
 	var closers []func() error
+	defer func() {
+		for _, f := range closers {
+			err = errors.Join(err, f())
+		}
+	}()
 	for _, store := range []struct {
 		name string
 		open func() (taskstore.StorageBackend, error)
@@ -149,15 +154,12 @@ func (b *bench) cancels(ctx context.Context, s *section) error {
 		}})
 	}
 	r, err := b.contest(ctx, c)
-	for _, f := range closers {
-		err = errors.Join(err, f())
-	}
 	if err != nil {
 		return err
 	}
-	t := table{caption: "**tasks/cancel at one replica until the handler on the other is told**", header: []string{"", "p50 µs", "p99 µs"}}
+	t := table{caption: "**tasks/cancel at one replica until the handler on the other is told**", header: []string{"", "p50 µs", "p90 µs"}}
 	for _, name := range r.Names {
-		t.row(name, withSpread(r.stat(name, p50)), withSpread(r.stat(name, p99)))
+		t.row(name, withSpread(r.stat(name, p50)), withSpread(r.stat(name, extra)))
 	}
 	s.table(t)
 	return b.flush(ctx)
@@ -190,5 +192,5 @@ func cancelSample(ctx context.Context, pair [2]*replica, t *told, n int) (Sample
 		}
 	}
 	slices.Sort(took)
-	return Sample{Value: float64(n) / time.Since(start).Seconds(), P50: quantile(took, 0.5), P99: quantile(took, 0.99)}, nil
+	return Sample{Value: float64(n) / time.Since(start).Seconds(), P50: quantile(took, 0.5), Extra: quantile(took, 0.9)}, nil
 }

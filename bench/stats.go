@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // A Stat is what is kept of repeated measurements: their median and their
@@ -56,8 +57,10 @@ func figure(v float64) string {
 		return fmt.Sprintf("%.0f", v)
 	case magnitude >= 10:
 		return fmt.Sprintf("%.1f", v)
-	default:
+	case magnitude >= 0.1 || magnitude == 0:
 		return fmt.Sprintf("%.2f", v)
+	default: // two
+		return strconv.FormatFloat(v, 'f', 1-int(math.Floor(math.Log10(magnitude))), 64)
 	}
 }
 

@@ -13,19 +13,21 @@ type Target struct {
 // The verdicts on a target.
 const (
 	pass   = "pass"
-	spread = "within the spread" // missed, by no more than the measurement's spread
+	spread = "within the spread" // missed, but the promise is between the quartiles
 	miss   = "miss"
 )
 
 func (t Target) verdict() string {
-	beyond := t.Limit - t.Measured.Median
+	kept := func(v float64) bool { return v >= t.Limit }
+	nearest := t.Measured.Q3
 	if t.AtMost {
-		beyond = -beyond
+		kept = func(v float64) bool { return v <= t.Limit }
+		nearest = t.Measured.Q1
 	}
 	switch {
-	case beyond <= 0:
+	case kept(t.Measured.Median):
 		return pass
-	case beyond <= t.Measured.spread():
+	case kept(nearest):
 		return spread
 	default: // also where nothing was measured
 		return miss
@@ -47,10 +49,25 @@ func targetTable(targets []Target) table {
 		if g.AtMost {
 			word = "at most "
 		}
+		verdict := g.verdict()
+		if verdict == miss {
+			verdict = "**miss**"
+		}
 		t.row(g.What, word+figure(g.Limit), figure(g.Measured.Median),
-			figure(g.Measured.Q1)+" to "+figure(g.Measured.Q3), g.verdict())
+			figure(g.Measured.Q1)+" to "+figure(g.Measured.Q3), verdict)
 	}
 	return t
+}
+
+// tally says how many promises are kept. What it is that was promised was so before
+// it was measured.
+func tally(targets []Target) string {
+	count := make(map[string]int)
+	for _, t := range targets {
+		count[t.verdict()]++
+	}
+	return fmt.Sprintf("Of %d ratios promised beforehand %d are kept, %d are missed with the promise between the quartiles, and %d are missed.",
+		len(targets), count[pass], count[spread], count[miss])
 }
 
 // missed returns those that are missed by more than the spread.

@@ -47,7 +47,9 @@ func (b *bench) toolSample(callers, calls, db int, command ...string) func(ctx c
 		if err != nil {
 			return Sample{}, err
 		}
-		return parseTool(string(out))
+		s, err := parseTool(string(out))
+		s.Timed = max(calls, callers)
+		return s, err
 	}
 }
 

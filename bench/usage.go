@@ -55,7 +55,7 @@ func (b *bench) usageSections(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if p.Name == ours {
-			b.taskBytes = all
+			b.scale.taskBytes = all
 		}
 		onRedis.row(p.Name, figure(all), figure(record), figure(indexes), figure(all-1024))
 	}
