@@ -119,7 +119,7 @@ func parseRedisURL(rawURL string) (redisTarget, error) {
 	case "":
 		return bad("it has no scheme; it should start with redis://, rediss:// or unix://")
 	default:
-		return bad("its scheme is not redis, rediss or unix")
+		return bad("its scheme is not redis, rediss or unix; it should look like redis://host:6379/0")
 	}
 	if strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") && u.Scheme != "unix" || u.Fragment != "" {
 		return bad("a special character in user name or password must be percent-encoded, such as %2F for a slash")

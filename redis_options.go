@@ -29,8 +29,9 @@ type RedisOptions struct {
 	NoHints bool
 	// AutoPipeline has calls that are made at the same time share round trips, by the
 	// client's automatic pipelining, which go-redis calls experimental: a later version
-	// of it may behave otherwise. It is for a process with many calls at once: see the
-	// benchmarks. Every promise holds as without it. What is different:
+	// of it may behave otherwise. It is for a process with some dozen calls at once or
+	// more, on tasks of a few KiB: with few calls, or tasks of 64 KiB, it is slower, see
+	// bench/RESULTS.md. Every promise holds as without it. What is different:
 	//
 	//   - A call waits for all that it is sent with, and for those sent before. In a
 	//     Cluster too, where about as many batches are under way as GOMAXPROCS says: a
@@ -44,7 +45,8 @@ type RedisOptions struct {
 	//   - Closing the client waits for what was to be sent, up to half a minute where
 	//     nobody answers; without AutoPipeline it does not wait.
 	//
-	// Listings, and writes with MinReplicas, have pipelines of their own anyway.
+	// Listings, and writes with MinReplicas, have pipelines of their own anyway. A client
+	// whose AutoPipelineOptions ask for FullDuplex is refused.
 	AutoPipeline bool
 	// MinReplicas is how many replicas must have acknowledged a write before it
 	// succeeds; 0 or less: none. With 1 a write that succeeded survives the loss of its
@@ -56,8 +58,9 @@ type RedisOptions struct {
 	// wait until the move is over.
 	MinReplicas int
 	// ReplicaTimeout is how long a write waits for MinReplicas, in whole milliseconds.
-	// 0 means a second. It must be shorter than the client's read timeout, which is
-	// checked where the client tells it.
+	// 0 means a second. A write waits twice where the server does not know its script
+	// yet. It must be shorter than the client's read timeout, which is checked where the
+	// client tells it.
 	ReplicaTimeout time.Duration
 }
 

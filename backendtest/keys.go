@@ -110,38 +110,46 @@ func checkNoSecrets(t *trial) {
 	key := of(owner+newOwner(), task)
 	long := of(padded(owner, taskstore.MaxKeyLength+1), task)
 	var errs []error
-	collect := func(_ any, err error) {
+	collect := func(call string, err error) {
 		if err == nil {
-			t.Errorf("no error where one had to be")
+			t.Errorf("%s gives no error", call)
 			return
 		}
 		errs = append(errs, err)
 	}
-	collect(s.Get(t.ctx, key))
-	collect(s.PutIfVersion(t.ctx, key, text(data), 1))
+	_, err := s.Get(t.ctx, key)
+	collect("Get of no record", err)
+	update := func(call string, expected taskstore.Version) {
+		_, err := s.PutIfVersion(t.ctx, key, text(data), expected)
+		collect(call, err)
+	}
+	update("PutIfVersion of no record", 1)
 	s.mustPut(key, text(data))
-	collect(s.PutIfVersion(t.ctx, key, text(data), 0))
-	collect(s.PutIfVersion(t.ctx, key, text(data), 7))
-	collect(s.Put(t.ctx, key, until(data, tooEarly)))
+	update("PutIfVersion at 0 of a record", 0)
+	update("PutIfVersion at another version", 7)
+	_, err = s.Put(t.ctx, key, until(data, tooEarly))
+	collect("Put with an ExpiresAt before 1970", err)
 	for _, v := range s.verbs(text(data)) {
-		collect(nil, v.call(t.ctx, long))
+		collect(v.name+" with a long owner", v.call(t.ctx, long))
 		if !v.prefix {
-			collect(nil, v.call(t.ctx, of(key.Owner, "")))
+			collect(v.name+" without a task", v.call(t.ctx, of(key.Owner, "")))
 		}
-		collect(nil, v.call(t.ctx, of(key.Owner, padded(task, taskstore.MaxKeyLength+1))))
-		collect(nil, v.call(done(t.ctx), key))
+		collect(v.name+" with a long task", v.call(t.ctx, of(key.Owner, padded(task, taskstore.MaxKeyLength+1))))
+		collect(v.name+" with a ctx that is done", v.call(done(t.ctx), key))
 	}
 	if p, ok := taskstore.As[taskstore.Pager](s.StorageBackend); ok {
 		_, _, err := p.ListPage(t.ctx, key, "x", 1)
-		collect(nil, err)
+		collect("ListPage with a cursor of nobody's", err)
 		_, _, err = p.ListPage(t.ctx, key, "", 0)
-		collect(nil, err)
+		collect("ListPage with the limit 0", err)
 	}
 	if t.openLimited != nil {
 		l := t.limited(1, 100)
 		l.mustPut(key, text(data))
-		collect(l.Put(t.ctx, of(key.Owner, task+"2"), text(data)))
-		collect(l.Put(t.ctx, key, text(padded(data, 200))))
+		_, err := l.Put(t.ctx, of(key.Owner, task+"2"), text(data))
+		collect("Put beyond the limit of records", err)
+		_, err = l.Put(t.ctx, key, text(padded(data, 200)))
+		collect("Put beyond the limit of data", err)
 	}
 	for _, err := range errs {
 		asJSON, _ := json.Marshal(err)
