@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -54,7 +53,7 @@ import (
 //
 // A call that meets a server that cannot answer, since a connection broke or the
 // server restarts, fails over or hands slots to another, goes on trying: for about
-// 20 seconds, or until its ctx ends. The client's own resending is off. Every write
+// 20 seconds (a listing for each of its round trips), or until its ctx ends. The client's own resending is off. Every write
 // carries an operation id, and a record keeps the ids of its last 8 writes. So a
 // write that was applied, and whose answer was lost, is recognised when it is sent
 // again: it succeeds, and is applied once. What comes of a write whose answer was
@@ -101,8 +100,6 @@ type RedisBackend struct {
 	watch   redisWatch
 
 	pipeline *redis.AutoPipeliner // nil: each command goes by itself
-
-	recordBytes atomic.Int64 // size of a record, as the latest listing found it
 
 	closing sync.Once
 	closed  chan struct{}
@@ -236,7 +233,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
 	fields, err := persist(ctx, b, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		if err := b.do(ctx, cmd); err != nil {
+		if err := b.do(ctx, onceRead{cmd}); err != nil {
 			return nil, err
 		}
 		return cmd.Val(), nil

@@ -7,12 +7,14 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
 )
@@ -86,6 +88,45 @@ func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
 			n := r.proxy.Counts()
 			assert.Equal(t, 2, n.RepliesLost+n.CutBefore)
 		})
+	}
+}
+
+// Whoever traces a Cluster has a hook on its nodes that looks at the commands.
+func TestBatchesGoThroughHooksThatLookAtThem(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.SharedCluster(t).Addrs()})
+	client.OnNewNode(func(node *redis.Client) { node.AddHook(looks{}) })
+	t.Cleanup(func() { _ = client.Close() })
+	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: uuid.NewString(), AutoPipeline: true})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for range 2 { // the first write is sent twice, for the script
+		_, err = b.Put(ctx, taskstore.Key{Owner: "o", Task: "t"}, text("x"))
+		require.NoError(t, err)
+		_, err = b.Get(ctx, taskstore.Key{Owner: "o", Task: "t"})
+		require.NoError(t, err)
+	}
+}
+
+// looks is such a hook.
+type looks struct{}
+
+func (looks) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (looks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		_, _ = cmd.String(), cmd.Err()
+		return next(ctx, cmd)
+	}
+}
+
+func (looks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			_, _ = cmd.String(), cmd.Err()
+		}
+		return next(ctx, cmds)
 	}
 }
 

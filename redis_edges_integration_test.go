@@ -5,6 +5,7 @@ package taskstore_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -139,15 +140,15 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 // Wherever a listing is cut it goes on, with no task missing and none twice.
 func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
 	onEachClientAsItIs(t, taskstore.RedisOptions{}, func(r *resending) {
-		const tasks = 700 // three ranges
+		const tasks = 700 // two ranges, three batches
 		var want []string
 		for i := range tasks {
 			want = append(want, fmt.Sprintf("task-%d", i))
 			_, err := r.other.Put(ctx, taskstore.Key{Owner: r.key.Owner, Task: want[i]}, text("x"))
 			require.NoError(r.t, err)
 		}
-		cuts := []faultproxy.Fault{faultproxy.CutBefore, faultproxy.None} // each step, and not when it is made again
-		r.proxy.Set(faultproxy.Faults{Plan: slices.Repeat(cuts, 10), Match: faultproxy.Commands("zrange")})
+		third := []faultproxy.Fault{faultproxy.CutBefore, faultproxy.None, faultproxy.None}
+		r.proxy.Set(faultproxy.Faults{Plan: slices.Repeat(third, 10), Match: faultproxy.Commands("zrangebyscore")})
 		list, err := r.mine.ListByPrefix(ctx, taskstore.Key{Owner: r.key.Owner})
 		require.NoError(r.t, err)
 		var got []string
@@ -157,6 +158,46 @@ func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
 		assert.Equal(r.t, want, got)
 		assert.Equal(r.t, 3, r.proxy.Counts().CutBefore, "cuts")
 	})
+}
+
+// A client waits so long for a whole batch, so where records are large or the network
+// is slow, listings take smaller ones.
+func TestRedisListsWhatTakesLongerThanTheReadTimeout(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, taskstore.RedisOptions{})
+	const tasks, size = 100, 16 << 10
+	for i := range tasks {
+		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: fmt.Sprint(i)}, taskstore.Value{Data: make([]byte, size)})
+		require.NoError(t, err)
+	}
+	o := *s.client.Options()
+	o.ReadTimeout = 500 * time.Millisecond
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return slowConn{c, tasks * size}, err // a second for all
+	}
+	client := redis.NewClient(&o)
+	defer client.Close()
+	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+	require.NoError(t, err)
+	list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+	require.NoError(t, err)
+	assert.Len(t, list, tasks)
+	page, _, err := b.ListPage(ctx, taskstore.Key{Owner: "o"}, "", tasks)
+	require.NoError(t, err)
+	assert.Len(t, page, tasks)
+}
+
+// A slowConn takes a second for so many bytes.
+type slowConn struct {
+	net.Conn
+	bytes int
+}
+
+func (c slowConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.bytes))
+	return n, err
 }
 
 // A server that does not know a command, or does not let us use it, quotes the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,18 +12,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A listing walks the index in order of creation, a batch at a time: one range of
-// the index, then all its records in one pipeline, which fetches the next range
-// too. No command of it is long, however many tasks there are.
+// A listing walks the index in order of creation, a range of names at a time, and
+// reads the records of a range in batches, each in one pipeline; the last batch of a
+// range fetches the next range too. No command of it is long, however many tasks
+// there are.
 //
 // A task that is deleted and created again after its range was read is at another
 // place by now, behind all that was there. So the newest place is read before each
 // range, and behind the records what has come after it: a record whose task has
 // moved there is left to the range that it moved to.
 const (
-	firstBatch = 128     // while no record's size is known
+	maxRange   = 500     // so many names take a third of a millisecond
+	firstBatch = 128     // while it has read no record
 	minBatch   = 16      // however large they are
-	maxBatch   = 500     // a range of so many takes a third of a millisecond
 	batchBytes = 1 << 20 // what a batch should come to
 	pageBytes  = 4 << 20 // a page that has more ends early
 )
@@ -35,7 +37,7 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 	if err := checkPrefix(prefix); err != nil {
 		return nil, err
 	}
-	l := &listing{b: b, prefix: prefix, left: math.MaxInt, room: math.MaxInt}
+	l := &listing{b: b, prefix: prefix, left: math.MaxInt, room: math.MaxInt, most: maxRange}
 	if err := l.complete(ctx); err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if err != nil {
 		return nil, "", err
 	}
-	l := &listing{b: b, prefix: prefix, passed: after, left: min(limit, maxBatch), room: pageBytes}
+	l := &listing{b: b, prefix: prefix, passed: after, left: min(limit, maxRange), room: pageBytes, most: maxRange}
 	if err := l.complete(ctx); err != nil {
 		return nil, "", err
 	}
@@ -74,10 +76,11 @@ type listing struct {
 	prefix  Key
 	left    int // how many more tasks to look at
 	room    int // how many bytes of data end it early
+	most    int // how many records a batch may have
 	records []Record
 	bytes   int
 
-	ahead  *indexRange // the range that comes next; nil: not read yet
+	ahead  *indexRange // what comes next; nil: not read yet
 	passed uint64      // the score of the last task before it
 	end    bool        // nothing comes next
 	full   bool        // what comes next is left to another listing
@@ -91,6 +94,18 @@ type indexRange struct {
 	last   uint64    // the score of the last of them
 	end    bool      // nothing was behind it
 	newest uint64    // the greatest score there was before
+}
+
+// cut cuts r behind its first n tasks. Where it has no more, rest is nil.
+func (r indexRange) cut(n int) (batch indexRange, rest *indexRange) {
+	if n >= len(r.tasks) {
+		return r, nil
+	}
+	batch, behind := r, r
+	batch.tasks, batch.scores = r.tasks[:n], r.scores[:n]
+	batch.last, batch.end = uint64(r.scores[n-1]), false
+	behind.tasks, behind.scores = r.tasks[n:], r.scores[n:]
+	return batch, &behind
 }
 
 // complete walks to the end. All steps that succeed in a row are made aside at
@@ -122,34 +137,48 @@ func (l *listing) walk(ctx context.Context) error {
 	return nil
 }
 
-// step reads the first range, or gathers the records of the range ahead and reads
-// the one behind it, in one round trip. If it fails all is as before.
+// step reads the first range, or gathers a batch of what is ahead, in one round
+// trip, which also reads the range behind it where that was the last. If it fails
+// all is as before, but for the size of the batch.
 func (l *listing) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // nobody waits for it any more
 	}
-	n := min(l.left, l.nextBatch())
 	if l.ahead == nil {
-		next, err := l.first(ctx, n)
+		next, err := l.first(ctx, min(l.left, maxRange))
 		if err == nil {
 			l.goTo(next)
 		}
 		return err
 	}
+	batch, rest := l.ahead.cut(l.batch())
+	n := 0
+	if rest == nil {
+		n = min(l.left, maxRange)
+	}
 	o := l.b.keys.owner(l.prefix.Owner)
-	r := *l.ahead
 	earliest := l.b.earliest()
-	shown, next, err := l.read(ctx, o, r, n)
-	if err != nil {
+	shown, next, err := l.read(ctx, o, batch, n)
+	var network net.Error
+	switch {
+	case errors.As(err, &network) && network.Timeout():
+		// The client waits so long for all of them together: fewer may come in time.
+		l.most = max(len(batch.tasks)/2, 1)
+		return err
+	case err != nil:
 		return err
 	}
-	if err := l.settle(ctx, o, r, shown, earliest); err != nil {
+	if err := l.settle(ctx, o, batch, shown, earliest); err != nil {
 		return err
 	}
 	l.gather(ctx, o, shown)
-	l.passed, l.end = r.last, r.end
-	l.full = n == 0 || l.bytes > l.room
-	l.goTo(next)
+	l.passed, l.end = batch.last, batch.end
+	l.full = l.bytes > l.room || rest == nil && n == 0
+	if rest != nil {
+		l.ahead = rest
+	} else {
+		l.goTo(next)
+	}
 	return nil
 }
 
@@ -159,17 +188,13 @@ func (l *listing) goTo(next indexRange) {
 	l.end = l.end || next.end && len(next.tasks) == 0
 }
 
-// nextBatch goes by the size of the records that this listing has read, or the
-// one before it.
-func (l *listing) nextBatch() int {
+// batch returns how many records to read at once, by the size of those before.
+func (l *listing) batch() int {
+	n := firstBatch
 	if len(l.records) > 0 {
-		l.b.recordBytes.Store(int64(l.bytes/len(l.records)) + 1)
+		n = max(batchBytes/max(l.bytes/len(l.records), 1), minBatch)
 	}
-	bytes := l.b.recordBytes.Load()
-	if bytes == 0 {
-		return firstBatch
-	}
-	return int(min(max(batchBytes/bytes, minBatch), maxBatch))
+	return min(n, l.most)
 }
 
 // first reads the range of n behind the last task.
@@ -198,7 +223,7 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) (s
 	for i, task := range r.tasks {
 		args = appendHMGet(args, o.task(task))
 		records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
-		_ = pipe.Process(ctx, once{records[i]})
+		_ = pipe.Process(ctx, onceRead{records[i]})
 	}
 	moved := l.askBehind(ctx, pipe, r.newest, -1)
 	var asked rangeCommand

@@ -14,8 +14,18 @@ import (
 // PutIfVersion that won a conflict. So resending is left to redis_retry.go.
 type once struct{ redis.Cmder }
 
+// onceScript and onceRead are once for commands that may wait in a queue. Of those
+// go-redis wants to know more than [redis.Cmder] tells: where it cannot, a hook on a
+// node of a Cluster that looks at the command, as tracing does, waits for ever.
+type (
+	onceScript struct{ *redis.Cmd }
+	onceRead   struct{ *redis.SliceCmd }
+)
+
 // NoRetry is what go-redis asks.
-func (once) NoRetry() bool { return true }
+func (once) NoRetry() bool       { return true }
+func (onceScript) NoRetry() bool { return true }
+func (onceRead) NoRetry() bool   { return true }
 
 // A flight is one attempt to have a script executed. It is sent or abandoned, never
 // both: what was abandoned before it was sent is never executed. To that end it
@@ -76,7 +86,7 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 	send := func(command string, script []byte, args []any) (*redis.Cmd, error) {
 		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
 		f.cmd = cmd
-		return cmd, b.do(ctx, cmd)
+		return cmd, b.do(ctx, onceScript{cmd})
 	}
 	cmd, err := send("evalsha", s.sha, args)
 	if serverSaid(err, "NOSCRIPT") {
@@ -89,17 +99,17 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 	return s.decodeReply(cmd.Val())
 }
 
-// do sends a command once and waits for the answer until ctx is done. A command
-// whose ctx ended belongs to the client.
+// do sends a command once, which cmd sees to, and waits for the answer until ctx is
+// done. A command whose ctx ended belongs to the client.
 func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
 	if b.pipeline == nil {
-		_, err := within(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, once{cmd}) })
+		_, err := within(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, cmd) })
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return notSent{err}
 	}
-	return b.pipeline.Submit(ctx, once{cmd}).WaitContext(ctx)
+	return b.pipeline.Submit(ctx, cmd).WaitContext(ctx)
 }
 
 // scriptArgs returns the arguments of EVAL or EVALSHA with these keys, with room for

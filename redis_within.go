@@ -29,17 +29,21 @@ func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	aside.run(j)
 	select {
 	case <-j.done:
-		j.do = nil
-		jobs.Put(j)
-		// A client that passes the ctx's deadline on to the connection reports a
-		// timeout of its own, perhaps a moment before ctx does.
-		if deadline, ok := ctx.Deadline(); ok && result.err != nil && time.Until(deadline) <= 0 {
-			result.err = fmt.Errorf("%w: %w", context.DeadlineExceeded, result.err)
-		}
-		return result.value, result.err
 	case <-ctx.Done():
-		return zero, ctx.Err()
+		select {
+		case <-j.done: // both: what is known is told
+		default:
+			return zero, ctx.Err()
+		}
 	}
+	j.do = nil
+	jobs.Put(j)
+	// A client that passes the ctx's deadline on to the connection reports a timeout
+	// of its own, perhaps a moment before ctx does.
+	if deadline, ok := ctx.Deadline(); ok && result.err != nil && time.Until(deadline) <= 0 {
+		result.err = fmt.Errorf("%w: %w", context.DeadlineExceeded, result.err)
+	}
+	return result.value, result.err
 }
 
 // A job is something to do aside.
