@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/tasks"
@@ -15,15 +13,23 @@ import (
 
 // ClientOptions adjusts a client. The zero value means the defaults.
 type ClientOptions struct {
-	// OnTask is called with every state of a task that CallTool sees, the first time
-	// with the one it was created with. Keep the id to find the task again after a
-	// restart. It is called by CallTool's goroutine.
+	// OnTask is called with every state of a task that CallTool or [Await] sees, by
+	// their goroutine; with CallTool the first time with the one it was created with.
+	// Keep the id to go on with Await after a restart.
 	OnTask func(ctx context.Context, task ClientTask)
 	// MinPollInterval and MaxPollInterval bound what the server suggests. Default
 	// 50 ms and 30 s.
 	MinPollInterval, MaxPollInterval time.Duration
-	// Retries is how many times in a row asking for a task's state may fail to reach
-	// the server before CallTool gives up. Default 5; negative: none.
+	// Retries is how many times in a row a request about a task may fail to reach the
+	// server, or meet HTTP status 429, 500, 502, 503 or 504, before CallTool gives up.
+	// Default 5; negative: none. The first time a poll interval lies between two
+	// attempts, and twice as long each time after, up to MaxPollInterval. That holds
+	// for asking for the state, for answers to requests for input and for cancels,
+	// which change nothing where they arrive twice. The call of the tool is sent once:
+	// a second one could make a second task.
+	//
+	// What the server answers is no such failure, and neither is any other status:
+	// with 401, 403 or 404 the SDK gives the session up.
 	Retries int
 }
 
@@ -39,11 +45,14 @@ type ClientTask struct {
 // often as the server suggests, answers requests for input with the client's own
 // handlers, and returns the task's result. A failed task gives its *[jsonrpc.Error]
 // and a cancelled one an error that matches [ErrCancelled]. When the ctx of
-// CallTool ends, the task is cancelled.
+// CallTool ends, the task is cancelled. When it can no longer be asked for its
+// state, see [ClientOptions].Retries, CallTool gives an error and the task goes on;
+// [Await] finds it again.
 //
 // Call it once for a client, before it connects, and let it connect through
-// [RoundTripper] or [ClientTransport]: the SDK drops what tells a task from a
-// result. Without one of them, a call that becomes a task gives an error.
+// [RoundTripper] or [ClientTransport]: the SDK drops what a task has beside a
+// result, its id too. Without one of them, a call that becomes a task gives an
+// error, and the task runs on to its end: without its id nobody can cancel it.
 func InstallClient(client *mcp.Client, opts *ClientOptions) error {
 	c := &taskClient{}
 	if opts != nil {
@@ -62,6 +71,9 @@ func InstallClient(client *mcp.Client, opts *ClientOptions) error {
 		if err := mcp.AddSendingCustomMethod[*taskParams, *taskResult](client, method); err != nil {
 			return err
 		}
+	}
+	if err := mcp.AddSendingCustomMethod[*taskParams, *installedClient](client, methodInstalled); err != nil {
+		return err
 	}
 	client.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		c.ask = next // how the client answers the server
@@ -82,6 +94,8 @@ func (c *taskClient) middleware(next mcp.MethodHandler) mcp.MethodHandler {
 		case methodGet, methodUpdate, methodCancel:
 			declare(req.GetParams())
 			return next(ctx, method, req)
+		case methodInstalled:
+			return &installedClient{client: c}, nil
 		case methodCall:
 		default:
 			return next(ctx, method, req)
@@ -101,7 +115,11 @@ func (c *taskClient) middleware(next mcp.MethodHandler) mcp.MethodHandler {
 		if err != nil || task == nil {
 			return res, err
 		}
-		return c.await(ctx, session, task)
+		final, err := c.await(ctx, session, task)
+		if err != nil {
+			return nil, err // and not a nil pointer in an interface
+		}
+		return final, nil
 	}
 }
 
@@ -160,137 +178,8 @@ func createdTask(res mcp.Result) (*taskFields, error) {
 			ResultType string `json:"resultType"`
 		}
 		if json.Unmarshal(encoded, &kind) == nil && kind.ResultType == "task" {
-			return nil, errors.New("mcptasks: the server answered with a task; connect through RoundTripper or ClientTransport")
+			return nil, errors.New("mcptasks: the server answered with a task, which runs on and whose id is lost; connect through RoundTripper or ClientTransport")
 		}
 	}
 	return nil, nil
-}
-
-// await polls the task to its end.
-func (c *taskClient) await(ctx context.Context, session *mcp.ClientSession, task *taskFields) (mcp.Result, error) {
-	id := task.TaskID
-	answered := make(map[string]bool)
-	for {
-		if c.opts.OnTask != nil {
-			c.opts.OnTask(ctx, ClientTask{ID: id, Status: task.Status, StatusMessage: task.StatusMessage})
-		}
-		switch {
-		case task.Status.Terminal():
-			return final(task)
-		case len(task.InputRequests) > 0:
-			if err := c.answer(ctx, session, task, answered); err != nil {
-				c.giveUp(ctx, session, id)
-				return nil, err
-			}
-		}
-		interval := time.Duration(task.PollIntervalMs) * time.Millisecond
-		interval = min(max(interval, c.opts.MinPollInterval), c.opts.MaxPollInterval)
-		var err error
-		if task, err = c.poll(ctx, session, id, interval); err != nil {
-			if ctx.Err() != nil {
-				c.giveUp(ctx, session, id)
-				return nil, ctx.Err()
-			}
-			return nil, fmt.Errorf("mcptasks: polling: %w", err)
-		}
-	}
-}
-
-// poll returns the task's state after interval, or after some more if the server
-// cannot be reached.
-func (c *taskClient) poll(ctx context.Context, session *mcp.ClientSession, id string, interval time.Duration) (*taskFields, error) {
-	for failures := 0; ; failures++ {
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		got, err := mcp.CallCustomMethod[*taskParams, *taskResult](ctx, session, methodGet, paramsOf(id, nil))
-		if err == nil {
-			return &got.taskFields, nil
-		}
-		var answer *jsonrpc.Error
-		if errors.As(err, &answer) || errors.Is(err, mcp.ErrConnectionClosed) || failures >= c.opts.Retries {
-			return nil, err
-		}
-	}
-}
-
-func paramsOf(id string, responses map[string]json.RawMessage) *taskParams {
-	p := &taskParams{TaskID: mustMarshal(id)}
-	if responses != nil {
-		p.InputResponses = mustMarshal(responses)
-	}
-	return p
-}
-
-// final returns what the task ended with.
-func final(task *taskFields) (mcp.Result, error) {
-	switch task.Status {
-	case tasks.Completed:
-		res := new(mcp.CallToolResult)
-		if err := json.Unmarshal(task.Result, res); err != nil {
-			return nil, fmt.Errorf("mcptasks: the task's result: %w", err)
-		}
-		return res, nil
-	case tasks.Failed:
-		if task.Error == nil {
-			return nil, internalError("the task failed")
-		}
-		return nil, &jsonrpc.Error{Code: task.Error.Code, Message: task.Error.Message, Data: task.Error.Data}
-	}
-	return nil, ErrCancelled
-}
-
-// answer has the client's handlers answer the questions that they have not.
-func (c *taskClient) answer(ctx context.Context, session *mcp.ClientSession, task *taskFields, answered map[string]bool) error {
-	responses := make(map[string]json.RawMessage)
-	for key, raw := range task.InputRequests {
-		if answered[key] {
-			continue
-		}
-		var byKey mcp.InputRequestMap
-		if err := json.Unmarshal(mustMarshal(map[string]json.RawMessage{key: raw}), &byKey); err != nil {
-			return fmt.Errorf("mcptasks: a request for input: %w", err)
-		}
-		var res mcp.Result
-		var err error
-		switch p := byKey[key].(type) {
-		case *mcp.ElicitParams:
-			res, err = c.ask(ctx, "elicitation/create", &mcp.ElicitRequest{Session: session, Params: p})
-		//lint:ignore SA1019 servers may still ask for it
-		case *mcp.CreateMessageWithToolsParams:
-			res, err = c.ask(ctx, "sampling/createMessage", &mcp.CreateMessageWithToolsRequest{Session: session, Params: p})
-		//lint:ignore SA1019 servers may still ask for it
-		case *mcp.ListRootsParams:
-			//lint:ignore SA1019 as above
-			res, err = c.ask(ctx, "roots/list", &mcp.ClientRequest[*mcp.ListRootsParams]{Session: session, Params: p})
-		default:
-			err = errors.New("of an unknown kind")
-		}
-		if err != nil {
-			return fmt.Errorf("mcptasks: answering a request for input: %w", err)
-		}
-		if responses[key], err = json.Marshal(res); err != nil {
-			return err
-		}
-	}
-	if len(responses) == 0 {
-		return nil
-	}
-	_, err := mcp.CallCustomMethod[*taskParams, *taskResult](ctx, session, methodUpdate, paramsOf(task.TaskID, responses))
-	if err != nil {
-		return fmt.Errorf("mcptasks: answering: %w", err)
-	}
-	for key := range responses {
-		answered[key] = true
-	}
-	return nil
-}
-
-// giveUp cancels a task that nobody waits for any more.
-func (c *taskClient) giveUp(ctx context.Context, session *mcp.ClientSession, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_, _ = mcp.CallCustomMethod[*taskParams, *taskResult](ctx, session, methodCancel, paramsOf(id, nil))
 }

@@ -113,3 +113,18 @@ func TestClientRetries(t *testing.T) {
 		})
 	}
 }
+
+// A server that is not there is given more and more time.
+func TestClientWaitsLongerAfterFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen, err := slowly(t, 10*time.Second, mcptasks.ClientOptions{}, 2, 3, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The attempts that fail are 20, 30 and 50 s after the call.
+		want := []time.Duration{0, 10 * time.Second, 80 * time.Second, 90 * time.Second}
+		if len(seen) < len(want) || !slices.Equal(seen[:len(want)], want) {
+			t.Errorf("seen at %v", seen)
+		}
+	})
+}

@@ -86,13 +86,13 @@ func RoundTripper(base http.RoundTripper) http.RoundTripper {
 type roundTripper struct{ base http.RoundTripper }
 
 func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch req.Header.Get(headerMethod) {
+	method := req.Header.Get(headerMethod)
+	switch method {
 	case methodGet, methodUpdate, methodCancel:
-		named, err := withName(req)
-		if err != nil {
+		var err error
+		if req, err = withName(req); err != nil {
 			return nil, err
 		}
-		return t.base.RoundTrip(named)
 	case methodCall:
 	default:
 		return t.base.RoundTrip(req)
@@ -103,16 +103,23 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.TrimSpace(kind) {
 	case "application/json":
+		// Half an answer is an attempt that failed. To the SDK it would be the end of
+		// the session.
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
 		if err != nil {
 			return nil, err
 		}
-		body = keepTask(body)
+		if method == methodCall {
+			body = keepTask(body)
+		}
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		resp.ContentLength = int64(len(body))
 		resp.Header.Del("Content-Length")
 	case "text/event-stream":
+		if method != methodCall {
+			break
+		}
 		resp.Body = &eventReader{body: resp.Body, lines: bufio.NewReader(resp.Body)}
 		resp.ContentLength = -1
 		resp.Header.Del("Content-Length")

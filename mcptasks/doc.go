@@ -6,7 +6,8 @@
 //
 //	t, err := mcptasks.New(store, nil)              // any taskstore.StorageBackend
 //	server := mcp.NewServer(impl, nil)
-//	mcptasks.AddTool(t, server, &mcp.Tool{Name: "render"}, render, nil)
+//	opts := &mcptasks.ToolOptions{Retry: true}       // render may be called again
+//	mcptasks.AddTool(t, server, &mcp.Tool{Name: "render"}, render, opts)
 //	err = t.Install(server)                          // after other middleware
 //	drained := make(chan error, 1)
 //	go func() { drained <- t.Run(ctx, server) }()    // resumes what other replicas left
@@ -17,6 +18,9 @@
 //
 // Handlers stay ordinary [mcp.ToolHandlerFor] functions. A client that does not
 // declare the extension gets the ordinary synchronous answer.
+//
+// [InstallClient] makes a client's CallTool wait for tasks, and [Await] finds one
+// again after a restart.
 //
 // # How a task runs
 //
