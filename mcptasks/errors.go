@@ -63,8 +63,6 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 		return internalError(fmt.Sprintf("too many tasks: at most %d are kept; wait until older ones expire", limit.Max))
 	case errors.As(err, &limit):
 		return invalidParams(limit.Error())
-	case errors.Is(err, tasks.ErrInvalidOwner):
-		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner cannot have tasks"}
 	case errors.Is(err, tasks.ErrInvalid):
 		return invalidParams("invalid params")
 	}

@@ -26,8 +26,8 @@ type Options struct {
 	// [ErrAnonymous] makes the request an anonymous one, as the default does where
 	// there is no TokenInfo: then the task's id is all that guards the task. No
 	// named owner can reach an anonymous task, nor the other way round. Any other
-	// error, and an empty owner, refuse the request; so does the default where
-	// there is a token that names no user.
+	// error refuses the request, and so does an owner that is empty or longer than
+	// 1020 bytes; so does the default where there is a token that names no user.
 	//
 	// How many tasks there may be is bounded for each named owner. Anonymous tasks
 	// are spread over 256 owners at random: the limits bound what all anonymous

@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
 )
 
 // A tenant is whom a request comes from: an owner by name, or nobody in
@@ -27,6 +30,9 @@ const (
 	namedPrefix     = "n:"
 	anonymousPrefix = "a:"
 	bucketLen       = 2 // hex digits
+
+	// maxNamed is the greatest length of what Options.Owner returns, in bytes.
+	maxNamed = tasks.MaxOwnerLength - len(namedPrefix)
 )
 
 // tokenOwner is the default of [Options.Owner].
@@ -34,6 +40,9 @@ func tokenOwner(_ context.Context, req mcp.Request) (string, error) {
 	extra := req.GetExtra() // nil on stdio
 	if extra == nil || extra.TokenInfo == nil {
 		return "", ErrAnonymous
+	}
+	if extra.TokenInfo.UserID == "" {
+		return "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the token names no user"}
 	}
 	return extra.TokenInfo.UserID, nil
 }
@@ -52,7 +61,11 @@ func (t *Tasks) tenant(ctx context.Context, req mcp.Request) (tenant, error) {
 		t.log.Warn("mcptasks: request refused: its owner is not known", "error", err)
 		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner is not known"}
 	case owner == "":
-		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the token names no user"}
+		t.log.Warn("mcptasks: request refused: Options.Owner returned an empty owner; for nobody in particular it returns ErrAnonymous")
+		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner is empty"}
+	case len(owner) > maxNamed:
+		t.log.Warn("mcptasks: request refused: Options.Owner returned an owner that is too long", "bytes", len(owner), "max", maxNamed)
+		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: fmt.Sprintf("the request's owner is too long: at most %d bytes", maxNamed)}
 	}
 	return tenant{named: namedPrefix + owner}, nil
 }

@@ -23,6 +23,10 @@ func TestOwnerOption(t *testing.T) {
 			return "", errors.New("secret reason")
 		case "empty":
 			return "", nil
+		case "longest":
+			return strings.Repeat("long owner", 102), nil
+		case "too long":
+			return strings.Repeat("long owner", 110), nil
 		default:
 			return tenant, nil
 		}
@@ -40,9 +44,20 @@ func TestOwnerOption(t *testing.T) {
 	if got := as("two").get(id); got.Error == nil || got.Error.Code != -32602 {
 		t.Errorf("another: %v", got)
 	}
-	for _, tenant := range []string{"broken", "empty"} {
-		if got := as(tenant).call("ask", nil); got.Error == nil || got.Error.Code != -32600 || strings.Contains(got.Error.Message, "secret") {
-			t.Errorf("tenant %s: %v", tenant, got)
+	as("longest").create("ask", nil)
+	// Who asks is told what is wrong, who runs the server why as well.
+	for tenant, want := range map[string]struct{ told, logged string }{
+		"broken":   {"the request's owner is not known", "secret reason"},
+		"empty":    {"the request's owner is empty", "Options.Owner returned an empty owner"},
+		"too long": {"the request's owner is too long: at most 1020 bytes", "bytes=1100 max=1020"},
+	} {
+		for name, got := range map[string]reply{"tools/call": as(tenant).call("ask", nil), "tasks/get": as(tenant).get(id)} {
+			if got.Error == nil || got.Error.Code != -32600 || got.Error.Message != want.told {
+				t.Errorf("%s, tenant %s: %v", name, tenant, got)
+			}
+		}
+		if log := r.log.String(); !strings.Contains(log, want.logged) || strings.Contains(log, "long owner") {
+			t.Errorf("tenant %s, logged: %s", tenant, log)
 		}
 	}
 	if id := as("").create("ask", nil); len(id) != 39 {

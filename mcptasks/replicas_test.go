@@ -154,4 +154,7 @@ func TestRunNeedsInstall(t *testing.T) {
 	if _, err := mcptasks.New(memory(), &bad); err == nil {
 		t.Error("a negative lease")
 	}
+	if _, err := mcptasks.New((*taskstore.RedisBackend)(nil), nil); !errors.Is(err, taskstore.ErrInvalidArgument) {
+		t.Errorf("no backend: %v", err)
+	}
 }

@@ -57,6 +57,9 @@ type Options struct {
 	PollInterval time.Duration
 	// Lease is how long a lease lasts. Runners renew it at a third of that. A task
 	// whose runner died is settled, or up for another runner, about a lease later.
+	// A runner whose renewals take longer than a lease passes for dead: outside tests
+	// let it be longer than a failover of the backend and any pause of a process, ten
+	// seconds or more.
 	Lease time.Duration
 
 	MaxTasks              int

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,7 +52,7 @@ type Store struct {
 // defaults. It talks to no server. An option that makes no sense gives an error
 // that matches [ErrInvalid].
 func New(backend taskstore.StorageBackend, opts *Options) (*Store, error) {
-	if backend == nil {
+	if v := reflect.ValueOf(backend); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, &InvalidError{Argument: "backend", Reason: "it is nil"}
 	}
 	if opts == nil {

@@ -267,8 +267,11 @@ func TestDoneContext(t *testing.T) {
 }
 
 func TestNewChecksItsArguments(t *testing.T) {
-	_, err := New(nil, nil)
-	assert.ErrorIs(t, err, ErrInvalid)
+	for _, none := range []taskstore.StorageBackend{nil, (*taskstore.RedisBackend)(nil), (*taskstore.MemoryBackend)(nil)} {
+		_, err := New(none, nil)
+		assert.ErrorIs(t, err, ErrInvalid)
+		assert.EqualError(t, err, "tasks: invalid backend: it is nil")
+	}
 	for _, o := range []Options{{Lease: -1}, {Lease: 1}, {PollInterval: -1}, {Retention: -1}, {MaxTTL: 1},
 		{Retention: math.MaxInt64}, {MaxTTL: 101 * 365 * 24 * time.Hour}, {DefaultTTL: math.MaxInt64}, {Lease: math.MaxInt64}, {PollInterval: math.MaxInt64},
 	} {
