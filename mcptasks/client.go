@@ -23,10 +23,12 @@ type ClientOptions struct {
 	// Retries is how many times in a row a request about a task may fail to reach the
 	// server, or meet HTTP status 429, 500, 502, 503 or 504, before CallTool gives up.
 	// Default 5; negative: none. The first time a poll interval lies between two
-	// attempts, and twice as long each time after, up to MaxPollInterval. That holds
-	// for asking for the state, for answers to requests for input and for cancels,
-	// which change nothing where they arrive twice. The call of the tool is sent once:
-	// a second one could make a second task.
+	// attempts, and twice as long each time after, up to MaxPollInterval.
+	//
+	// That holds for asking for the state and for answers to requests for input; a
+	// cancel is sent again too, sooner, and for 5 s at most. Where they arrive twice
+	// they change nothing more. The call of the tool is sent once: a second one could
+	// make a second task.
 	//
 	// What the server answers is no such failure, and neither is any other status:
 	// with 401, 403 or 404 the SDK gives the session up.

@@ -277,7 +277,7 @@ func TestClientOutlivesRestart(t *testing.T) {
 	stopped := false
 	session := connect(t, &mcp.StreamableClientTransport{
 		Endpoint: one.URL, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(base)},
-	}, mcptasks.ClientOptions{OnTask: func(context.Context, mcptasks.ClientTask) {
+	}, mcptasks.ClientOptions{Retries: 10, OnTask: func(context.Context, mcptasks.ClientTask) {
 		if !stopped {
 			one.CloseClientConnections()
 			one.Close()
