@@ -41,6 +41,7 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 
 // declared tells what a request says of the client.
 type declared interface {
+	GetParams() mcp.Params
 	ClientCapabilities() *mcp.ClientCapabilities
 	ProtocolVersion() string
 }
@@ -50,7 +51,14 @@ func capable(req declared) bool {
 	if req.ProtocolVersion() < firstVersion {
 		return false
 	}
-	c := req.ClientCapabilities()
+	// Looked up where the decoder left it. The SDK would encode all capabilities and
+	// decode them again, through a buffer of 32 KiB, for every request.
+	if capabilities, ok := req.GetParams().GetMeta()[mcp.MetaKeyClientCapabilities].(map[string]any); ok {
+		extensions, _ := capabilities["extensions"].(map[string]any)
+		_, ok = extensions[ExtensionID]
+		return ok
+	}
+	c := req.ClientCapabilities() // of a request that did not come over a wire
 	if c == nil {
 		return false
 	}
@@ -63,11 +71,14 @@ func (in *installation) taskMethod(ctx context.Context, method string, req *mcp.
 		// As a server without the extension: older protocols had other tasks.
 		return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "method not found: " + method}
 	}
+	if req.Params == nil {
+		return nil, invalidParams("there are no params")
+	}
 	if !capable(req) {
 		return nil, missingCapability()
 	}
 	var id string
-	if req.Params == nil || json.Unmarshal(req.Params.TaskID, &id) != nil || id == "" {
+	if json.Unmarshal(req.Params.TaskID, &id) != nil || id == "" {
 		return nil, invalidParams("taskId must be a string")
 	}
 	if extra := req.GetExtra(); extra != nil && extra.Header != nil {
