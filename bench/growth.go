@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/taskstore/taskstore"
 )
@@ -17,6 +18,28 @@ type place struct {
 	full  taskstore.StorageBackend // the same with a limit that owner has reached; nil: not measured
 	owner string                   // empty: any of size owners
 	tasks int                      // of an owner
+
+	versions *versions // of its tasks
+}
+
+// versions are those of tasks that have been updated; others are at 1.
+type versions struct {
+	mu    sync.Mutex
+	known map[taskstore.Key]taskstore.Version
+}
+
+func newVersions() *versions { return &versions{known: make(map[taskstore.Key]taskstore.Version)} }
+
+// update writes a task that nobody else writes at the time.
+func (p place) update(ctx context.Context, key taskstore.Key, v taskstore.Value) error {
+	p.versions.mu.Lock()
+	version := max(p.versions.known[key], 1)
+	p.versions.mu.Unlock()
+	version, err := p.store.PutIfVersion(ctx, key, v, version)
+	p.versions.mu.Lock()
+	defer p.versions.mu.Unlock()
+	p.versions.known[key] = version
+	return err
 }
 
 // key returns the i-th of the keys that work goes to, which are spread over all
@@ -67,7 +90,9 @@ func (b *bench) growthSections(ctx context.Context) error {
 			return err
 		}
 		if g.axis != "owners" {
-			b.noteScale(places[len(places)-1].name, served)
+			if err := b.scaleRates(ctx, places[len(places)-1]); err != nil {
+				return err
+			}
 		}
 		if err := b.flush(ctx); err != nil {
 			return err
@@ -95,19 +120,6 @@ func (b *bench) growthSections(ctx context.Context) error {
 	return nil
 }
 
-// noteScale keeps what the server's time is at the greatest place.
-func (b *bench) noteScale(place string, served []Result) {
-	b.scale.place = place
-	for _, r := range served {
-		switch r.Name {
-		case "get":
-			b.scale.getTime = r.stat(place, value).Median
-		case "update":
-			b.scale.updateTime = r.stat(place, value).Median
-		}
-	}
-}
-
 // tasksOnRedis has one owner for each number of tasks, all in one database.
 func (b *bench) tasksOnRedis(ctx context.Context) (places []place, err error) {
 	c := b.client(dbGrowth)
@@ -120,7 +132,7 @@ func (b *bench) tasksOnRedis(ctx context.Context) (places []place, err error) {
 		if err != nil {
 			return nil, err
 		}
-		places = append(places, place{recordsText(n), n, store, full, fmt.Sprint("owner-", n), n})
+		places = append(places, place{recordsText(n), n, store, full, fmt.Sprint("owner-", n), n, newVersions()})
 	}
 	return places, b.populate(ctx, places)
 }
@@ -128,7 +140,7 @@ func (b *bench) tasksOnRedis(ctx context.Context) (places []place, err error) {
 func (b *bench) tasksInMemory(ctx context.Context) (places []place, err error) {
 	store := taskstore.NewMemoryBackend(nil)
 	for _, n := range b.GrowthTasks {
-		places = append(places, place{recordsText(n), n, store, nil, fmt.Sprint("owner-", n), n})
+		places = append(places, place{recordsText(n), n, store, nil, fmt.Sprint("owner-", n), n, newVersions()})
 	}
 	return places, b.populate(ctx, places)
 }
@@ -140,7 +152,7 @@ func (b *bench) ownersOnRedis(ctx context.Context) (places []place, err error) {
 		if err != nil {
 			return nil, err
 		}
-		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner})
+		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner, newVersions()})
 		if err := b.settle(ctx, store, n); err != nil {
 			return nil, err
 		}
@@ -151,7 +163,7 @@ func (b *bench) ownersOnRedis(ctx context.Context) (places []place, err error) {
 func (b *bench) ownersInMemory(ctx context.Context) (places []place, err error) {
 	for _, n := range b.GrowthOwners {
 		store := taskstore.NewMemoryBackend(nil)
-		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner})
+		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner, newVersions()})
 		if err := b.settle(ctx, store, n); err != nil {
 			return nil, err
 		}
@@ -305,13 +317,7 @@ func (p place) work(name string, n int) (do func(ctx context.Context, i int) err
 			return err
 		}, nil
 	case "update":
-		versions := make(map[taskstore.Key]taskstore.Version) // but for those that are as they were created
-		return func(ctx context.Context, _ int) error {
-			key := p.key(rand.IntN(1 << 30))
-			version, err := p.store.PutIfVersion(ctx, key, v, max(versions[key], 1))
-			versions[key] = version
-			return err
-		}, nil
+		return func(ctx context.Context, _ int) error { return p.update(ctx, p.key(rand.IntN(1<<30)), v) }, nil
 	}
 	pager, _ := taskstore.As[taskstore.Pager](p.store)
 	return func(ctx context.Context, _ int) error {

@@ -139,9 +139,6 @@ func (b *bench) remoteUpdates(ctx context.Context, s *section, size int) error {
 		}
 		results = append(results, r)
 		b.targetRaw("update", size, callers, r)
-		if size == 1<<10 {
-			b.scale.updateRate = max(b.scale.updateRate, r.stat(ours, value).Median)
-		}
 		b.noteAhead("update", bytesText(size)+", "+r.Name, r, r.ratio)
 	}
 	b.showWork(s, "Update by compare-and-swap (asynq: read and write)", size, raw, results)
@@ -157,11 +154,6 @@ func (b *bench) remoteChurn(ctx context.Context, s *section, size int) error {
 	creates, deletes, err := b.churn(ctx, all, b.Callers, size, 1)
 	if err != nil {
 		return err
-	}
-	if size == 1<<10 {
-		for _, r := range creates {
-			b.scale.createRate = max(b.scale.createRate, r.stat(ours, value).Median)
-		}
 	}
 	b.showWork(s, "Create", size, ours, creates)
 	b.showWork(s, "Delete", size, ours, deletes)

@@ -2,72 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"strconv"
+	"math/rand/v2"
+	"sync/atomic"
 	"time"
+
+	"github.com/taskstore/taskstore"
 )
-
-// showGrowth shows what works cost at each size, as a table and, if it has a file,
-// as a plot.
-func (b *bench) showGrowth(s *section, axis, file, what string, works []Result, m metric) {
-	t := table{caption: "**" + what + "**", header: []string{axis}}
-	c := chart{title: what + " for a call", x: axis, y: "µs"}
-	var sizes []string
-	for _, r := range works {
-		t.header = append(t.header, r.Name)
-		if len(r.Names) > len(sizes) {
-			sizes = r.Names
-		}
-	}
-	for _, name := range sizes {
-		cells := []string{name}
-		for _, r := range works {
-			text := "-"
-			if r.has(name) {
-				text = figure(r.stat(name, m).Median)
-				if smallest := r.Names[0]; name != smallest {
-					text += " · " + times(r.ratio(name, smallest, m).Median)
-				}
-			}
-			cells = append(cells, text)
-		}
-		t.row(cells...)
-	}
-	s.table(t)
-	if file == "" {
-		return
-	}
-	for _, r := range works {
-		line := chartLine{name: r.Name}
-		for _, name := range r.Names {
-			if y := r.stat(name, m).Median; y > 0 {
-				line.points = append(line.points, [2]float64{leading(name), y})
-			}
-		}
-		c.lines = append(c.lines, line)
-	}
-	b.report.plot(s, file, c.title, c.svg())
-}
-
-// leading returns the number that a name such as "1,000 tasks" starts with.
-func leading(name string) float64 {
-	digits := ""
-	for _, r := range name {
-		if r == ',' {
-			continue
-		}
-		if r < '0' || r > '9' {
-			break
-		}
-		digits += string(r)
-	}
-	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil {
-		return 1
-	}
-	return n
-}
 
 // What the arithmetic assumes. Change it here and run again.
 const (
@@ -80,24 +23,57 @@ const (
 
 // A scale is what the arithmetic starts from.
 type scale struct {
-	place               string  // the greatest that was measured
-	getTime, updateTime float64 // there, of the server, µs
-	updateRate          float64 // most updates per second that were measured
-	createRate          float64 // the same of creates
-	taskBytes           float64 // of the server, for a task of 1 KiB with its share of the indexes
+	place                  string  // the greatest that was measured
+	gets, updates, creates float64 // a second, there
+	taskBytes              float64 // of the server, for a task of 1 KiB with its share of the indexes
+}
+
+// scaleCallers is how many callers it takes to keep a server busy.
+const scaleCallers = 64
+
+// scaleRates measures what a server does in a second at the greatest place, kept
+// busy by callers each of which has its share of the tasks.
+func (b *bench) scaleRates(ctx context.Context, p place) error {
+	share := p.tasks / scaleCallers
+	if share == 0 {
+		return nil
+	}
+	key := func(caller int) taskstore.Key {
+		return taskstore.Key{Owner: p.owner, Task: taskName(rand.IntN(share)*scaleCallers + caller)}
+	}
+	v := taskstore.Value{Data: payload(1 << 10), ExpiresAt: tomorrow()}
+	var made atomic.Int64
+	rate := func(name string, do call) (float64, error) {
+		c := b.rates(scaleCallers)
+		c.Name += ", " + name
+		c.Contestants = []Contestant{b.loaded(name, scaleCallers, 1, do)}
+		r, err := b.contest(ctx, c)
+		return r.stat(name, value).Median, err
+	}
+	m := &b.scale
+	m.place = p.name
+	var errs [3]error
+	m.gets, errs[0] = rate("get", func(ctx context.Context, caller, _ int) error {
+		_, err := p.store.Get(ctx, key(caller))
+		return err
+	})
+	m.updates, errs[1] = rate("update", func(ctx context.Context, caller, _ int) error { return p.update(ctx, key(caller), v) })
+	m.creates, errs[2] = rate("create", func(ctx context.Context, _, _ int) error {
+		_, err := p.store.PutIfVersion(ctx, taskstore.Key{Owner: p.owner, Task: fmt.Sprint("scale-", made.Add(1))}, v, 0)
+		return err
+	})
+	return errors.Join(errs[:]...)
 }
 
 // scaleSections computes what many tasks need from what was measured.
 func (b *bench) scaleSections(context.Context) error {
 	s := b.report.section("Arithmetic for internet scale")
 	m := b.scale
-	if m.taskBytes == 0 || m.updateTime == 0 || m.updateRate == 0 {
-		s.text("The run left out what it needs: work, memory and growth.\n")
+	if m.taskBytes == 0 || m.updates == 0 {
+		s.text("The run left out what it needs: memory and growth.\n")
 		return nil
 	}
-	atMost := func(us float64) string { return figure(1e6 / us) }
-	from := fmt.Sprintf("10^6 / µs of the server, %s, without what the network costs", m.place)
-	mixed := writesOfATask / (1/m.createRate + (writesOfATask-1)/m.updateRate)
+	mixed := writesOfATask / (1/m.creates + (writesOfATask-1)/m.updates)
 	writes := float64(liveTasks) * writesOfATask / lifeOfATask.Seconds()
 	perShard := shardMemory * shardFilled / m.taskBytes
 	byMemory := math.Ceil(liveTasks / perShard)
@@ -105,11 +81,11 @@ func (b *bench) scaleSections(context.Context) error {
 	t := table{header: []string{"", "figure", "from"}}
 	t.row("a task of 1 KiB", figure(m.taskBytes)+" bytes", "measured, indexes included")
 	t.row("tasks per GiB", figure((1<<30)/m.taskBytes), "2^30 / bytes")
-	t.row("reads per second and shard, at most", atMost(m.getTime), from)
-	t.row("updates per second and shard, at most", atMost(m.updateTime), from)
-	t.row("updates per second and shard, measured", figure(m.updateRate), "most at any number of callers, which shared the cores with the server; without automatic pipelining")
-	t.row("creates per second and shard, measured", figure(m.createRate), "the same")
-	t.row("writes per second and shard", figure(mixed), fmt.Sprintf("one create and %d updates, as measured", writesOfATask-1))
+	from := fmt.Sprintf("measured: %d callers, any of %s, client and server on the same cores, without automatic pipelining", scaleCallers, m.place)
+	t.row("reads per second and shard", figure(m.gets), from)
+	t.row("updates per second and shard", figure(m.updates), "the same")
+	t.row("creates per second and shard", figure(m.creates), "the same")
+	t.row("writes per second and shard", figure(mixed), fmt.Sprintf("one create and %d updates", writesOfATask-1))
 	t.row("tasks per shard", figure(perShard), fmt.Sprintf("%d GiB, %.0f%% filled", shardMemory>>30, 100*shardFilled))
 	t.row("writes per second in all", figure(writes), fmt.Sprintf("%s live tasks, %d writes each in %v", countText(liveTasks), writesOfATask, lifeOfATask))
 	t.row("shards for the memory", countText(int(byMemory)), "live tasks / tasks per shard")
