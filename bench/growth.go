@@ -196,16 +196,20 @@ func (b *bench) settle(ctx context.Context, store taskstore.StorageBackend, owne
 }
 
 func put(ctx context.Context, store taskstore.StorageBackend, n int, key func(i int) taskstore.Key) error {
-	now, err := taskstore.Now(ctx, store)
-	if err != nil {
-		return err
-	}
-	v := taskstore.Value{Data: payload(1 << 10), ExpiresAt: now.AddDate(0, 0, 1)}
+	v := grownValue()
 	return fill(ctx, n, func(ctx context.Context, i int) error {
 		_, err := store.PutIfVersion(ctx, key(i), v, 0)
 		return err
 	})
 }
+
+// grownValue is what all tasks have, before and after an update, so that it keeps
+// their expiry.
+func grownValue() taskstore.Value {
+	return taskstore.Value{Data: payload(1 << 10), ExpiresAt: grownExpiry}
+}
+
+var grownExpiry = tomorrow()
 
 // grown measures each work at all places.
 func (b *bench) grown(ctx context.Context, places []place, sampled func(p place, work string) (Contestant, error)) (results []Result, err error) {
@@ -296,7 +300,7 @@ func (p place) work(name string, n int) (do func(ctx context.Context, i int) err
 	remove := func(ctx context.Context) error {
 		return fill(ctx, n, func(ctx context.Context, i int) error { _, err := p.store.Delete(ctx, more(i)); return err })
 	}
-	v := taskstore.Value{Data: payload(1 << 10), ExpiresAt: tomorrow()}
+	v := grownValue()
 	switch name {
 	case "create":
 		return func(ctx context.Context, i int) error {

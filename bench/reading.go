@@ -6,8 +6,8 @@ const reading = `- **One caller.** Client and server take turns to wait for each
   that takes changes from turn to turn: see the spread of go-redis itself, and how far *again* is from 1.
 - **A ctx that can end.** go-redis looks at it between commands and not while it waits for an answer. taskstore heeds it, by having the command run on
   another goroutine, which is kept for the next call. That is one more thread to wake up and one to go back to: it shows where calls come one at a time on loopback,
-  little with many callers, and not at all beside a network. It is most of what *ctx without end* has over taskstore, and why the model, which does not heed
-  ctx, can be ahead with one caller. It would take a client whose waiting can be interrupted.
+  little with many callers, and not at all beside a network. *ctx without end* does without, and so does the model, which does not heed
+  ctx and can be ahead with one caller. It would take a client whose waiting can be interrupted.
 - **What the limit leaves out.** go-redis here sends arguments that are ready and returns strings. taskstore makes the keys and arguments, checks them, decodes
   the answer, and copies data on its way in and out, so that what a caller does with its slice later changes nothing: see the allocations. That is the rest
   of the distance, with 64 callers, with automatic pipelining, and most of all with 64 KiB, where the model has it too. Unsafe conversions would save a copy each way.
@@ -18,8 +18,10 @@ const reading = `- **One caller.** Client and server take turns to wait for each
   the owner's limit and the write's own id are part of them, in one script. The model has one index, which keeps what has expired.
 - **Lists.** The ratio to the model is that of its round trips to our work: the faster a round trip the smaller, as on a machine whose cores never
   sleep; beside a network it is many times as large. NATS KV streams a list from a server that is in the client's process.
-- **tasks/get over HTTP.** The constant shows what the SDK takes, of which mcp-go takes a part. Redis adds one round trip, and that is threads that wake up again: with
-  one caller it takes longer than all of tasks/get in memory. Only a cache in the process would save it, and it would show other replicas' changes late.
-- **Growth.** Flat: a create, whatever the owner has, and one that is refused; a page; the list of one owner, whatever others there are. A get or an update
-  costs more the more memory its task is somewhere in, some microseconds, wherever data is kept: the tables of one task that is read over and over do not show it.
+- **tasks/get over HTTP.** The constant shows what the SDK takes, of which mcp-go takes a part. Redis adds one round trip, and that is threads that wake up again, which
+  is too much where one caller has only that to wait for. Only a cache in the process would save it, and it would show other replicas' changes late.
+- **Watching.** A hint comes with a write, which the bare way has not, and a goroutine more keeps a slow watcher from holding up others. At 1,000 changes a second client and server
+  sleep in between, so a p99 is that of threads that wake up late, and its ratio changes from run to run.
+- **Growth.** Flat: a create, whatever the owner has, and one that is refused; a page; the list of one owner, whatever others there are. What is
+  not flat is a get or an update of any task: the more of them there are, the less of their memory is in a cache of the processor. The tables of work on few tasks do not show it.
 `

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"io"
 	"math"
+	"os"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,19 @@ func TestTargetsAreJudgedWithTheSpread(t *testing.T) {
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
+// Who changes a text runs everything again, or puts it into the results too.
+func TestTheResultsHaveTheTextsOfThisSource(t *testing.T) {
+	results, err := os.ReadFile("RESULTS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"participants": participants, "reading": reading, "absent": absent} {
+		if !strings.Contains(string(results), text) {
+			t.Errorf("RESULTS.md has another %s", name)
 		}
 	}
 }

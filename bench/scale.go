@@ -41,7 +41,7 @@ func (b *bench) scaleRates(ctx context.Context, p place) error {
 	key := func(caller int) taskstore.Key {
 		return taskstore.Key{Owner: p.owner, Task: taskName(rand.IntN(share)*scaleCallers + caller)}
 	}
-	v := taskstore.Value{Data: payload(1 << 10), ExpiresAt: tomorrow()}
+	v := grownValue()
 	var made atomic.Int64
 	rate := func(name string, do call) (float64, error) {
 		c := b.rates(scaleCallers)
