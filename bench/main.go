@@ -1,10 +1,10 @@
 // Command bench measures taskstore beside other stores and beside the limit, go-redis
 // itself, and writes RESULTS.md and the plots in it.
 //
-//	go run .                 everything; about 20 minutes, and 5 GB of memory
+//	go run .                 everything; about 20 minutes, and some GB of memory
 //	go run . -quick          everything with small sizes; less than a minute
 //	go run . -only watch     some sections; see -help
-//	go run . -check          exit 1 if a promised ratio is missed by more than the spread
+//	go run . -check          exit 1 if a promised ratio is missed, and its quartiles too
 //
 // Only a whole run writes RESULTS.md by itself; others write to standard output, or
 // to the file that -out names.
@@ -56,7 +56,7 @@ func main() {
 	}
 	small := flag.Bool("quick", false, "small sizes and few turns: shows that it works, not how fast")
 	only := flag.String("only", "", "regular expression of what to measure: "+strings.Join(names, " "))
-	check := flag.Bool("check", false, "exit 1 if a promised ratio is missed by more than the spread")
+	check := flag.Bool("check", false, "exit 1 if a promised ratio is missed, and its quartiles too")
 	out := flag.String("out", "", "file to write, with plots beside it; by default RESULTS.md for a whole run, otherwise standard output without plots")
 	flag.Parse()
 	cfg := full

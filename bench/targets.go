@@ -70,7 +70,7 @@ func tally(targets []Target) string {
 		len(targets), count[pass], count[spread], count[miss])
 }
 
-// missed returns those that are missed by more than the spread.
+// missed returns those that are missed outright.
 func missed(targets []Target) (all []Target) {
 	for _, t := range targets {
 		if t.verdict() == miss {
