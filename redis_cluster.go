@@ -65,8 +65,10 @@ func (b *RedisBackend) refreshSlots(ctx context.Context) {
 func askForSlots(cluster clusterClient) {
 	for _, limit := range refreshTimes {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		_, err := within(ctx, func() (struct{}, error) { // it asks before it begins
-			return struct{}{}, cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
+		// It asks before it begins. If ctx ended that for it, it would begin with what it
+		// knew, and not say so.
+		_, err := within(ctx, func() (struct{}, error) {
+			return struct{}{}, cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
 		})
 		cancel()
 		if err == nil {

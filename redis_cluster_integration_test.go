@@ -209,7 +209,7 @@ func TestRedisClusterCallsMeetAHungMasterOnce(t *testing.T) {
 	key := taskstore.Key{Owner: "o", Task: "t"}
 	backends := make([]*taskstore.RedisBackend, 3)
 	for i := range backends {
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ReadTimeout: timeout})
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ReadTimeout: timeout, ContextTimeoutEnabled: i > 0})
 		t.Cleanup(func() { _ = client.Close() })
 		b, err := taskstore.NewRedisBackend(client, nil)
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 // A listing walks the index in order of creation, a range of names at a time, and
 // reads the records of a range in batches, each in one pipeline; the last batch of a
 // range fetches the next range too. No command of it is long, however many tasks
-// there are.
+// there are; only what has been created since a range was read is asked for at once.
 //
 // A task that is deleted and created again after its range was read is at another
 // place by now, behind all that was there. So the newest place is read before each
@@ -172,6 +172,7 @@ func (l *listing) step(ctx context.Context) error {
 		return err
 	}
 	l.gather(ctx, o, shown)
+	l.most = min(l.most+l.most/8+1, maxRange) // it may only have been the server that was slow
 	l.passed, l.end = batch.last, batch.end
 	l.full = l.bytes > l.room || rest == nil && n == 0
 	if rest != nil {
@@ -223,7 +224,7 @@ func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) (s
 	for i, task := range r.tasks {
 		args = appendHMGet(args, o.task(task))
 		records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
-		_ = pipe.Process(ctx, onceRead{records[i]})
+		_ = pipe.Process(ctx, once{records[i]})
 	}
 	moved := l.askBehind(ctx, pipe, r.newest, -1)
 	var asked rangeCommand

@@ -30,8 +30,8 @@ type RedisOptions struct {
 	// AutoPipeline has calls that are made at the same time share round trips, by the
 	// client's automatic pipelining, which go-redis calls experimental: a later version
 	// of it may behave otherwise. It is for a process with some dozen calls at once or
-	// more, on tasks of a few KiB: with few calls, or tasks of 64 KiB, it is slower, see
-	// bench/RESULTS.md. Every promise holds as without it. What is different:
+	// more, on small tasks: writes with few calls, and all with tasks of 64 KiB, are
+	// slower, see bench/RESULTS.md. Every promise holds as without it. What is different:
 	//
 	//   - A call waits for all that it is sent with, and for those sent before. In a
 	//     Cluster too, where about as many batches are under way as GOMAXPROCS says: a

@@ -18,7 +18,8 @@ type redisRecord struct {
 	expiresAt int64
 }
 
-// decodeRecord reads the answer to that. ok is false where there is no record.
+// decodeRecord reads the answer to the command that asks for a record. ok is false
+// where there is none.
 func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	corrupt := func(reason string) (redisRecord, bool, error) {
 		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}

@@ -80,7 +80,7 @@ func (b *bench) growthSections(ctx context.Context) error {
 		s := b.report.section(g.title)
 		s.text("%s The ratios are to the smallest; a page is of %d tasks, or as many as there are. Work goes to tasks at random: "+
 			"with many of them it pays for memory that is in no cache of the processor. Creates are left out where they would make a place much larger. "+
-			"One caller waits for each answer, with a ctx that cannot end.\n", g.text, pageSize)
+			"One caller waits for each answer, on Redis with a ctx that cannot end.\n", g.text, pageSize)
 		places, err := g.redis(ctx)
 		if err != nil {
 			return err

@@ -69,7 +69,7 @@ func TestTargetsAreJudgedWithTheSpread(t *testing.T) {
 	}
 	for _, want := range []string{
 		"- machine: this one\n", "## Targets", "| get at 64 callers | at least 0.90 | 1.00 | 1.00 to 1.00 | pass |",
-		"| slow | at most 0.50 | 1.00 | 1.00 to 1.00 | **miss** |", "Of 2 ratios promised beforehand 1 are kept, 0 are", "## Question\n\nAn answer.\n",
+		"| slow | at most 0.50 | 1.00 | 1.00 to 1.00 | **miss** |", "Of 2 promised ratios 1 are kept, 0 are", "## Question\n\nAn answer.\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, b.String())

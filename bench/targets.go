@@ -59,14 +59,13 @@ func targetTable(targets []Target) table {
 	return t
 }
 
-// tally says how many promises are kept. What it is that was promised was so before
-// it was measured.
+// tally says how many promises are kept.
 func tally(targets []Target) string {
 	count := make(map[string]int)
 	for _, t := range targets {
 		count[t.verdict()]++
 	}
-	return fmt.Sprintf("Of %d ratios promised beforehand %d are kept, %d are missed with the promise between the quartiles, and %d are missed.",
+	return fmt.Sprintf("Of %d promised ratios %d are kept, %d are missed with the promise between the quartiles, and %d are missed.",
 		len(targets), count[pass], count[spread], count[miss])
 }
 

@@ -22,8 +22,8 @@ type ClientOptions struct {
 	MinPollInterval, MaxPollInterval time.Duration
 	// Retries is how many times in a row a request about a task may fail to reach the
 	// server, or meet HTTP status 429, 500, 502, 503 or 504, before CallTool gives up.
-	// Default 5; negative: none. The first time a poll interval lies between two
-	// attempts, and twice as long each time after, up to MaxPollInterval.
+	// Default 5; negative: none. The first time a poll interval, or a second where none is
+	// known, lies between two attempts, and twice as long each time after, up to MaxPollInterval.
 	//
 	// That holds for asking for the state and for answers to requests for input; a
 	// cancel is sent again too, sooner, and for 5 s at most. Where they arrive twice
@@ -47,9 +47,9 @@ type ClientTask struct {
 // often as the server suggests, answers requests for input with the client's own
 // handlers, and returns the task's result. A failed task gives its *[jsonrpc.Error]
 // and a cancelled one an error that matches [ErrCancelled]. When the ctx of
-// CallTool ends, the task is cancelled. When it can no longer be asked for its
-// state, see [ClientOptions].Retries, CallTool gives an error and the task goes on;
-// [Await] finds it again.
+// CallTool ends, or a handler fails, the task is cancelled. When the server can no
+// longer be reached, see [ClientOptions].Retries, CallTool gives an error and the
+// task goes on; [Await] finds it again.
 //
 // Call it once for a client, before it connects, and let it connect through
 // [RoundTripper] or [ClientTransport]: the SDK drops what a task has beside a

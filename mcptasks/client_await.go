@@ -31,7 +31,7 @@ type installedClient struct {
 func Await(ctx context.Context, session *mcp.ClientSession, taskID string) (*mcp.CallToolResult, error) {
 	installed, err := mcp.CallCustomMethod[*taskParams, *installedClient](ctx, session, methodInstalled, &taskParams{})
 	if err != nil {
-		return nil, errors.New("mcptasks: Await without InstallClient: call that for the session's client first")
+		return nil, fmt.Errorf("mcptasks: Await needs InstallClient to have been called for the session's client: %w", err)
 	}
 	task, err := installed.client.poll(ctx, session, taskID, 0)
 	if err != nil {
@@ -53,7 +53,6 @@ func (c *taskClient) await(ctx context.Context, session *mcp.ClientSession, task
 			return final(task)
 		case len(task.InputRequests) > 0:
 			if err := c.answer(ctx, session, task, answered); err != nil {
-				c.giveUp(ctx, session, id)
 				return nil, err
 			}
 		}
@@ -70,10 +69,15 @@ func (c *taskClient) interval(task *taskFields) time.Duration {
 	return min(max(suggested, c.opts.MinPollInterval), c.opts.MaxPollInterval)
 }
 
-// poll returns the task's state after interval.
+// poll returns the task's state after interval. With 0, where none is known, a
+// second lies before the first repetition.
 func (c *taskClient) poll(ctx context.Context, session *mcp.ClientSession, id string, interval time.Duration) (task *taskFields, err error) {
 	if err = pause(ctx, interval); err == nil {
-		task, err = c.request(ctx, session, methodGet, id, nil, max(interval, c.opts.MinPollInterval))
+		wait := interval
+		if wait == 0 {
+			wait = time.Second
+		}
+		task, err = c.request(ctx, session, methodGet, id, nil, min(max(wait, c.opts.MinPollInterval), c.opts.MaxPollInterval))
 	}
 	switch {
 	case err == nil:
@@ -112,8 +116,30 @@ func final(task *taskFields) (*mcp.CallToolResult, error) {
 	return nil, ErrCancelled
 }
 
-// answer has the client's handlers answer the questions that they have not.
+// answer sends answers to the questions that have none.
 func (c *taskClient) answer(ctx context.Context, session *mcp.ClientSession, task *taskFields, answered map[string]bool) error {
+	responses, err := c.responses(ctx, session, task, answered)
+	if err == nil && len(responses) == 0 {
+		return nil
+	}
+	if err == nil {
+		if _, err = c.request(ctx, session, methodUpdate, task.TaskID, responses, c.interval(task)); err == nil {
+			for key := range responses {
+				answered[key] = true
+			}
+			return nil
+		}
+		err = fmt.Errorf("mcptasks: answering: %w", err)
+		if ctx.Err() == nil && unreached(err) {
+			return err // another answer may get through
+		}
+	}
+	c.giveUp(ctx, session, task.TaskID)
+	return err
+}
+
+// responses has the client's handlers answer the questions that have no answer.
+func (c *taskClient) responses(ctx context.Context, session *mcp.ClientSession, task *taskFields, answered map[string]bool) (map[string]json.RawMessage, error) {
 	responses := make(map[string]json.RawMessage)
 	for key, raw := range task.InputRequests {
 		if answered[key] {
@@ -121,7 +147,7 @@ func (c *taskClient) answer(ctx context.Context, session *mcp.ClientSession, tas
 		}
 		var byKey mcp.InputRequestMap
 		if err := json.Unmarshal(mustMarshal(map[string]json.RawMessage{key: raw}), &byKey); err != nil {
-			return fmt.Errorf("mcptasks: a request for input: %w", err)
+			return nil, fmt.Errorf("mcptasks: a request for input: %w", err)
 		}
 		var res mcp.Result
 		var err error
@@ -139,23 +165,13 @@ func (c *taskClient) answer(ctx context.Context, session *mcp.ClientSession, tas
 			err = errors.New("of an unknown kind")
 		}
 		if err != nil {
-			return fmt.Errorf("mcptasks: answering a request for input: %w", err)
+			return nil, fmt.Errorf("mcptasks: answering a request for input: %w", err)
 		}
 		if responses[key], err = json.Marshal(res); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if len(responses) == 0 {
-		return nil
-	}
-	_, err := c.request(ctx, session, methodUpdate, task.TaskID, responses, c.interval(task))
-	if err != nil {
-		return fmt.Errorf("mcptasks: answering: %w", err)
-	}
-	for key := range responses {
-		answered[key] = true
-	}
-	return nil
+	return responses, nil
 }
 
 // giveUp cancels a task that nobody waits for any more.

@@ -145,7 +145,27 @@ func TestClientOutlivesFaults(t *testing.T) {
 	}
 }
 
-// So does a cancel, which nobody asks for again.
+// An answer that does not get through at all ends the call and not the task.
+func TestClientLeavesTheTaskWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	r := start(t, memory(), nil, asking)
+	var id string
+	session, f := meeting(t, r, refusing, map[string]int{"tasks/update": 2}, mcptasks.ClientOptions{
+		Retries: 1, OnTask: func(_ context.Context, task mcptasks.ClientTask) { id = task.ID },
+	})
+	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "ask"}); err == nil {
+		t.Fatal("it was answered")
+	}
+	if n := f.times("tasks/cancel"); n != 0 {
+		t.Errorf("%d cancels", n)
+	}
+	res, err := mcptasks.Await(t.Context(), session, id)
+	if err != nil || len(res.Content) != 1 || res.Content[0].(*mcp.TextContent).Text != "answered: accept" {
+		t.Errorf("got %v, %v", res, err)
+	}
+}
+
+// A cancel, which nobody asks for again, is sent again too.
 func TestClientCancelsAfterFaults(t *testing.T) {
 	for name, fault := range passing {
 		t.Run(name, func(t *testing.T) {
