@@ -150,3 +150,13 @@ func runTopics(ctx context.Context, cfg Config, wanted *regexp.Regexp, addr, pro
 	}
 	return b.report.targets, errors.Join(file.Chmod(0o644), file.Close(), os.Rename(file.Name(), out))
 }
+
+// closing adds what is judged only when everything has been measured, and what is
+// said of the whole.
+func (b *bench) closing() {
+	b.targetAhead("update")
+	b.targetAhead("list")
+	b.report.whole = true
+	b.report.section("Reading the figures").text("%s", reading)
+	b.report.section("Who is not here").text("%s", absent)
+}

@@ -21,13 +21,3 @@ const absent = `- kvtools/valkeyrie, philippgille/gokv and hurtener/dockyard: th
 - asynq and a2a-go have no compare-and-swap, a2a-go no list; their updates read and write. mcp-go lets nobody at its tasks but through the
   protocol, so it is compared there.
 `
-
-// closing adds what is judged only when everything has been measured, and what is
-// said of the whole.
-func (b *bench) closing() {
-	b.targetAhead("update")
-	b.targetAhead("list")
-	b.report.whole = true
-	b.report.section("Reading the figures").text("%s", reading)
-	b.report.section("Who is not here").text("%s", absent)
-}
