@@ -297,6 +297,10 @@ func (w *world) end() {
 	w.errands.Wait()
 	w.pass(3 * lease)
 	for _, p := range w.puppets[:w.n] {
+		w.poll(p) // suspects that its runner is gone
+	}
+	w.pass(lease)
+	for _, p := range w.puppets[:w.n] {
 		w.strange(p)
 		for range 3 {
 			w.poll(p)

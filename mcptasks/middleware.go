@@ -141,7 +141,7 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 			delete(responses, key)
 		}
 	}
-	task, err := in.store.ProvideInput(ctx, owner, id, responses)
+	task, err := in.store.ProvideInput(ctx, owner, id, responses, nil)
 	if err != nil {
 		return in.wireError(methodUpdate, err)
 	}

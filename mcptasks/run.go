@@ -46,7 +46,7 @@ func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 
 // resumeOrphans resumes what waits for a runner, as far as MaxResumed allows.
 func (in *installation) resumeOrphans(ctx context.Context) {
-	for t, err := range in.store.Orphans(ctx) {
+	for t, err := range in.store.Orphans(ctx, "") {
 		if err != nil {
 			if ctx.Err() == nil {
 				in.log.Warn("mcptasks: looking for lost tasks failed", "error", err)

@@ -61,7 +61,11 @@ func (s *Store) sweep(ctx context.Context, owner string, now time.Time) bool {
 	// At random, so that sweeps which are cut short come to all of them.
 	mathrand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	for _, e := range entries {
-		if _, _, err := s.taskOf(ctx, e); err != nil {
+		decoded, err := decodeEntry(e.Data)
+		if err != nil {
+			continue // not for this version
+		}
+		if _, _, err := s.taskOf(ctx, e, decoded); err != nil {
 			break
 		}
 		if t, err := s.now(ctx); err != nil || t.Sub(now) >= maxSweepTime {

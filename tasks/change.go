@@ -11,19 +11,25 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// settled returns r, or what it has to become because its runner is gone.
+// settled returns r, or what it has to become because nobody works on it. A suspicion
+// that cannot be written is no reason to keep r from the caller.
 func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
-	if r.Status != Working || r.Lease.ExpiresAt.IsZero() || r.Resumable && !r.CancelRequested {
+	if r.Status != Working || r.Lease.ExpiresAt.IsZero() && s.mustEnd(&r.Task).IsZero() {
 		return r.Task, nil
 	}
 	now, err := s.now(ctx)
 	if err != nil {
 		return Task{}, err
 	}
-	if probe := *r; !settle(&probe, now) {
+	probe := *r
+	if !s.attend(&probe, now) {
 		return r.Task, nil
 	}
-	return s.change(ctx, r.Owner, r.ID, change{tolerant: true})
+	t, err := s.change(ctx, r.Owner, r.ID, change{tolerant: true})
+	if err != nil && !probe.settledNow && !errors.Is(err, ErrNotFound) && !cannotRead(err) {
+		return r.Task, nil
+	}
+	return t, err
 }
 
 // A step makes a state the next one.
@@ -31,7 +37,7 @@ type step func(now time.Time, t *record) error
 
 // A change is what one call does to a task.
 type change struct {
-	step     step // nil: nothing but settling
+	step     step // nil: nothing but what attend does
 	run      *Run // whose lease it needs; nil: none
 	cancel   bool // request a cancel first
 	tolerant bool // a task that has ended is returned as it is, without an error
@@ -68,6 +74,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		created  time.Time         // tells that task from a later one, whose versions begin anew
 		lost     int               // how many answers got lost
 		bare     bool              // the record has no room for the task's end beside its request
+		full     bool              // it has none for a suspicion
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
@@ -88,7 +95,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			switch {
 			case cur.write == name || cur.write == settling:
 				cur.settledNow = cur.write == settling
-				s.follow(ctx, cur, taskstore.Record{})
+				s.endBeside(ctx, cur, taskstore.Record{})
 				return c.verdict(cur)
 			case !cur.CreatedAt.Equal(created):
 				return Task{}, unknown
@@ -102,6 +109,9 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		now, err := s.now(ctx)
 		if err != nil {
 			return give(Task{}, err)
+		}
+		if full && cur.Lease.over(now) && cur.Lease.IdleSince.IsZero() {
+			cur.Lease.IdleSince = cur.Lease.ExpiresAt.Add(time.Millisecond) // what all readers agree on
 		}
 		next, err := s.apply(c, cur, now)
 		if err != nil {
@@ -122,7 +132,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			}
 		}
 		var keyRecord taskstore.Record
-		if cur.key != "" && next.TTL != cur.TTL {
+		if cur.key != "" && !next.ExpiresAt.Equal(cur.ExpiresAt) {
 			// Before the task, so that the key lasts longer and knows that there was one.
 			if keyRecord, err = s.holdKey(ctx, cur, taskstore.Record{}, later(s.keyExpiry(cur), s.keyExpiry(next))); err != nil {
 				return give(Task{}, err)
@@ -131,11 +141,11 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		if next.write = name; next.settledNow {
 			next.write = settling
 		}
-		version, err := s.backend.PutIfVersion(ctx, key, taskstore.Value{Data: next.encode(), ExpiresAt: next.expiresAt()}, cur.Version)
+		version, err := s.backend.PutIfVersion(ctx, key, taskstore.Value{Data: next.encode(), ExpiresAt: next.ExpiresAt}, cur.Version)
 		switch {
 		case err == nil:
 			next.Version = version
-			s.follow(ctx, next, keyRecord)
+			s.endBeside(ctx, next, keyRecord)
 			return c.verdict(next)
 		case errors.Is(err, taskstore.ErrOutcomeUnknown):
 			if lost++; lost == maxUnknown {
@@ -146,6 +156,8 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			conflict = err
 		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
+		case c.run == nil && !cur.Lease.IdleSince.Equal(next.Lease.IdleSince) && !next.Status.Terminal() && tooBig(err):
+			full = true
 		default:
 			return give(Task{}, err)
 		}
@@ -192,13 +204,22 @@ func (c *change) gone(err error) error {
 	return err
 }
 
-// verdict makes the results of a call that found or wrote r. One that settled an
-// orphan, though it was to do something else, fails.
+// verdict makes the results of a call that found or wrote r. One that settled the
+// task, though it was to do something else, fails.
 func (c *change) verdict(r *record) (Task, error) {
 	if r.settledNow && !c.tolerant {
-		return r.Task.clone(), &TerminalError{Status: r.Status}
+		return r.Task.clone(), c.terminal(r.Status)
 	}
 	return r.Task.clone(), nil
+}
+
+// terminal reports a task that has ended; with that, a Run has lost its lease.
+func (c *change) terminal(s Status) error {
+	err := error(&TerminalError{Status: s})
+	if c.run != nil {
+		err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+	}
+	return err
 }
 
 // apply returns the state that c makes of cur at now.
@@ -208,11 +229,7 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 		if c.tolerant {
 			return next, nil
 		}
-		err := error(&TerminalError{Status: cur.Status})
-		if c.run != nil {
-			err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
-		}
-		return nil, err
+		return nil, c.terminal(cur.Status)
 	}
 	if c.run != nil {
 		// The clock has no say here: until somebody else writes, the lease is the
@@ -220,9 +237,10 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 		if !c.run.holds(&cur.Task) {
 			return nil, ErrLeaseLost
 		}
+		next.Lease.IdleSince = time.Time{} // it lives
 	} else {
 		next.CancelRequested = next.CancelRequested || c.cancel
-		next.settledNow = settle(next, now)
+		s.attend(next, now)
 	}
 	if c.step != nil && !next.settledNow {
 		if err := c.step(now, next); err != nil {
@@ -235,10 +253,10 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	return next, nil
 }
 
-// follow has what is kept beside a task follow its end. key is its key record, as
+// endBeside has what is kept beside a task end with it. key is its key record, as
 // far as that is known. It is best effort: what is left expires by itself and
 // stands in nobody's way.
-func (s *Store) follow(ctx context.Context, r *record, key taskstore.Record) {
+func (s *Store) endBeside(ctx context.Context, r *record, key taskstore.Record) {
 	if !r.Status.Terminal() {
 		return
 	}

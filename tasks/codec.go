@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // recordFormat is the format that this version writes, and the newest it reads.
@@ -25,16 +26,17 @@ const recordFormat = 1
 //	input_keys       sorted
 //	error            {code, message, data}
 //	cancel_requested, resumable
-//	lease            {holder, token, expires_at}
+//	service
+//	lease            {holder, token, expires_at, idle_since}
 //	state            base64
 //
-// What is zero is left out. Owner and id are not in it: they are the key of the
-// record, and two places could contradict each other.
+// What is zero is left out. Owner and id are not in it, nor when it expires: the backend
+// has them beside it, and two places could contradict each other.
 type record struct {
 	Task
 	write string
 	key   string
-	// settledNow is not stored: the state was made by settling an orphan.
+	// settledNow is not stored: the state was made by settling the task.
 	settledNow bool
 }
 
@@ -96,6 +98,9 @@ func (r *record) encode() []byte {
 	if r.Resumable {
 		w.raw("resumable", json.RawMessage("true"))
 	}
+	if r.Service != "" {
+		w.string("service", r.Service)
+	}
 	if r.Lease.Token != 0 {
 		w.name("lease")
 		w.open()
@@ -105,6 +110,9 @@ func (r *record) encode() []byte {
 		w.uint("token", r.Lease.Token)
 		if !r.Lease.ExpiresAt.IsZero() {
 			w.int("expires_at", r.Lease.ExpiresAt.UnixMilli())
+		}
+		if !r.Lease.IdleSince.IsZero() {
+			w.int("idle_since", r.Lease.IdleSince.UnixMilli())
 		}
 		w.close()
 	}
@@ -125,6 +133,20 @@ func writeInputs(w *objectWriter, name string, inputs map[string]json.RawMessage
 		w.raw(key, inputs[key])
 	}
 	w.close()
+}
+
+// statusMessage returns m as it is kept: valid, and cut at a rune to what the limit
+// allows, since it is for people and decides over no work.
+func (s *Store) statusMessage(m string) string {
+	m = validText(m)
+	most := s.opts.MaxStatusMessageBytes
+	if most < 0 || len(m) <= most {
+		return m
+	}
+	for most > 0 && !utf8.RuneStart(m[most]) {
+		most--
+	}
+	return m[:most]
 }
 
 // validText replaces what is not UTF-8, which JSON cannot carry.

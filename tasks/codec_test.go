@@ -39,7 +39,7 @@ func examples() map[string]*record {
 	completed := base(Completed)
 	completed.Result, completed.key = raw(`{"content":[]}`), hash("key")
 	failed := base(Failed)
-	failed.StatusMessage, failed.Error = orphanMessage, &Error{Code: orphanCode, Message: orphanMessage, Data: raw(`{"a":"b"}`)}
+	failed.StatusMessage, failed.Error = MessageRunnerGone, &Error{Code: internalError, Message: MessageRunnerGone, Data: raw(`{"a":"b"}`)}
 	failed.Lease = Lease{Token: 2}
 	cancelled := base(Cancelled)
 	cancelled.CancelRequested = true

@@ -22,7 +22,7 @@ type CreateParams struct {
 	Request json.RawMessage
 	// StatusMessage is the first one. Empty: none.
 	StatusMessage string
-	// TTL is how long the task exists while it has not ended. 0:
+	// TTL is for how long clients may count on the task while it has not ended. 0:
 	// [Options.DefaultTTL]. What is beyond [Options.MaxTTL] is cut to it; negative
 	// asks for as much as it allows.
 	TTL time.Duration
@@ -36,9 +36,14 @@ type CreateParams struct {
 	Holder string
 	// Resumable says that the task may be run again when its runner is lost.
 	Resumable bool
+	// Service names the program that may run the task again, where several have their
+	// tasks in one store: see [Store.Orphans]. At most 256 bytes of UTF-8. Empty: none
+	// is named.
+	Service string
 }
 
-const maxHolderBytes = 256
+// maxNameBytes is the longest holder and the longest service.
+const maxNameBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
 // returned. It takes as long as one call of the backend; Resumable, or a Request of
@@ -96,9 +101,9 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 	r := &record{
 		write: rand.Text(),
 		Task: Task{
-			ID: id.String(), Owner: owner, Status: Working, StatusMessage: validText(p.StatusMessage),
+			ID: id.String(), Owner: owner, Status: Working, StatusMessage: s.statusMessage(p.StatusMessage),
 			CreatedAt: now, UpdatedAt: now, TTL: s.opts.ttl(p.TTL), PollInterval: s.opts.PollInterval,
-			Resumable: p.Resumable, Revision: 1,
+			Resumable: p.Resumable, Service: p.Service, Revision: 1,
 		},
 	}
 	if p.IdempotencyKey != "" {
@@ -120,8 +125,8 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 			return nil, err
 		}
 	}
-	if err := within(LimitStatusMessage, s.opts.MaxStatusMessageBytes, len(r.StatusMessage)); err != nil {
-		return nil, err
+	if len(p.Service) > maxNameBytes || !utf8.ValidString(p.Service) {
+		return nil, &InvalidError{Argument: "Service", Reason: "it must be UTF-8, of at most 256 bytes"}
 	}
 	if p.Holder != "" {
 		if err := checkHolder(p.Holder); err != nil {
@@ -129,11 +134,12 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 		}
 		r.Lease = Lease{Holder: p.Holder, Token: 1, ExpiresAt: now.Add(s.opts.Lease)}
 	}
+	r.ExpiresAt = s.expiry(nil, r, now)
 	return r, nil
 }
 
 func checkHolder(holder string) error {
-	if holder == "" || len(holder) > maxHolderBytes || !utf8.ValidString(holder) {
+	if holder == "" || len(holder) > maxNameBytes || !utf8.ValidString(holder) {
 		return &InvalidError{Argument: "holder", Reason: "it must be UTF-8, of 1 to 256 bytes"}
 	}
 	return nil

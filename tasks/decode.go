@@ -76,7 +76,7 @@ var recordFields = map[string]bool{
 	"created_at": true, "updated_at": true, "ttl_ms": false, "poll_ms": true, "revision": true,
 	"request": false, "input_requests": false, "input_responses": false, "input_keys": false,
 	"result": false, "error": false, "cancel_requested": false, "resumable": false,
-	"lease": false, "state": false,
+	"service": false, "lease": false, "state": false,
 }
 
 var errUnknownName = errors.New("it has a name that this version does not know")
@@ -124,6 +124,8 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 		r.CancelRequested, err = jsonTrue(value)
 	case "resumable":
 		r.Resumable, err = jsonTrue(value)
+	case "service":
+		r.Service, err = jsonName(value)
 	case "lease":
 		r.Lease, err = decodeLease(value)
 	case "state":
@@ -174,14 +176,13 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 	err := splitObject(raw, func(name string, value json.RawMessage) (err error) {
 		switch name {
 		case "holder":
-			l.Holder, err = jsonString(value)
-			if err == nil && l.Holder == "" {
-				err = errors.New("empty")
-			}
+			l.Holder, err = jsonName(value)
 		case "token":
 			l.Token, err = jsonUint(value)
 		case "expires_at":
 			l.ExpiresAt, err = decodeTime(value)
+		case "idle_since":
+			l.IdleSince, err = decodeTime(value)
 		default:
 			err = errUnknownName
 		}
@@ -189,6 +190,9 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 	})
 	if err == nil && (l.Token == 0 || l.Holder != "" && l.ExpiresAt.IsZero()) {
 		err = errors.New("no token or no expires_at")
+	}
+	if err == nil && !l.IdleSince.IsZero() && !l.ExpiresAt.IsZero() && !l.over(l.IdleSince) {
+		err = errors.New("idle_since: within the lease")
 	}
 	return l, err
 }
@@ -230,8 +234,10 @@ func (r *record) check(given map[string]bool) error {
 		return errors.New("revision: 0")
 	case given["input_keys"] && len(r.InputKeys) == 0:
 		return errors.New("input_keys: empty")
-	case given["lease"] && terminal && (r.Lease.Holder != "" || !r.Lease.ExpiresAt.IsZero()):
+	case terminal && r.Lease != (Lease{Token: r.Lease.Token}):
 		return errors.New("lease: held after the end")
+	case !r.Lease.IdleSince.IsZero() && r.Lease.ExpiresAt.IsZero() && !r.Resumable:
+		return errors.New("idle_since: released, and not resumable")
 	case r.CancelRequested && !terminal && r.Lease.Holder == "":
 		return errors.New("cancel_requested: nobody is there to cancel")
 	case terminal && (given["state"] || given["input_responses"]):
@@ -264,7 +270,7 @@ func checkConsistent(t *Task) error {
 		return errors.New("a task has an error if and only if it failed")
 	case (t.Status == InputRequired) != (len(t.InputRequests) > 0):
 		return errors.New("a task has input requests if and only if it requires input")
-	case t.Status == InputRequired && (t.Lease.Holder != "" || !t.Lease.ExpiresAt.IsZero()):
+	case t.Status == InputRequired && t.Lease != (Lease{Token: t.Lease.Token}):
 		return errors.New("a task that requires input has no lease")
 	}
 	return nil

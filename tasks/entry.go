@@ -25,6 +25,7 @@ const (
 // one may be left that nobody needs, and whoever meets it removes it.
 type entry struct {
 	owner, id string
+	service   string
 	createdAt time.Time // of the entry
 }
 
@@ -34,6 +35,9 @@ func (e entry) encode() []byte {
 	w.uint("format", entryFormat)
 	w.string("owner", base64.StdEncoding.EncodeToString([]byte(e.owner))) // any bytes
 	w.string("id", e.id)
+	if e.service != "" {
+		w.string("service", e.service)
+	}
 	w.int("created_at", e.createdAt.UnixMilli())
 	w.close()
 	return w.buf
@@ -52,6 +56,8 @@ func decodeEntry(data []byte) (e entry, err error) {
 			e.owner = string(owner)
 		case "id":
 			e.id, err = jsonString(value)
+		case "service":
+			e.service, err = jsonName(value)
 		case "created_at":
 			e.createdAt, err = decodeTime(value)
 		default:
@@ -125,14 +131,14 @@ func atOnce(keys []taskstore.Key, f func(i int, key taskstore.Key)) {
 // there is written in any case: with that, whoever wrote it before can no longer
 // withdraw it.
 func (s *Store) writeEntry(ctx context.Context, key taskstore.Key, t *Task, now time.Time) (taskstore.Record, error) {
-	data := entry{owner: t.Owner, id: t.ID, createdAt: now}.encode()
+	data := entry{owner: t.Owner, id: t.ID, service: t.Service, createdAt: now}.encode()
 	var unknown, conflict error
 	lost := 0
 	for attempt := range maxAttempts {
 		if err := backoff(ctx, attempt); err != nil {
 			return taskstore.Record{}, then(unknown, err)
 		}
-		next := taskstore.Record{Key: key, Value: taskstore.Value{Data: data, ExpiresAt: t.expiresAt()}}
+		next := taskstore.Record{Key: key, Value: taskstore.Value{Data: data, ExpiresAt: t.ExpiresAt}}
 		if attempt > 0 || t.Version != 0 { // a new task has none, as a rule
 			there, err := s.backend.Get(ctx, key)
 			if err == nil {
@@ -163,14 +169,10 @@ func (s *Store) writeEntry(ctx context.Context, key taskstore.Key, t *Task, now 
 	return taskstore.Record{}, then(unknown, &ContentionError{Attempts: maxAttempts, Err: conflict})
 }
 
-// taskOf returns the task of the entry raw and whether it waits for a runner. An
-// entry that is not needed any more it removes. What it cannot read, the entry or
-// the task, it leaves alone.
-func (s *Store) taskOf(ctx context.Context, raw taskstore.Record) (t Task, waits bool, err error) {
-	e, err := decodeEntry(raw.Data)
-	if err != nil {
-		return Task{}, false, nil // not for this version
-	}
+// taskOf returns the task of e, the entry in raw, and whether it waits for a runner.
+// An entry that is not needed any more it removes. A task that it cannot read it
+// leaves alone.
+func (s *Store) taskOf(ctx context.Context, raw taskstore.Record, e entry) (t Task, waits bool, err error) {
 	now, err := s.now(ctx)
 	if err != nil {
 		return Task{}, false, err
@@ -189,16 +191,5 @@ func (s *Store) taskOf(ctx context.Context, raw taskstore.Record) (t Task, waits
 	case t.Status.Terminal():
 		_ = s.drop(ctx, raw, now)
 	}
-	return t, t.waits(now), nil
-}
-
-// later returns the later of two expiries, of which the zero one is never.
-func later(a, b time.Time) time.Time {
-	if a.IsZero() || b.IsZero() {
-		return time.Time{}
-	}
-	if a.Before(b) {
-		return b
-	}
-	return a
+	return t, s.waits(&t, now), nil
 }

@@ -92,7 +92,6 @@ const (
 	LimitRequest       Limit = "bytes of request"
 	LimitResult        Limit = "bytes of result or error"
 	LimitState         Limit = "bytes of state"
-	LimitStatusMessage Limit = "bytes of status message"
 	LimitInputRequests Limit = "outstanding input requests"
 	LimitInputKey      Limit = "bytes of input key"
 	LimitInputKeys     Limit = "input keys in the life of a task"

@@ -40,6 +40,7 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 			next.UpdatedAt = now
 		}
 	}
+	next.ExpiresAt = s.expiry(cur, next, now)
 	return nil
 }
 
@@ -47,10 +48,7 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 // was lowered must not keep older tasks from ending.
 func (s *Store) checkContent(cur, next *record) (err error) {
 	if next.StatusMessage != cur.StatusMessage {
-		next.StatusMessage = validText(next.StatusMessage)
-		if err := within(LimitStatusMessage, s.opts.MaxStatusMessageBytes, len(next.StatusMessage)); err != nil {
-			return err
-		}
+		next.StatusMessage = s.statusMessage(next.StatusMessage)
 	}
 	if len(next.State) != 0 && !slices.Equal(next.State, cur.State) {
 		if err := within(LimitState, s.opts.MaxStateBytes, len(next.State)); err != nil {

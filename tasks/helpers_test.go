@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +60,19 @@ func running(tb testing.TB, s *Store) (Task, *Run) {
 	tb.Helper()
 	t := create(tb, s, CreateParams{Holder: "runner", Request: raw(`{"name":"tool"}`)})
 	return t, s.RunOf(t)
+}
+
+// grace is how long a suspicion lasts before a task is settled.
+func (s *Store) grace() time.Duration { return s.idleEnough(Lease{}).Sub(time.Time{}) }
+
+// abandon has the leases of the owner's tasks run out, somebody suspect that, and the
+// grace pass. Whoever comes next settles.
+func abandon(tb testing.TB, s *Store) {
+	tb.Helper()
+	time.Sleep(s.opts.Lease + time.Millisecond)
+	_, _, err := s.List(ctx, owner, "", 1000)
+	require.NoError(tb, err)
+	time.Sleep(s.grace())
 }
 
 func get(tb testing.TB, s *Store, id string) Task {
@@ -224,7 +238,7 @@ func (h *hooked) onceBefore(op, prefix string, f func() error) {
 
 func orphans(tb testing.TB, s *Store) (ids []string) {
 	tb.Helper()
-	for t, err := range s.Orphans(ctx) {
+	for t, err := range s.Orphans(ctx, "") {
 		require.NoError(tb, err)
 		ids = append(ids, t.ID)
 	}

@@ -98,10 +98,10 @@ func idempotencyKey(r *record) taskstore.Key {
 // keyExpiry returns when r's key record is to expire: not before the task could.
 // When the task ends and its expiry is known, endKey brings that down to it.
 func (s *Store) keyExpiry(r *record) time.Time {
-	if at := r.expiresAt(); !at.IsZero() {
-		return at.Add(s.opts.Retention)
+	if r.ExpiresAt.IsZero() {
+		return time.Time{}
 	}
-	return time.Time{}
+	return r.ExpiresAt.Add(s.opts.Retention)
 }
 
 // claimKey finds the task of r's idempotency key. Where there is none it gives r
@@ -109,7 +109,7 @@ func (s *Store) keyExpiry(r *record) time.Time {
 // wrote to say so. It writes one in any case: with that, whoever claimed the key
 // before can no longer take it back.
 func (s *Store) claimKey(ctx context.Context, r *record) (existing *record, claim taskstore.Record, err error) {
-	mine := keyRecord{id: r.ID, request: hash(string(r.Request)), until: r.expiresAt()}
+	mine := keyRecord{id: r.ID, request: hash(string(r.Request)), until: r.ExpiresAt}
 	var unknown, conflict error
 	lost := 0
 	fail := func(err error) (*record, taskstore.Record, error) { return nil, taskstore.Record{}, then(unknown, err) }
@@ -258,7 +258,7 @@ func (s *Store) endKey(ctx context.Context, r *record, raw taskstore.Record) {
 			return
 		}
 		k.made = r.CreatedAt
-		_, err = s.backend.PutIfVersion(ctx, raw.Key, taskstore.Value{Data: k.encode(), ExpiresAt: r.expiresAt()}, raw.Version)
+		_, err = s.backend.PutIfVersion(ctx, raw.Key, taskstore.Value{Data: k.encode(), ExpiresAt: r.ExpiresAt}, raw.Version)
 		if !errors.Is(err, taskstore.ErrVersionConflict) && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
 			return
 		}

@@ -76,11 +76,24 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 // [Options.Lease]; after that it is an orphan, since who took the last answer
 // must have died. An answer that is not JSON gives an error that matches
 // [ErrInvalid]; answers beyond MaxInputBytes one that matches [ErrLimit].
-func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses map[string]json.RawMessage) (Task, error) {
+//
+// accept, if not nil, lets the caller refuse answers that it could not go on with. It
+// is called if a question waits for one of them at least, with the task as it is
+// before they are taken, and decides within the compare-and-swap: so it may be called
+// again on a newer state, and should do nothing but compute. Its error changes nothing
+// and is returned as it is.
+func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses map[string]json.RawMessage, accept func(Task) error) (Task, error) {
 	return s.change(ctx, owner, id, change{tolerant: true, step: func(_ time.Time, t *record) error {
+		ask := accept // once, before the first answer is taken
 		for key, response := range responses {
 			if _, waits := t.InputRequests[key]; !waits {
 				continue
+			}
+			if ask != nil {
+				if err := ask(t.Task.clone()); err != nil {
+					return err
+				}
+				ask = nil
 			}
 			value, err := payload("responses", response)
 			if err != nil {

@@ -63,29 +63,29 @@ func TestInputRounds(t *testing.T) {
 		assert.ErrorIs(t, err, ErrTransition)
 
 		// One answer, beside an unknown key with rubbish.
-		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(` "A" `), "z": raw(`}`)})
+		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(` "A" `), "z": raw(`}`)}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, InputRequired, got.Status)
 		assert.Equal(t, inputs("b"), got.InputRequests)
 		assert.Equal(t, map[string]json.RawMessage{"a": raw(`"A"`)}, got.InputResponses)
 
 		// Answered already: ignored, nothing written.
-		again, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(`"other"`)})
+		again, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(`"other"`)}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, got, again)
 
 		// Not JSON: refused whole.
-		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`{`)})
+		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`{`)}, nil)
 		assert.ErrorIs(t, err, ErrInvalid)
 		assert.Equal(t, got, get(t, s, task.ID))
 
-		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"B"`)})
+		got, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"B"`)}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, Working, got.Status)
 		assert.Nil(t, got.InputRequests)
 		assert.Len(t, got.InputResponses, 2)
 		assert.Empty(t, got.Lease.Holder)
-		late, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"late"`)})
+		late, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": raw(`"late"`)}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, got, late)
 
@@ -144,7 +144,7 @@ func TestConcurrentAnswers(t *testing.T) {
 		var resumed atomic.Int64
 		for i := range 32 {
 			wg.Go(func() {
-				got, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{keys[i%4]: raw(strconv.Itoa(i))})
+				got, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{keys[i%4]: raw(strconv.Itoa(i))}, nil)
 				require.NoError(t, err)
 				if got.Status == Working {
 					if _, err := s.Acquire(ctx, owner, task.ID, "r"+strconv.Itoa(i)); err == nil {

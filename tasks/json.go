@@ -47,6 +47,7 @@ var (
 	errNotArray  = errors.New("not an array")
 	errDuplicate = errors.New("a name twice in one object")
 	errNumber    = errors.New("not a whole number in range, plainly written")
+	errEmpty     = errors.New("empty")
 	errString    = errors.New("not a string")
 	errBoolean   = errors.New("not a boolean")
 	errBase64    = errors.New("not base64")
@@ -156,6 +157,15 @@ func jsonString(raw json.RawMessage) (string, error) {
 		return "", errString
 	}
 	return s, nil
+}
+
+// jsonName is jsonString but for the empty one: what is empty is left out.
+func jsonName(raw json.RawMessage) (string, error) {
+	s, err := jsonString(raw)
+	if err == nil && s == "" {
+		err = errEmpty
+	}
+	return s, err
 }
 
 // plainText reports whether the inside of a string is ASCII without escapes.

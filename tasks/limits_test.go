@@ -19,7 +19,7 @@ func jsonOf(n int) json.RawMessage { return raw(`"` + strings.Repeat("x", n-2) +
 // Each limit admits its value, refuses one more, and is named.
 func TestLimits(t *testing.T) {
 	opts := Options{
-		MaxRequestBytes: 100, MaxResultBytes: 200, MaxStateBytes: 50, MaxStatusMessageBytes: 20,
+		MaxRequestBytes: 100, MaxResultBytes: 200, MaxStateBytes: 50,
 		MaxInputRequests: 3, MaxInputKeyBytes: 10, MaxInputKeys: 4, MaxInputBytes: 60,
 	}
 	s := memoryStore(t, &opts)
@@ -49,9 +49,9 @@ func TestLimits(t *testing.T) {
 		task := create(t, s, CreateParams{})
 		_, err := s.RequireInput(ctx, owner, task.ID, keys("a", "b"))
 		require.NoError(t, err)
-		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": jsonOf(20)})
+		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": jsonOf(20)}, nil)
 		require.NoError(t, err)
-		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": jsonOf(n - 22)})
+		_, err = s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"b": jsonOf(n - 22)}, nil)
 		return err
 	}
 	text := func(n int) string { return strings.Repeat("x", n) }
@@ -61,8 +61,6 @@ func TestLimits(t *testing.T) {
 		try   func(n int) error
 	}{
 		{LimitRequest, 100, func(n int) error { return createErr(CreateParams{Request: jsonOf(n)}) }},
-		{LimitStatusMessage, 20, func(n int) error { return createErr(CreateParams{StatusMessage: text(n)}) }},
-		{LimitStatusMessage, 20, func(n int) error { return update(func(t *Task) { t.StatusMessage = text(n) }) }},
 		{LimitState, 50, func(n int) error { return update(func(t *Task) { t.State = make([]byte, n) }) }},
 		{LimitResult, 200, func(n int) error { return update(func(t *Task) { t.Status, t.Result = Completed, jsonOf(n) }) }},
 		{LimitResult, 200, func(n int) error {
@@ -178,7 +176,7 @@ func TestPrintsAreDiscreet(t *testing.T) {
 	asked, err := s.RequireInput(ctx, secret, task.ID, map[string]json.RawMessage{secret: raw(`"SECRET"`)})
 	require.NoError(t, err)
 	_, transition := s.RequireInput(ctx, secret, task.ID, inputs("x"))
-	_, err = s.ProvideInput(ctx, secret, task.ID, map[string]json.RawMessage{secret: raw(`"SECRET"`)})
+	_, err = s.ProvideInput(ctx, secret, task.ID, map[string]json.RawMessage{secret: raw(`"SECRET"`)}, nil)
 	require.NoError(t, err)
 	_, reused := s.RequireInput(ctx, secret, task.ID, map[string]json.RawMessage{secret: raw(`1`)})
 	_, err = s.Complete(ctx, secret, task.ID, raw(`"SECRET"`))

@@ -179,7 +179,7 @@ func TestCreateTakesBackATaskWhoseKeyWentToAnother(t *testing.T) {
 				return create(t, other, p)
 			}, false},
 			"MadeAndExpired": {func(other *Store, p CreateParams) Task {
-				p.TTL = time.Second
+				p.TTL, p.Resumable = time.Second, false
 				time.Sleep(time.Millisecond) // it is by CreatedAt that the two are told apart
 				task := create(t, other, p)
 				time.Sleep(2 * time.Second)

@@ -9,44 +9,106 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// What a task says whose runner is gone.
+// The Error.Message, and the StatusMessage, of a task that the store failed by itself.
+// Its Error.Code is -32603, JSON-RPC's internal error.
 const (
-	orphanCode    = -32603 // JSON-RPC: internal error
-	orphanMessage = "the server that ran this task is gone"
+	// MessageRunnerGone: nobody renewed the lease, nor took the task over.
+	MessageRunnerGone = "the server that ran this task is gone"
+	// MessageOvertime: the task was still working MaxTTL after its creation.
+	MessageOvertime = "the task ran for as long as it may"
 )
 
-// settle makes of a task whose runner is gone what it has to become, and reports
-// whether it did. It is a step like any other and is written like one: of all who
-// notice, one succeeds, and with that the runner is fenced.
-func settle(t *record, now time.Time) bool {
+const internalError = -32603 // JSON-RPC
+
+// attend has a task that nobody seems to work on become what it has to, and reports
+// whether that is another state. The first who finds a lease over cannot tell a runner
+// that died from an outage that the two of them shared, so it only marks the task as
+// suspected. A grace later, in which a runner that lives has renewed and so has taken
+// the mark back, the task is settled.
+//
+// It is a step like any other and is written like one: of all who notice, one
+// succeeds, and with a settled task the runner is fenced.
+func (s *Store) attend(t *record, now time.Time) (changed bool) {
 	switch {
-	case t.Status.Terminal():
+	case t.Status != Working:
 		return false
-	case t.CancelRequested && !t.Lease.live(now):
-		t.Status = Cancelled
+	case s.overtime(t, now):
 		return true
-	case t.Status == Working && t.Lease.over(now) && !t.Resumable:
-		t.Status, t.StatusMessage = Failed, orphanMessage
-		t.Error = &Error{Code: orphanCode, Message: orphanMessage}
+	case !t.Lease.over(now):
+		return false
+	case t.Lease.IdleSince.IsZero():
+		t.Lease.IdleSince = now
 		return true
+	case now.Before(s.idleEnough(t.Lease)):
+		return false
+	case t.CancelRequested:
+		t.Status, t.settledNow = Cancelled, true
+	case !t.Resumable:
+		t.fail(MessageRunnerGone)
+	default:
+		return false // somebody is to acquire it
 	}
-	return false
+	return true
 }
 
-// waits reports whether t waits for somebody to acquire it.
-func (t *Task) waits(now time.Time) bool {
-	return t.Status == Working && (t.Lease.ExpiresAt.IsZero() || t.Lease.over(now))
+// overtime settles a task that has been worked on, or has waited for a runner, until
+// MaxTTL was over, and reports whether it did.
+func (s *Store) overtime(t *record, now time.Time) bool {
+	if end := s.mustEnd(&t.Task); end.IsZero() || now.Before(end) {
+		return false
+	}
+	if t.CancelRequested {
+		t.Status, t.settledNow = Cancelled, true
+	} else {
+		t.fail(MessageOvertime)
+	}
+	return true
 }
 
-// Orphans yields, of all owners, the Resumable tasks that wait for a runner: their
-// lease is over or was released, or they never had one. Call Acquire to run one;
-// another replica may be faster. It reads a page at a time, and begins at random
-// so that replicas that look at the same time meet less.
+// mustEnd returns when t, which somebody runs or is to run, has to have ended. Zero:
+// never, or it expires without a word, as the tasks of external jobs do.
+func (s *Store) mustEnd(t *Task) time.Time {
+	if t.Status != Working || s.opts.MaxTTL < 0 || t.Lease.Token == 0 && !t.Resumable {
+		return time.Time{}
+	}
+	return t.CreatedAt.Add(s.opts.MaxTTL)
+}
+
+// fail settles t with an error of the store's own.
+func (r *record) fail(message string) {
+	r.Status, r.StatusMessage, r.settledNow = Failed, message, true
+	r.Error = &Error{Code: internalError, Message: message}
+}
+
+// idleEnough returns when l, which is suspected to be nobody's, is taken for that.
+func (s *Store) idleEnough(l Lease) time.Time { return l.IdleSince.Add(wholeMillis(s.opts.Lease / 3)) }
+
+// free reports whether somebody may acquire a working task that is under l.
+func (s *Store) free(l Lease, now time.Time) bool {
+	return l.Holder == "" || !l.IdleSince.IsZero() && !now.Before(s.idleEnough(l))
+}
+
+// waits reports whether t waits for somebody to acquire it. For as long as an offer
+// lasts, somebody is about to.
+func (s *Store) waits(t *Task, now time.Time) bool {
+	return t.Status == Working && s.free(t.Lease, now) && (t.Lease.ExpiresAt.IsZero() || t.Lease.over(now))
+}
+
+// Orphans yields, of all owners, the Resumable tasks of a service that wait for a
+// runner: nobody renewed their lease for a grace of a third of [Options.Lease] after
+// somebody had found it over, or it was released, or they never had one. The service is
+// that of [CreateParams], so that no program is given tasks that it cannot run. Call
+// Acquire to run one; another replica may be faster.
+//
+// Orphans is also who finds leases over where nobody else looks. So look again and
+// again, with a pause of a little more than a third of a lease, counted from the end
+// of the loop: what one look finds suspicious the next one yields.
 //
 // It yields (task, nil), or (zero, err) and then stops. Tasks that this version
-// cannot read it leaves alone. It costs by the number of resumable tasks that
-// have not ended, and by nothing else.
-func (s *Store) Orphans(ctx context.Context) iter.Seq2[Task, error] {
+// cannot read it leaves alone. It reads a page at a time, and begins at random so that
+// replicas that look at the same time meet less. It costs by the number of resumable
+// tasks that have not ended, of all services, and by nothing else.
+func (s *Store) Orphans(ctx context.Context, service string) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		first := mathrand.IntN(len(buckets))
 		for i := range len(buckets) {
@@ -56,7 +118,11 @@ func (s *Store) Orphans(ctx context.Context) iter.Seq2[Task, error] {
 					yield(Task{}, err)
 					return
 				}
-				t, waits, err := s.taskOf(ctx, raw)
+				e, err := decodeEntry(raw.Data)
+				if err != nil || e.service != service {
+					continue // not for this version, or not for this service
+				}
+				t, waits, err := s.taskOf(ctx, raw, e)
 				if err != nil {
 					yield(Task{}, err)
 					return

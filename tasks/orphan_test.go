@@ -21,7 +21,9 @@ func TestOrphanIsSettledOnceByItsFirstReader(t *testing.T) {
 			s := newStore(t, open(t), &Options{Lease: time.Second})
 			task, run := running(t, s)
 			assert.Equal(t, Working, get(t, s, task.ID).Status)
-			time.Sleep(1100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // the backend's clock is not ours
+			abandon(t, s)
+			time.Sleep(100 * time.Millisecond)
 			var wg sync.WaitGroup
 			for i := range 64 {
 				wg.Go(func() {
@@ -31,7 +33,7 @@ func TestOrphanIsSettledOnceByItsFirstReader(t *testing.T) {
 					case 0:
 						got, err = s.Get(ctx, owner, task.ID)
 					case 1:
-						got, err = s.ProvideInput(ctx, owner, task.ID, nil)
+						got, err = s.ProvideInput(ctx, owner, task.ID, nil, nil)
 					case 2:
 						page, _, listErr := s.List(ctx, owner, "", 10)
 						require.NoError(t, listErr)
@@ -39,8 +41,8 @@ func TestOrphanIsSettledOnceByItsFirstReader(t *testing.T) {
 					}
 					require.NoError(t, err)
 					assert.Equal(t, Failed, got.Status)
-					assert.Equal(t, &Error{Code: -32603, Message: orphanMessage}, got.Error)
-					assert.Equal(t, task.Version+1, got.Version, "settled more than once")
+					assert.Equal(t, &Error{Code: -32603, Message: MessageRunnerGone}, got.Error)
+					assert.Equal(t, task.Version+2, got.Version, "suspected or settled more than once")
 					assert.Equal(t, task.Revision+1, got.Revision)
 				})
 			}
@@ -65,17 +67,27 @@ func TestWhatCountsAsOrphan(t *testing.T) {
 		require.NoError(t, err)
 
 		time.Sleep(30 * time.Second) // the last instant of the lease
+		assert.Zero(t, get(t, s, held.ID).Lease.IdleSince)
+		time.Sleep(time.Millisecond)
+		suspected := time.Now().UTC()
+		for _, task := range []Task{held, resumable, asked} {
+			got := get(t, s, task.ID)
+			assert.Equal(t, Working, got.Status)
+			assert.Equal(t, suspected, got.Lease.IdleSince)
+		}
+		time.Sleep(10*time.Second - time.Millisecond) // the last instant of the grace
 		assert.Equal(t, Working, get(t, s, held.ID).Status)
+		assert.Equal(t, Working, get(t, s, asked.ID).Status)
 		time.Sleep(time.Millisecond)
 		assert.Equal(t, Failed, get(t, s, held.ID).Status)
-		assert.Equal(t, Working, get(t, s, unheld.ID).Status)
-		assert.Equal(t, resumable, get(t, s, resumable.ID))
+		assert.Equal(t, unheld, get(t, s, unheld.ID))
+		assert.Equal(t, Working, get(t, s, resumable.ID).Status)
 		assert.Equal(t, Cancelled, get(t, s, asked.ID).Status)
 		assert.Equal(t, InputRequired, get(t, s, parked.ID).Status)
 
 		// A change that meets an orphan settles it, and fails.
 		held, _ = running(t, s)
-		time.Sleep(31 * time.Second)
+		abandon(t, s)
 		got, err := s.Complete(ctx, owner, held.ID, raw(`1`))
 		assert.ErrorIs(t, err, ErrTerminal)
 		assert.Equal(t, Failed, got.Status)
@@ -97,11 +109,13 @@ func fullRecord(t testing.TB, more int) (*Store, Task) {
 // its runner is gone: durably, at its first read.
 func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, task := fullRecord(t, 0)
-		time.Sleep(31 * time.Second)
+		s, task := fullRecord(t, 0) // which leaves no room for a suspicion
+		time.Sleep(30*time.Second + s.grace())
+		assert.Equal(t, Working, get(t, s, task.ID).Status)
+		time.Sleep(time.Millisecond)
 		got := get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)
-		assert.Equal(t, &Error{Code: orphanCode, Message: orphanMessage}, got.Error)
+		assert.Equal(t, &Error{Code: internalError, Message: MessageRunnerGone}, got.Error)
 		assert.Nil(t, got.Request)
 		assert.Equal(t, task.Version+1, got.Version)
 		_, err := s.RunOf(task).Complete(ctx, raw(`1`))
@@ -110,7 +124,7 @@ func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 		assert.Zero(t, activeEntries(t, s))
 
 		s, task = fullRecord(t, 200) // where there is room it stays
-		time.Sleep(31 * time.Second)
+		abandon(t, s)
 		got = get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)
 		assert.Equal(t, task.Request, got.Request)
@@ -125,19 +139,19 @@ func TestAnsweredTaskThatNobodyTakesIsAnOrphan(t *testing.T) {
 		_, err := run.RequireInput(ctx, inputs("a"))
 		require.NoError(t, err)
 		time.Sleep(10 * time.Minute)
-		got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a"))
+		got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
 		require.NoError(t, err)
 		assert.Equal(t, Working, got.Status)
 		assert.Empty(t, got.Lease.Holder)
-		time.Sleep(31 * time.Second)
+		abandon(t, s)
 		assert.Equal(t, Failed, get(t, s, task.ID).Status)
 
 		// One that was never run here waits for whatever runs it.
 		task = reach(t, s, InputRequired)
-		got, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"))
+		got, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"), nil)
 		require.NoError(t, err)
 		assert.Zero(t, got.Lease)
-		time.Sleep(31 * time.Second)
+		abandon(t, s)
 		assert.Equal(t, Working, get(t, s, task.ID).Status)
 	})
 }
@@ -155,8 +169,10 @@ func TestResumableOrphansAreFoundAcrossOwners(t *testing.T) {
 		}
 		assert.Empty(t, orphans(t, s))
 		time.Sleep(31 * time.Second)
+		assert.Empty(t, orphans(t, s), "suspected")
+		time.Sleep(s.grace())
 		assert.ElementsMatch(t, want, orphans(t, s))
-		for task, err := range s.Orphans(ctx) {
+		for task, err := range s.Orphans(ctx, "") {
 			require.NoError(t, err)
 			run, err := s.Acquire(ctx, task.Owner, task.ID, "y")
 			require.NoError(t, err)
@@ -164,9 +180,11 @@ func TestResumableOrphansAreFoundAcrossOwners(t *testing.T) {
 		}
 		assert.Empty(t, orphans(t, s))
 		time.Sleep(31 * time.Second)
+		assert.Empty(t, orphans(t, s), "suspected")
+		time.Sleep(s.grace())
 		assert.Len(t, orphans(t, s), 5)
 		n := 0
-		for range s.Orphans(ctx) { // leaving early
+		for range s.Orphans(ctx, "") { // leaving early
 			n++
 			break
 		}
@@ -186,11 +204,9 @@ func TestRegistryFollowsItsTasks(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, s.Delete(ctx, owner, b.ID))
 		assert.Equal(t, 1, registryEntries(t, s))
-		_, err = s.Update(ctx, owner, c.ID, func(t *Task) error { t.TTL = 20 * time.Hour; return nil })
-		require.NoError(t, err)
-		time.Sleep(19 * time.Hour)
-		assert.Equal(t, []string{c.ID}, orphans(t, s), "the entry outlives a first TTL")
-		time.Sleep(2 * time.Hour)
+		time.Sleep(24*time.Hour - time.Millisecond)
+		assert.Equal(t, []string{c.ID}, orphans(t, s), "it waits for longer than its TTL")
+		time.Sleep(30*time.Second + 2*time.Millisecond)
 		assert.Zero(t, registryEntries(t, s))
 
 		// Entries that were left are dropped, fresh ones are not.
@@ -234,7 +250,7 @@ func TestOrphansLeavesAloneWhatItCannotRead(t *testing.T) {
 
 	done, cancel := context.WithCancel(ctx)
 	cancel()
-	for _, err := range s.Orphans(done) {
+	for _, err := range s.Orphans(done, "") {
 		assert.ErrorIs(t, err, context.Canceled)
 	}
 }

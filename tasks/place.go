@@ -172,7 +172,7 @@ const maxUnknown = 4
 // returned and nothing stored.
 func (s *Store) insert(ctx context.Context, r *record) (other *record, err error) {
 	key := storedKey(r)
-	value := taskstore.Value{Data: r.encode(), ExpiresAt: r.expiresAt()}
+	value := taskstore.Value{Data: r.encode(), ExpiresAt: r.ExpiresAt}
 	var unknown error // a lost answer: that write may be applied yet
 	for attempt := 0; ; attempt++ {
 		version, err := s.backend.PutIfVersion(ctx, key, value, 0)

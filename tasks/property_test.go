@@ -98,7 +98,7 @@ func operate(s *Store, id string, runs *[]*Run, choose func(n int) int) error {
 	case 10:
 		_, err = s.RequireInput(ctx, owner, id, request)
 	case 11, 12:
-		_, err = s.ProvideInput(ctx, owner, id, request)
+		_, err = s.ProvideInput(ctx, owner, id, request, nil)
 	case 13:
 		if choose(4) == 0 {
 			_, err = s.Cancel(ctx, owner, id)

@@ -89,7 +89,7 @@ func TestRegressionCancelIsNotRevertedByALateWrite(t *testing.T) {
 		cancelled, err := s.Cancel(ctx, owner, task.ID)
 		require.NoError(t, err)
 		assert.Equal(t, Cancelled, cancelled.Status)
-		_, err = s.ProvideInput(ctx, owner, task.ID, inputs("k"))
+		_, err = s.ProvideInput(ctx, owner, task.ID, inputs("k"), nil)
 		require.NoError(t, err)
 		for _, try := range runWrites(run) {
 			_, err := try()

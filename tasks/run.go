@@ -29,27 +29,32 @@ type Run struct {
 	last Task
 }
 
-// Acquire takes a working task over and returns the work on it. While a lease
-// lasts, whoever holds it, the error matches [ErrLeaseHeld]; on a task that has
-// ended, or that this call found to be a lost orphan, [ErrTerminal]; on one that
-// waits for answers, [ErrTransition]. Of any number of concurrent calls one
-// succeeds. A holder is 1 to 256 bytes of UTF-8.
+// Acquire takes a working task over and returns the work on it. While somebody holds
+// the lease, the error matches [ErrLeaseHeld]: until it is over and nobody has renewed
+// it for a grace, see the package documentation. On a task that has ended, or that this
+// call settled, the error matches [ErrTerminal]; on one that waits for answers,
+// [ErrTransition]. Of any number of concurrent calls one succeeds. A holder is 1 to 256
+// bytes of UTF-8.
 func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, error) {
 	if err := checkHolder(holder); err != nil {
 		return nil, err
 	}
+	held := false
 	t, err := s.change(ctx, owner, id, change{step: func(now time.Time, t *record) error {
-		switch {
-		case t.Status != Working:
+		if t.Status != Working {
 			return &TransitionError{From: t.Status, To: Working}
-		case t.Lease.live(now):
-			return ErrLeaseHeld
+		}
+		if held = !s.free(t.Lease, now); held {
+			return nil // and no error, which would keep a new suspicion from being written
 		}
 		t.Lease = Lease{Holder: holder, Token: t.Lease.Token + 1, ExpiresAt: now.Add(s.opts.Lease)}
 		return nil
 	}})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case held:
+		return nil, ErrLeaseHeld
 	}
 	return s.RunOf(t), nil
 }
@@ -86,11 +91,19 @@ func (r *Run) Task() Task {
 	return r.last.clone()
 }
 
-// Renew extends the lease to [Options.Lease] from now. Revision and UpdatedAt
-// stay, and nobody in Wait or Changes wakes. The returned task tells whether a
-// cancel was requested.
+// Renew extends the lease to [Options.Lease] from now, and with it the life of the
+// record as far as that is needed. Revision and UpdatedAt stay, and nobody in Wait or
+// Changes wakes. The returned task tells whether a cancel was requested.
+//
+// [Options.MaxTTL] after the task's creation Renew ends it: as failed with
+// [MessageOvertime], or as cancelled where that was requested. It then returns the task
+// with an error that matches [ErrLeaseLost] and [ErrTerminal], as it does where a
+// reader was faster. The other methods still bring what the work came to until then.
 func (r *Run) Renew(ctx context.Context) (Task, error) {
 	return r.change(ctx, func(now time.Time, t *record) error {
+		if r.store.overtime(t, now) {
+			return nil
+		}
 		if until := now.Add(r.store.opts.Lease); until.After(t.Lease.ExpiresAt) {
 			t.Lease.ExpiresAt = until
 		}
@@ -98,15 +111,17 @@ func (r *Run) Renew(ctx context.Context) (Task, error) {
 	})
 }
 
-// Update is [Store.Update] under the lease.
+// Update is [Store.Update] under the lease. So fn can decide how the task ends by what
+// it is at the moment of the write, such as whether a cancel was requested.
 func (r *Run) Update(ctx context.Context, fn func(*Task) error) (Task, error) {
 	return r.change(ctx, byCaller(fn))
 }
 
-// SetStatusMessage tells people how far the work is.
+// SetStatusMessage tells people how far the work is. A message that is longer than
+// MaxStatusMessageBytes is cut.
 func (r *Run) SetStatusMessage(ctx context.Context, message string) (Task, error) {
 	return r.change(ctx, func(_ time.Time, t *record) error {
-		t.StatusMessage = validText(message)
+		t.StatusMessage = message
 		return nil
 	})
 }
@@ -152,14 +167,14 @@ func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.R
 }
 
 // Release gives the lease up and leaves the task working, for another runner to
-// acquire. The Run is over. A Resumable task is at once among the Orphans; any
-// other becomes one in the sense of the package documentation, and fails, if
-// nobody has acquired it within [Options.Lease]. If a cancel was requested, the
-// task is cancelled instead.
+// acquire. The Run is over. A Resumable task is at once among the Orphans, and its
+// lease tells since when; any other becomes one in the sense of the package
+// documentation, and fails, if nobody has acquired it within [Options.Lease] and the
+// grace after that. If a cancel was requested, the task is cancelled instead.
 func (r *Run) Release(ctx context.Context) (Task, error) {
 	return r.change(ctx, func(now time.Time, t *record) error {
 		if t.Resumable {
-			t.Lease = Lease{Token: t.Lease.Token}
+			t.Lease = Lease{Token: t.Lease.Token, IdleSince: now}
 		} else {
 			t.Lease = r.store.offer(t, now)
 		}
@@ -169,12 +184,15 @@ func (r *Run) Release(ctx context.Context) (Task, error) {
 
 func (r *Run) change(ctx context.Context, st step) (Task, error) {
 	t, err := r.store.change(ctx, r.owner, r.id, change{step: st, run: r})
-	if t.Version != 0 {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if t.Version > r.last.Version {
-			r.last = t.clone()
-		}
-	}
+	r.keep(t)
 	return t, err
+}
+
+// keep has Task return t from now on, unless it has a later state already.
+func (r *Run) keep(t Task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.Version > r.last.Version {
+		r.last = t.clone()
+	}
 }

@@ -122,7 +122,7 @@ func TestAcquireIsExclusive(t *testing.T) {
 func TestStaleRunnerIsFenced(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, s *Store, task Task, run *Run){
 		"TakenOver": func(t *testing.T, s *Store, task Task, _ *Run) {
-			time.Sleep(31 * time.Second)
+			abandon(t, s)
 			run, err := s.Acquire(ctx, owner, task.ID, "runner") // even under the same name
 			require.NoError(t, err)
 			assert.Equal(t, uint64(2), run.Task().Lease.Token)
@@ -130,7 +130,7 @@ func TestStaleRunnerIsFenced(t *testing.T) {
 		"Settled": func(t *testing.T, s *Store, task Task, run *Run) {
 			_, err := s.backend.Delete(ctx, registryKey(owner, task.ID))
 			require.NoError(t, err)
-			time.Sleep(31 * time.Second)
+			abandon(t, s)
 			_, err = s.Cancel(ctx, owner, task.ID)
 			require.NoError(t, err)
 		},
@@ -145,7 +145,7 @@ func TestStaleRunnerIsFenced(t *testing.T) {
 		"AnsweredAndTakenOver": func(t *testing.T, s *Store, task Task, run *Run) {
 			_, err := run.RequireInput(ctx, inputs("a"))
 			require.NoError(t, err)
-			_, err = s.ProvideInput(ctx, owner, task.ID, inputs("a"))
+			_, err = s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
 			require.NoError(t, err)
 			_, err = s.Acquire(ctx, owner, task.ID, "other")
 			require.NoError(t, err)
@@ -153,7 +153,7 @@ func TestStaleRunnerIsFenced(t *testing.T) {
 		"Deleted": func(t *testing.T, s *Store, task Task, run *Run) {
 			require.NoError(t, s.Delete(ctx, owner, task.ID))
 		},
-		"Expired": func(*testing.T, *Store, Task, *Run) { time.Sleep(2 * time.Hour) },
+		"Expired": func(*testing.T, *Store, Task, *Run) { time.Sleep(25 * time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestRelease(t *testing.T) {
 		require.NoError(t, err)
 		_, err = run.Release(ctx)
 		require.NoError(t, err)
-		time.Sleep(31 * time.Second)
+		abandon(t, s)
 		assert.Equal(t, Failed, get(t, s, task.ID).Status, "nobody took it")
 
 		task = create(t, s, CreateParams{Holder: "runner", Resumable: true})
@@ -251,15 +251,15 @@ func TestCancelIsCooperative(t *testing.T) {
 				task, run := running(t, s)
 				_, err := run.RequireInput(ctx, inputs("q"))
 				require.NoError(t, err)
-				task, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"))
+				task, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"), nil)
 				require.NoError(t, err)
 				require.NotZero(t, task.Lease.ExpiresAt, "it is offered")
 				return task
 			},
-			"orphan": func() Task { task, _ := running(t, s); time.Sleep(time.Minute); return task },
+			"orphan": func() Task { task, _ := running(t, s); abandon(t, s); return task },
 			"resumable orphan": func() Task {
 				task := create(t, s, CreateParams{Holder: "x", Resumable: true})
-				time.Sleep(time.Minute)
+				abandon(t, s)
 				return task
 			},
 		} {

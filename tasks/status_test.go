@@ -132,7 +132,7 @@ func TestTerminalStatesNeverChange(t *testing.T) {
 			got, err := s.Cancel(ctx, owner, task.ID)
 			require.NoError(t, err)
 			assert.Equal(t, task, got)
-			got, err = s.ProvideInput(ctx, owner, task.ID, inputs("k"))
+			got, err = s.ProvideInput(ctx, owner, task.ID, inputs("k"), nil)
 			require.NoError(t, err)
 			assert.Equal(t, task, got)
 			assert.Equal(t, task, get(t, s, task.ID))

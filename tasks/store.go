@@ -187,7 +187,7 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	var keyRecord taskstore.Record
 	if r != nil && r.key != "" {
 		// So that the key knows that there was a task, and its id is not used again.
-		if keyRecord, err = s.holdKey(ctx, r, taskstore.Record{}, r.expiresAt()); err != nil {
+		if keyRecord, err = s.holdKey(ctx, r, taskstore.Record{}, r.ExpiresAt); err != nil {
 			return err
 		}
 	}
@@ -245,6 +245,7 @@ func recordOf(raw taskstore.Record) (*record, error) {
 	r.ID = strings.TrimPrefix(raw.Key.Task, taskPrefix)
 	r.Owner = strings.TrimPrefix(raw.Key.Owner, userPrefix)
 	r.Version = raw.Version
+	r.ExpiresAt = raw.ExpiresAt
 	return r, nil
 }
 

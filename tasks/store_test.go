@@ -26,7 +26,7 @@ func everyMethod(s *Store, owner, id string) map[string]func() error {
 		"Fail":         func() error { return task(s.Fail(ctx, owner, id, Error{Message: "m"})) },
 		"Cancel":       func() error { return task(s.Cancel(ctx, owner, id)) },
 		"RequireInput": func() error { return task(s.RequireInput(ctx, owner, id, inputs("k"))) },
-		"ProvideInput": func() error { return task(s.ProvideInput(ctx, owner, id, inputs("k"))) },
+		"ProvideInput": func() error { return task(s.ProvideInput(ctx, owner, id, inputs("k"), nil)) },
 		"Wait":         func() error { return task(s.Wait(ctx, owner, id, 0)) },
 		"Acquire":      func() error { _, err := s.Acquire(ctx, owner, id, "x"); return err },
 		"RunOf": func() error {
@@ -50,7 +50,7 @@ func TestCreateAndGet(t *testing.T) {
 		assert.WithinDuration(t, before, task.CreatedAt, time.Second)
 		assert.Equal(t, Task{
 			ID: task.ID, Owner: owner, Status: Working, StatusMessage: "soon", CreatedAt: task.CreatedAt, UpdatedAt: task.CreatedAt,
-			TTL: time.Hour, PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1,
+			TTL: time.Hour, ExpiresAt: task.CreatedAt.Add(time.Hour), PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1,
 		}, task)
 		assert.Equal(t, task, get(t, s, task.ID))
 		rec, err := s.backend.Get(ctx, taskstore.Key{Owner: "u:owner", Task: "t/" + task.ID})

@@ -32,9 +32,15 @@ type Task struct {
 	CreatedAt     time.Time
 	// UpdatedAt is when Revision last grew.
 	UpdatedAt time.Time
-	// TTL is how long the task exists, counted from CreatedAt; 0: without end. It
-	// changes when the task ends: then the task stays for [Options.Retention] more.
+	// TTL is for how long clients may count on the task, counted from CreatedAt; 0:
+	// without end. It changes when the task ends: then the task stays for
+	// [Options.Retention] more.
 	TTL time.Duration
+	// ExpiresAt is the last instant at which the task exists, unless it changes before.
+	// Zero: it exists without end. It is later than TTL says while somebody works on
+	// the task, or has to be given time to answer, and never later than
+	// [Options.MaxTTL] and a lease allow.
+	ExpiresAt time.Time
 	// PollInterval is how often a client should ask; never 0.
 	PollInterval time.Duration
 	// Request is what the task came from, enough to run it again. Nil: none. A task
@@ -60,13 +66,16 @@ type Task struct {
 	// Resumable says that the task may be run again when its runner is lost. Without
 	// it the task then fails.
 	Resumable bool
+	// Service names the program that may run the task, see [Store.Orphans]. Empty: none
+	// is named.
+	Service string
 	// Lease tells who runs the task.
 	Lease Lease
 	// State is the runner's checkpoint. The store does not look into it, and drops
 	// it when the task ends.
 	State []byte
 	// Revision counts the changes of what a client can see: everything above but
-	// Lease and State. 1 when the task is created.
+	// ExpiresAt, Lease and State. 1 when the task is created.
 	Revision uint64
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
@@ -88,9 +97,14 @@ type Lease struct {
 	// 0: the task never had a lease.
 	Token uint64
 	// ExpiresAt is the last instant at which the holder is believed to be alive.
-	// Without a Holder it is the last instant for somebody to acquire the task. A
-	// working task past it is an orphan. Zero: it never becomes one.
+	// Without a Holder it is the last instant at which whoever answered the task is
+	// believed to be about to acquire it. Zero: no lease runs out.
 	ExpiresAt time.Time
+	// IdleSince is since when nobody is known to work on the task: the time at which a
+	// caller first found that ExpiresAt had passed, or that of [Run.Release] for a
+	// Resumable task. It is set while the suspicion lasts: a sign of life of the runner,
+	// any write of its [Run], takes it back. Zero: there is no suspicion.
+	IdleSince time.Time
 }
 
 // String tells the status and the revision, and nothing personal.
@@ -102,23 +116,12 @@ func (t Task) GoString() string { return t.String() }
 // LogValue is String; it keeps personal data out of structured logs too.
 func (t Task) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
-// live reports whether somebody runs the task at now.
-func (l Lease) live(now time.Time) bool { return l.Holder != "" && !now.After(l.ExpiresAt) }
-
 // over reports whether the lease, or the offer, has run out at now.
 func (l Lease) over(now time.Time) bool { return !l.ExpiresAt.IsZero() && now.After(l.ExpiresAt) }
 
-// expiresAt returns when the task's record expires; zero: never.
-func (t *Task) expiresAt() time.Time {
-	if t.TTL == 0 {
-		return time.Time{}
-	}
-	return t.CreatedAt.Add(t.TTL)
-}
-
 // outlives reports whether t expires later than u, or never and u does.
 func (t *Task) outlives(u *Task) bool {
-	return u.TTL != 0 && (t.TTL == 0 || t.TTL > u.TTL)
+	return !later(t.ExpiresAt, u.ExpiresAt).Equal(u.ExpiresAt)
 }
 
 // clone returns a copy that shares no memory with t.
@@ -164,7 +167,7 @@ func same(a, b *Task) bool {
 }
 
 func sameLease(a, b Lease) bool {
-	return a.Holder == b.Holder && a.Token == b.Token && a.ExpiresAt.Equal(b.ExpiresAt)
+	return a.Holder == b.Holder && a.Token == b.Token && a.ExpiresAt.Equal(b.ExpiresAt) && a.IdleSince.Equal(b.IdleSince)
 }
 
 // sameRaw tells no value from any other, also from the empty one.

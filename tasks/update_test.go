@@ -93,6 +93,8 @@ func TestUpdateMayNotTouchTheRest(t *testing.T) {
 		"InputResponses": func(t *Task) { t.InputResponses = inputs("a") },
 		"InputKeys":      func(t *Task) { t.InputKeys = []string{"a"} },
 		"Resumable":      func(t *Task) { t.Resumable = true },
+		"Service":        func(t *Task) { t.Service = "x" },
+		"ExpiresAt":      func(t *Task) { t.ExpiresAt = t.ExpiresAt.Add(1) },
 		"Lease":          func(t *Task) { t.Lease.Token++ },
 		"Revision":       func(t *Task) { t.Revision++ },
 		"Version":        func(t *Task) { t.Version++ },
@@ -283,7 +285,7 @@ func TestLostAnswers(t *testing.T) {
 			b := &script{StorageBackend: taskstore.NewMemoryBackend(nil)}
 			s := newStore(t, b, nil)
 			task, _ := running(t, s)
-			time.Sleep(time.Minute)
+			abandon(t, s)
 			b.do(once(func(write func() error) { require.NoError(t, write()) }))
 			got, err := s.Complete(ctx, owner, task.ID, raw(`1`))
 			assert.ErrorIs(t, err, ErrTerminal)

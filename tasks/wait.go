@@ -17,8 +17,8 @@ const watchedPolls = 5
 // Wait returns the task as soon as its Revision is not revision, at once if it is
 // another already or if the task has ended: then there is nothing to wait for. A
 // task that is gone, or that expires meanwhile, gives [ErrNotFound]. Saved states,
-// renewed leases and take-overs wake nobody. An orphan is settled when its lease is
-// over. What a failing backend means is said at Changes.
+// renewed leases and take-overs wake nobody. An orphan is settled when its lease, and the
+// grace after that, is over. What a failing backend means is said at Changes.
 func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Task, error) {
 	var last Task
 	for t, err := range s.Changes(ctx, owner, id) {
@@ -46,9 +46,40 @@ func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Ta
 //
 // Where the backend is a [taskstore.Watcher] its hints say when to look. Hints
 // are never relied on: it looks every few poll intervals of [Options] anyway,
-// every one where there are no hints, and when the lease or the task is over.
-// Nothing is left when the loop has ended.
+// every one where there are no hints, and when the lease, the grace after it or the
+// task is over. Nothing is left when the loop has ended.
 func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, error] {
+	look := func() (Task, error) { return s.Get(ctx, owner, id) }
+	return s.follow(ctx, owner, id, look, func(a, b *Task) bool {
+		return a.Revision != b.Revision || a.Lease.Token != b.Lease.Token
+	})
+}
+
+// Changes is [Store.Changes] for the runner of the task. It yields the task also when
+// somebody begins to suspect that nobody runs it, so that the runner can renew at once,
+// and when that is over; see [Lease]. What it reads it leaves as it is: it neither
+// suspects nor settles. Task returns what it has read.
+func (r *Run) Changes(ctx context.Context) iter.Seq2[Task, error] {
+	look := func() (Task, error) {
+		key, err := taskKey(r.owner, r.id)
+		if err != nil {
+			return Task{}, err
+		}
+		stored, err := r.store.read(ctx, key)
+		if err != nil {
+			return Task{}, err
+		}
+		r.keep(stored.Task)
+		return stored.Task, nil
+	}
+	return r.store.follow(ctx, r.owner, r.id, look, func(a, b *Task) bool {
+		return a.Revision != b.Revision || a.Lease.Token != b.Lease.Token || !a.Lease.IdleSince.Equal(b.Lease.IdleSince)
+	})
+}
+
+// follow yields what look returns of a task, then each state that differs from the one
+// before, until the task ends.
+func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task, error), differ func(a, b *Task) bool) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		key, err := taskKey(owner, id)
 		if err != nil {
@@ -59,7 +90,7 @@ func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, e
 		defer func() { hints.stop() }()
 		var seen Task
 		for {
-			t, err := s.Get(ctx, owner, id)
+			t, err := look()
 			if done := ctx.Err(); err != nil && done != nil && !errors.Is(err, done) {
 				err = done // whatever else failed because of that
 			}
@@ -68,12 +99,15 @@ func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, e
 				yield(Task{}, err)
 				return
 			case err == nil:
-				if t.Revision != seen.Revision || t.Lease.Token != seen.Lease.Token || !t.CreatedAt.Equal(seen.CreatedAt) {
+				if !t.CreatedAt.Equal(seen.CreatedAt) || differ(&t, &seen) {
 					if !yield(t, nil) || t.Status.Terminal() {
 						return
 					}
 				}
-				seen = Task{CreatedAt: t.CreatedAt, TTL: t.TTL, Lease: t.Lease, Revision: t.Revision, Version: t.Version}
+				seen = Task{ // no payload
+					Status: t.Status, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Resumable: t.Resumable,
+					Lease: t.Lease, Revision: t.Revision, Version: t.Version,
+				}
 			}
 			if hints == nil {
 				// Its first hint is a Resync, so what changes before it is seen.
@@ -117,7 +151,7 @@ func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) e
 		if err != nil {
 			interval = min(interval, s.opts.PollInterval) // the next look tells what is wrong
 		}
-		for _, end := range []time.Time{t.expiresAt(), t.Lease.ExpiresAt} {
+		for _, end := range []time.Time{t.ExpiresAt, t.Lease.ExpiresAt, s.idleEnough(t.Lease), s.mustEnd(t)} {
 			if left := end.Sub(now); err == nil && !end.IsZero() && left >= 0 {
 				interval = min(interval, left+time.Millisecond)
 			}

@@ -1,0 +1,101 @@
+package tasks
+
+import "time"
+
+// A record outlives what the client was told, TTL, while somebody works on the task,
+// so that no task vanishes under its runner, and a task whose runner is gone is still
+// there to be settled where its client sees it. Every write sets when the record
+// expires, by the first row that fits:
+//
+//	the task                          its record expires
+//	has ended                         at CreatedAt + TTL
+//	is working and Resumable          at the latest (below): its runner may come back, and
+//	                                  one that was handed back waits for another
+//	is working and leased or offered  a lease after that lease, or after the mark of a
+//	                                  suspicion, at the earliest
+//	was asked a question just now     at the earliest with half of TTL left for the answer
+//	any                               at CreatedAt + TTL, and not earlier than was written
+//	                                  before, unless Update made TTL shorter
+//
+// The latest is CreatedAt + MaxTTL, and a lease more, in which readers see a task that
+// ran for as long as it may fail. A negative MaxTTL knows no latest.
+//
+// An extension is a big one, to TTL or some leases from now, since what is kept beside
+// the task has to be extended before it.
+
+// extendedLeases is for how many leases an extension lasts at least.
+const extendedLeases = 4
+
+// expiry returns when the record of next is to expire; zero: never. cur is the state
+// before, nil for a new task.
+func (s *Store) expiry(cur, next *record, now time.Time) time.Time {
+	var end time.Time // what the client was told
+	if next.TTL != 0 {
+		end = next.CreatedAt.Add(next.TTL)
+	}
+	latest := s.latest(&next.Task)
+	switch {
+	case next.Status.Terminal():
+		return end
+	case next.Status == Working && next.Resumable:
+		return latest
+	}
+	at := end
+	if cur != nil && !shorter(next.TTL, cur.TTL) {
+		at = later(at, cur.ExpiresAt)
+	}
+	extend := func(least time.Time) time.Time {
+		step := max(next.TTL, extendedLeases*min(s.opts.Lease, maxDuration/extendedLeases))
+		return later(at, earlier(later(least, now.Add(step)), latest))
+	}
+	switch {
+	case next.Status == Working && next.Lease.Token != 0:
+		least := next.Lease.ExpiresAt
+		if next.Lease.IdleSince.After(least) {
+			least = next.Lease.IdleSince
+		}
+		if least = least.Add(s.opts.Lease); !at.IsZero() && at.Before(least) {
+			return extend(least)
+		}
+	case cur != nil && cur.Status == Working && next.TTL != 0: // asked just now
+		least := now.Add(next.TTL)
+		switch {
+		case at.IsZero(): // it was Resumable, and nobody may ever answer
+			return least
+		case at.Before(now.Add(next.TTL / 2)):
+			return later(at, earlier(least, latest))
+		}
+	}
+	return at
+}
+
+// latest returns when the record of t, not ended, is to expire at the latest; zero:
+// never.
+func (s *Store) latest(t *Task) time.Time {
+	if s.opts.MaxTTL < 0 {
+		return time.Time{}
+	}
+	return t.CreatedAt.Add(s.opts.MaxTTL).Add(s.opts.Lease)
+}
+
+// shorter compares TTLs, of which 0 is without end.
+func shorter(a, b time.Duration) bool { return a != 0 && (b == 0 || a < b) }
+
+// later returns the later of two expiries, of which the zero one is never.
+func later(a, b time.Time) time.Time {
+	if a.IsZero() || b.IsZero() {
+		return time.Time{}
+	}
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// earlier returns the earlier of two expiries, of which the zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if later(a, b).Equal(a) {
+		return b
+	}
+	return a
+}
