@@ -314,6 +314,31 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 	})
 }
 
+// The pause between two sweeps is ten seconds, or a lease if that is shorter.
+func TestPauseBetweenSweeps(t *testing.T) {
+	for lease, pause := range map[time.Duration]time.Duration{time.Second: time.Second, 10 * time.Second: 10 * time.Second, time.Minute: 10 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s, _, b := hookedStore(t, &Options{MaxActive: 3, Lease: lease})
+			for range 3 {
+				create(t, s, CreateParams{})
+			}
+			reads := 0
+			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+				if op == "get" && strings.HasPrefix(k.Task, taskPrefix) {
+					reads++
+				}
+				return nil
+			}
+			for _, want := range []int{3, 3, 6, 6, 9} { // each sweep reads all three
+				_, _, err := s.Create(ctx, owner, CreateParams{})
+				isLimit(t, err, LimitActive, 3)
+				assert.Equal(t, want, reads, lease)
+				time.Sleep(pause/2 + time.Millisecond)
+			}
+		})
+	}
+}
+
 // A client waits for a sweep: it is short, however slow the backend is, and still
 // looks at something.
 func TestSweepIsShort(t *testing.T) {

@@ -45,7 +45,13 @@ func examples() map[string]*record {
 	cancelled.CancelRequested = true
 	offered := base(Working)
 	offered.Lease = Lease{Token: 2, ExpiresAt: at.Add(time.Minute)}
+	suspected := base(Working)
+	suspected.Lease = Lease{Holder: "replica 1", Token: 1, ExpiresAt: at.Add(time.Minute), IdleSince: at.Add(61 * time.Second)}
+	released := base(Working)
+	released.Resumable, released.Service = true, "billing"
+	released.Lease = Lease{Token: 3, IdleSince: at.Add(time.Second)}
 	return map[string]*record{
+		"suspected": suspected, "released": released,
 		"working": working, "input_required": input, "completed": completed, "failed": failed, "cancelled": cancelled, "offered": offered,
 	}
 }
@@ -58,6 +64,7 @@ func TestGoldenFiles(t *testing.T) {
 	}
 	id, at := "6ba7b810-9dad-41d1-80b4-00c04fd430c8", time.UnixMilli(1767225600123).UTC()
 	golden(t, "entry", entry{owner: "\x00\xffé", id: id, createdAt: at}, entry.encode, decodeEntry)
+	golden(t, "entry_of_a_service", entry{owner: "alice", id: id, service: "billing", createdAt: at}, entry.encode, decodeEntry)
 	key := keyRecord{id: id, request: hash("request")}
 	golden(t, "key_claimed_without_end", key, keyRecord.encode, decodeKey)
 	key.until = at
@@ -84,6 +91,7 @@ func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode
 
 func TestDecodingIsStrict(t *testing.T) {
 	e := examples()
+	suspected, released := string(e["suspected"].encode()), string(e["released"].encode())
 	working, input, failed, completed := string(e["working"].encode()), string(e["input_required"].encode()), string(e["failed"].encode()), string(e["completed"].encode())
 	change := func(s, old, new string) string {
 		require.Contains(t, s, old)
@@ -126,6 +134,17 @@ func TestDecodingIsStrict(t *testing.T) {
 		"lease without token":    change(working, `"token":7,`, ``),
 		"lease without end":      change(working, `,"expires_at":1767225690123`, ``),
 		"cancel without runner":  change(working, `"holder":"replica 1",`, ``),
+		"lease ended, held":      change(failed, `{"token":2}`, `{"holder":"x","token":2,"expires_at":1767225690123}`),
+		"lease ended, idle":      change(failed, `{"token":2}`, `{"token":2,"idle_since":1767225690123}`),
+		"lease parked, idle":     change(input, `{"token":1}`, `{"token":1,"idle_since":1767225690123}`),
+		"idle since 0":           change(suspected, `"idle_since":1767225661123`, `"idle_since":0`),
+		"idle within the lease":  change(suspected, `"idle_since":1767225661123`, `"idle_since":1767225660123`),
+		"idle twice":             change(suspected, `"idle_since"`, `"idle_since":1767225661123,"idle_since"`),
+		"idle, never leased":     change(released, `"token":3,`, ``),
+		"idle, not resumable":    change(released, `"resumable":true,`, ``),
+		"empty holder":           change(suspected, `"replica 1"`, `""`),
+		"empty service":          change(released, `"billing"`, `""`),
+		"service not a string":   change(released, `"billing"`, `1`),
 		"lease not an object":    change(failed, `{"token":2}`, `2`),
 		"error unknown":          change(failed, `"code"`, `"x":1,"code"`),
 		"error duplicate":        change(failed, `"code"`, `"code":1,"code"`),
@@ -227,6 +246,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keyRecord{id: id, request: hash(""), made: at}.encode())
 	f.Add(keyRecord{id: id, request: hash(""), until: at}.encode())
 	f.Add(entry{owner: "\x00\xff", id: id, createdAt: at}.encode())
+	f.Add(entry{owner: "alice", id: id, service: "billing", createdAt: at}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) { // what can be read is written so that it reads the same
 		if r, err := decode(data); err == nil {
 			again, err := decode(r.encode())

@@ -23,23 +23,43 @@
 //
 // # Leases
 //
-// Who runs a task holds a lease, a [Run], and renews it at a third of
+// The runner of a task holds a lease, a [Run], and renews it at a third of
 // [Options.Lease]. Each write of a Run carries its fencing token and is refused
 // with [ErrLeaseLost] once the lease is somebody else's, whatever the runner
-// believes. A working task whose lease is over is an orphan:
+// believes.
+//
+// A lease that is over does not tell a runner that died from an outage of the store
+// that its runner and all readers shared. So the first reader, or any other caller,
+// that meets a working task under such a lease only marks it, by a write that no client
+// sees: see [Lease].IdleSince. A runner that lives renews, which takes the mark back.
+// After a grace of a third of [Options.Lease] without that, the task is an orphan:
 //
 //   - If a cancel was requested, it is cancelled when it is next read.
 //   - Otherwise, if it is Resumable, it stays working until somebody acquires it;
 //     [Store.Orphans] finds it.
-//   - Otherwise it fails when it is next read; the first reader writes that down.
+//   - Otherwise it fails when it is next read, with [MessageRunnerGone]; the first
+//     reader writes that down.
 //
-// A task without a lease, such as one that follows an external job, is never an
-// orphan.
+// A task that a client polls has failed a lease and a half after its runner died, or
+// earlier. A mark that does not fit in the record is left out; the grace then begins
+// with the lease's end.
+//
+// A task that waits for somebody to acquire it, since its last question was answered,
+// is offered for [Options.Lease]: anybody may acquire it at any time, and from the
+// offer's end on it goes the same way. A task that never had a lease, such as one that
+// follows an external job, is never an orphan.
 //
 // # Time
 //
-// All times come from the backend's clock, see [taskstore.Now]. A record exists
-// for TTL from its creation, and for [Options.Retention] from its end on.
+// All times come from the backend's clock, see [taskstore.Now]. TTL is what clients are
+// told: for so long from its creation, and for [Options.Retention] from its end on, the
+// task is there. A task that is under a lease, is offered or is Resumable is kept for
+// longer than TTL while it is working, and one that waits for answers is given time for
+// them: [Task].ExpiresAt tells. A task without any lease is kept for TTL.
+//
+// At [Options.MaxTTL] from its creation a task that is working under a lease, or could
+// be, fails with [MessageOvertime]: whoever reads it first, or its runner's next
+// renewal, writes that down. A result that comes before is accepted.
 //
 // # Storage
 //
@@ -47,7 +67,8 @@
 //	"u:" + owner        "t/" + id                   the task, one record, see codec.go
 //	"u:" + owner        "k/" + sha256(key)          the id for an idempotency key
 //	"a:" + owner        id                          an entry for a task that has not ended
-//	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for one that is resumable
+//	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for one that is resumable, which
+//	                                                names its service
 //	"s:" + owner        "turn"                      nothing: the "a:" entries were looked at lately
 //
 // The others are JSON with a format number. What a newer version wrote is refused

@@ -44,26 +44,21 @@ func (s *Store) expiry(cur, next *record, now time.Time) time.Time {
 	if cur != nil && !shorter(next.TTL, cur.TTL) {
 		at = later(at, cur.ExpiresAt)
 	}
-	extend := func(least time.Time) time.Time {
-		step := max(next.TTL, extendedLeases*min(s.opts.Lease, maxDuration/extendedLeases))
-		return later(at, earlier(later(least, now.Add(step)), latest))
-	}
 	switch {
 	case next.Status == Working && next.Lease.Token != 0:
-		least := next.Lease.ExpiresAt
-		if next.Lease.IdleSince.After(least) {
-			least = next.Lease.IdleSince
+		seen := next.Lease.ExpiresAt
+		if next.Lease.IdleSince.After(seen) {
+			seen = next.Lease.IdleSince
 		}
-		if least = least.Add(s.opts.Lease); !at.IsZero() && at.Before(least) {
-			return extend(least)
+		if least := seen.Add(s.opts.Lease); !at.IsZero() && at.Before(least) {
+			step := now.Add(max(next.TTL, extendedLeases*min(s.opts.Lease, maxDuration/extendedLeases)))
+			at = later(at, earlier(later(least, step), latest))
 		}
-	case cur != nil && cur.Status == Working && next.TTL != 0: // asked just now
-		least := now.Add(next.TTL)
-		switch {
-		case at.IsZero(): // it was Resumable, and nobody may ever answer
-			return least
-		case at.Before(now.Add(next.TTL / 2)):
-			return later(at, earlier(least, latest))
+	case next.Status == InputRequired && cur.Status == Working && next.TTL != 0: // asked just now
+		if at.IsZero() { // while it was Resumable; and nobody may ever answer
+			at = now.Add(next.TTL)
+		} else if at.Before(now.Add(next.TTL / 2)) {
+			at = later(at, earlier(now.Add(next.TTL), latest))
 		}
 	}
 	return at

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,6 +132,83 @@ func TestInputRefusals(t *testing.T) {
 		assert.ErrorIs(t, err, ErrInvalid, name)
 	}
 	assert.Equal(t, task, get(t, s, task.ID))
+}
+
+// A caller that could not go on with the task refuses the answers before they are taken.
+func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	boom := errors.New("this replica drains")
+	refuse := func(Task) error { return boom }
+	var seen []Task
+	look := func(t Task) error {
+		seen = append(seen, t)
+		t.InputRequests["invented"], t.State[0] = raw(`1`), 'X' // its own copy
+		return nil
+	}
+	task, run := running(t, s)
+	asked, err := run.Park(ctx, []byte("state"), inputs("a", "b", "c"))
+	require.NoError(t, err)
+
+	for _, answers := range []map[string]json.RawMessage{inputs("a"), inputs("a", "b", "c"), inputs("a", "unknown")} {
+		_, err = s.ProvideInput(ctx, owner, task.ID, answers, refuse)
+		assert.Equal(t, boom, err)
+		assert.Equal(t, asked, get(t, s, task.ID))
+	}
+	for _, answers := range []map[string]json.RawMessage{nil, inputs("unknown")} { // nothing to refuse
+		got, err := s.ProvideInput(ctx, owner, task.ID, answers, refuse)
+		require.NoError(t, err)
+		assert.Equal(t, asked, got)
+	}
+	got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a", "b", "unknown"), look)
+	require.NoError(t, err)
+	assert.Equal(t, []Task{asked}, asTasks(seen, "invented"), "once, with the task before its answers")
+	assert.Equal(t, inputs("c"), got.InputRequests)
+	assert.Equal(t, []byte("state"), got.State)
+	_, err = s.ProvideInput(ctx, owner, task.ID, inputs("a"), refuse)
+	require.NoError(t, err, "it was answered before")
+
+	// The one that was faster has changed the task: it is asked again, about that.
+	seen = nil
+	b.onceBefore("write", taskPrefix, func() error {
+		_, err := other.Cancel(ctx, owner, task.ID)
+		return err
+	})
+	got, err = s.ProvideInput(ctx, owner, task.ID, inputs("c"), func(t Task) error {
+		seen = append(seen, t)
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, Cancelled, got.Status)
+	assert.Len(t, seen, 1, "an ended task has nothing to refuse")
+	_, err = s.ProvideInput(ctx, owner, task.ID, inputs("c"), refuse)
+	require.NoError(t, err)
+
+	task, run = running(t, s)
+	_, err = run.RequireInput(ctx, inputs("a", "b"))
+	require.NoError(t, err)
+	asks := 0
+	b.onceBefore("write", taskPrefix, func() error {
+		_, err := other.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
+		return err
+	})
+	_, err = s.ProvideInput(ctx, owner, task.ID, inputs("a", "b"), func(t Task) error {
+		if asks++; len(t.InputRequests) == 1 {
+			return boom
+		}
+		return nil
+	})
+	assert.Equal(t, boom, err)
+	assert.Equal(t, 2, asks)
+	assert.Equal(t, inputs("b"), get(t, s, task.ID).InputRequests)
+}
+
+// asTasks takes back what a test has put into the copies that it was given.
+func asTasks(all []Task, invented string) []Task {
+	for i := range all {
+		delete(all[i].InputRequests, invented)
+		all[i].State[0] = 's'
+	}
+	return all
 }
 
 // Of all who answer one question, one is heard, and one answer makes it work on.

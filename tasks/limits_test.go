@@ -219,4 +219,48 @@ func TestPrintsAreDiscreet(t *testing.T) {
 	}
 }
 
+// A message is for people: it is cut, and decides over nothing.
+func TestLongStatusMessagesAreCut(t *testing.T) {
+	for message, want := range map[string]string{
+		"exactly 10":        "exactly 10",
+		"eleven long":       "eleven lon",
+		"123456789é":        "123456789",
+		"12345678é":         "12345678é",
+		"12345678é!":        "12345678é",
+		"1234567\U0001F600": "1234567",
+		"123456\U0001F600!": "123456\U0001F600",
+		"12345678\xff":      "12345678", // which is three bytes once it is valid
+		"":                  "",
+	} {
+		s := memoryStore(t, &Options{MaxStatusMessageBytes: 10})
+		task := create(t, s, CreateParams{StatusMessage: message, Holder: "x"})
+		assert.Equal(t, want, task.StatusMessage)
+		assert.Equal(t, task, get(t, s, task.ID))
+		task, run := running(t, s)
+		for _, set := range []func() (Task, error){
+			func() (Task, error) { return run.SetStatusMessage(ctx, message) },
+			func() (Task, error) {
+				return s.Update(ctx, owner, task.ID, func(t *Task) error { t.StatusMessage = message; return nil })
+			},
+			func() (Task, error) {
+				return run.Update(ctx, func(t *Task) error { t.StatusMessage = message; return nil })
+			},
+		} {
+			for range 2 { // the second is the same again
+				got, err := set()
+				require.NoError(t, err)
+				assert.Equal(t, want, got.StatusMessage)
+				assert.Equal(t, got, get(t, s, task.ID))
+				if want != "" {
+					assert.Equal(t, task.Revision+1, got.Revision)
+				}
+			}
+		}
+	}
+	long := strings.Repeat("x", 1025)
+	assert.Len(t, create(t, memoryStore(t, nil), CreateParams{StatusMessage: long}).StatusMessage, 1024)
+	assert.Len(t, create(t, memoryStore(t, &Options{MaxStatusMessageBytes: -1}), CreateParams{StatusMessage: long}).StatusMessage, 1025)
+	assert.Empty(t, create(t, memoryStore(t, &Options{MaxStatusMessageBytes: 1}), CreateParams{StatusMessage: "é"}).StatusMessage)
+}
+
 func first(t Task, _ bool, err error) (Task, error) { return t, err }

@@ -7,25 +7,27 @@ import "time"
 // should have the same.
 //
 //	field                  default   what it bounds
-//	DefaultTTL             1h        a task that Create is given no TTL for
-//	MaxTTL                 24h       any TTL of a task that has not ended
+//	DefaultTTL             1h        what clients are told of a task that Create is given no
+//	                                 TTL for: it is kept for longer while it is worked on
+//	MaxTTL                 24h       any TTL, and how long a task is worked on: then it fails
 //	Retention              1h        how long a task stays after its end
 //	PollInterval           1s        how often a client should ask
-//	Lease                  30s       how long a silent runner is believed in
+//	Lease                  30s       how long a silent runner is believed in, and a third
+//	                                 more once somebody has noticed
 //	MaxTasks               1,000     the tasks of an owner, with those that have ended, and
 //	                                 its idempotency keys
 //	MaxActive              100       the tasks of an owner that have not ended
 //	MaxRequestBytes        256 KiB   Task.Request
 //	MaxResultBytes         4 MiB     Task.Result; Task.Error, message and data
 //	MaxStateBytes          256 KiB   Task.State
-//	MaxStatusMessageBytes  1 KiB     Task.StatusMessage
+//	MaxStatusMessageBytes  1 KiB     Task.StatusMessage: what is longer is cut, at a rune
 //	MaxInputRequests       32        questions that wait at once
 //	MaxInputKeyBytes       128       the key of a question
 //	MaxInputKeys           1024      questions in the life of a task
 //	MaxInputBytes          256 KiB   the questions that wait, with keys; the answers too
 //
-// A negative Max (other than MaxTTL) means no limit. What is beyond a limit gives
-// a [*LimitError]; what is stored already is not measured again. What the backend's
+// A negative Max (other than MaxTTL) means no limit. What is beyond a limit, other than a
+// TTL or a status message, gives a [*LimitError]; what is stored already is not measured again. What the backend's
 // own limit on a record refuses gives [taskstore.ErrCapacityExceeded]: set that to
 // what these limits add up to, or more. No duration may be longer than 100 years.
 //
@@ -45,21 +47,26 @@ import "time"
 // five minutes a task that is not there may count.
 type Options struct {
 	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
-	// Negative: as long as MaxTTL allows.
+	// Negative: as long as MaxTTL allows. It is what clients may count on; the task does
+	// not go while somebody works on it, see the package documentation.
 	DefaultTTL time.Duration
-	// MaxTTL caps every TTL until the task ends. Negative: no cap; only then a
-	// task can be without end.
+	// MaxTTL caps every TTL until the task ends, and the time for which a task is worked
+	// on: one that is working under a lease, or Resumable, at MaxTTL from its creation
+	// fails. The record is kept for at most a lease longer, for somebody to see that.
+	// Negative: no cap; only then a task can be without end, and one that is working and
+	// Resumable always is.
 	MaxTTL time.Duration
 	// Retention is how long a task and its result stay after its end.
 	Retention time.Duration
 	// PollInterval is the PollInterval of a task that Create is given none for, and
 	// how often Wait and Changes look where they have no hints.
 	PollInterval time.Duration
-	// Lease is how long a lease lasts. Runners renew it at a third of that. A task
-	// whose runner died is settled, or up for another runner, about a lease later.
-	// A runner whose renewals take longer than a lease passes for dead: outside tests
-	// let it be longer than a failover of the backend and any pause of a process, ten
-	// seconds or more.
+	// Lease is how long a lease lasts. Runners renew it at a third of that. The first
+	// caller that finds it over suspects the runner; a third of Lease after that the task
+	// is settled, or up for another runner. A runner whose renewals take longer than both
+	// passes for dead, unless the store was away for everybody: outside tests let Lease
+	// be longer than a failover of the backend and any pause of a process, ten seconds
+	// or more.
 	Lease time.Duration
 
 	MaxTasks              int

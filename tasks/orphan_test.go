@@ -110,9 +110,9 @@ func fullRecord(t testing.TB, more int) (*Store, Task) {
 func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, task := fullRecord(t, 0) // which leaves no room for a suspicion
-		time.Sleep(30*time.Second + s.grace())
+		time.Sleep(39900 * time.Millisecond)
 		assert.Equal(t, Working, get(t, s, task.ID).Status)
-		time.Sleep(time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		got := get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)
 		assert.Equal(t, &Error{Code: internalError, Message: MessageRunnerGone}, got.Error)
@@ -253,4 +253,95 @@ func TestOrphansLeavesAloneWhatItCannotRead(t *testing.T) {
 	for _, err := range s.Orphans(done, "") {
 		assert.ErrorIs(t, err, context.Canceled)
 	}
+}
+
+// A program gets the tasks of its service, and does not even read those of others.
+func TestOrphansAreThoseOfOneService(t *testing.T) {
+	b := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	s := newStore(t, b, nil)
+	want := map[string]string{}
+	for _, service := range []string{"", "wiki", "billing", "billing/search", strings.Repeat("é", 128)} {
+		task := create(t, s, CreateParams{Resumable: true, Service: service})
+		assert.Equal(t, service, task.Service)
+		assert.Equal(t, task, get(t, s, task.ID))
+		want[service] = task.ID
+	}
+	for service, id := range want {
+		b.calls.Store(0)
+		for task, err := range s.Orphans(ctx, service) {
+			require.NoError(t, err)
+			assert.Equal(t, id, task.ID)
+			assert.Equal(t, service, task.Service)
+		}
+		assert.Equal(t, int64(1), b.calls.Load(), "one task is read")
+	}
+	for range s.Orphans(ctx, "Wiki") {
+		assert.Fail(t, "another service's")
+	}
+	// It stays the task's through all that happens to it.
+	run, err := s.Acquire(ctx, owner, want["wiki"], "x")
+	require.NoError(t, err)
+	_, err = run.Park(ctx, nil, inputs("a"))
+	require.NoError(t, err)
+	_, err = s.ProvideInput(ctx, owner, want["wiki"], inputs("a"), nil)
+	require.NoError(t, err)
+	run, err = s.Acquire(ctx, owner, want["wiki"], "x")
+	require.NoError(t, err)
+	_, err = run.Release(ctx)
+	require.NoError(t, err)
+	for task, err := range s.Orphans(ctx, "wiki") {
+		require.NoError(t, err)
+		assert.Equal(t, want["wiki"], task.ID)
+	}
+	ended, err := s.Complete(ctx, owner, want["wiki"], raw(`1`))
+	require.NoError(t, err)
+	assert.Equal(t, "wiki", ended.Service)
+	assert.Equal(t, 4, registryEntries(t, s))
+
+	for _, bad := range []string{strings.Repeat("x", 257), "\xff"} {
+		_, _, err := s.Create(ctx, owner, CreateParams{Service: bad})
+		var invalid *InvalidError
+		require.ErrorAs(t, err, &invalid)
+		assert.Equal(t, "Service", invalid.Argument)
+	}
+}
+
+// A task that was handed back tells since when it waits, until somebody takes it.
+func TestReleasedTaskTellsSinceWhenItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, nil)
+		task := create(t, s, CreateParams{Holder: "x", Resumable: true})
+		time.Sleep(31 * time.Second)
+		get(t, s, task.ID)
+		time.Sleep(time.Second)
+		released, err := s.RunOf(task).Release(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, Lease{Token: 1, IdleSince: time.Now().UTC()}, released.Lease)
+		time.Sleep(10 * time.Hour)
+		assert.Equal(t, []string{task.ID}, orphans(t, s))
+		assert.Equal(t, released, get(t, s, task.ID))
+		run, err := s.Acquire(ctx, owner, task.ID, "y")
+		require.NoError(t, err)
+		assert.Zero(t, run.Task().Lease.IdleSince)
+	})
+}
+
+// A record that has no room for a suspicion: all go by the lease's end instead.
+func TestResumableTaskThatFillsItsRecordIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := fullRecord(t, 0)
+		size := len(dump(t, s, userPrefix+owner)[0].Data)
+		p := CreateParams{Holder: "x", Request: jsonOf(500 - len(`"resumable":true,`)), Resumable: true}
+		task := create(t, s, p)
+		require.Equal(t, size, len(dump(t, s, userPrefix+owner)[1].Data))
+		time.Sleep(39900 * time.Millisecond)
+		assert.Empty(t, orphans(t, s))
+		_, err := s.Acquire(ctx, owner, task.ID, "y")
+		assert.ErrorIs(t, err, ErrLeaseHeld)
+		time.Sleep(200 * time.Millisecond)
+		assert.Equal(t, []string{task.ID}, orphans(t, s))
+		_, err = s.Acquire(ctx, owner, task.ID, "y")
+		require.NoError(t, err)
+		assert.Equal(t, Lease{Holder: "y", Token: 2, ExpiresAt: get(t, s, task.ID).Lease.ExpiresAt}, get(t, s, task.ID).Lease)
+	})
 }

@@ -293,3 +293,40 @@ func TestLostAnswers(t *testing.T) {
 		})
 	})
 }
+
+// How a task ends is decided by what it is at the moment of the write: a cancel that was
+// acknowledged before it is seen.
+func TestRunDecidesItsEndInTheWrite(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		s, other, b := hookedStore(t, nil)
+		task, run := running(t, s)
+		require.False(t, run.Task().CancelRequested)
+		if late { // after the first read
+			b.onceBefore("write", taskPrefix, func() error { _, err := other.Cancel(ctx, owner, task.ID); return err })
+		} else {
+			_, err := other.Cancel(ctx, owner, task.ID)
+			require.NoError(t, err)
+		}
+		end := func(t *Task) error {
+			if t.CancelRequested {
+				t.Status = Cancelled
+			} else {
+				t.Status, t.Error = Failed, &Error{Code: 1, Message: "the handler failed"}
+			}
+			return nil
+		}
+		got, err := run.Update(ctx, end)
+		require.NoError(t, err)
+		assert.Equal(t, Cancelled, got.Status)
+		assert.Nil(t, got.Error)
+		assert.Equal(t, got, get(t, s, task.ID))
+
+		task, run = running(t, s) // and nobody cancels
+		got, err = run.Update(ctx, end)
+		require.NoError(t, err)
+		assert.Equal(t, Failed, got.Status)
+		_, err = s.Cancel(ctx, owner, task.ID)
+		require.NoError(t, err)
+		assert.Equal(t, got, get(t, s, task.ID))
+	}
+}

@@ -1,0 +1,406 @@
+package tasks
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// The rule that these tests hold: no record expires while somebody works on its task or
+// may go on with it, and each task comes to a visible end at MaxTTL.
+
+// renewFor renews run at a third of the lease for d, and looks at what the backend has.
+func renewFor(t testing.TB, s *Store, run *Run, d time.Duration) {
+	t.Helper()
+	for begin := time.Now(); time.Since(begin) < d; {
+		time.Sleep(s.opts.Lease / 3)
+		got, err := run.Renew(ctx)
+		require.NoError(t, err)
+		raw, err := s.backend.Get(ctx, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + got.ID})
+		require.NoError(t, err)
+		require.Equal(t, raw.ExpiresAt, got.ExpiresAt)
+		least := earlier(got.Lease.ExpiresAt.Add(s.opts.Lease), s.latest(&got))
+		require.Equal(t, got.ExpiresAt, later(got.ExpiresAt, least))
+		for _, e := range append(dump(t, s, activePrefix+owner), dump(t, s, userPrefix+owner)...) {
+			if strings.Contains(e.Key.Task, got.ID) || strings.HasPrefix(e.Key.Task, keyPrefix) {
+				require.Equal(t, e.ExpiresAt, later(e.ExpiresAt, got.ExpiresAt), "what is beside the task expires before it")
+			}
+		}
+	}
+}
+
+func TestTaskLivesWhileItIsWorkedOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		ttl, works time.Duration
+	}{
+		"a TTL far shorter than the lease": {3 * time.Second, 8 * time.Second},
+		"many of those":                    {3 * time.Second, time.Hour},
+		"a little longer than the default": {0, 61 * time.Minute},
+		"until almost MaxTTL":              {0, 24*time.Hour - 10*time.Second},
+	} {
+		for _, key := range []string{"", "key"} {
+			synctest.Test(t, func(t *testing.T) {
+				s := memoryStore(t, nil)
+				task := create(t, s, CreateParams{Holder: "x", TTL: c.ttl, IdempotencyKey: key})
+				run := s.RunOf(task)
+				renewFor(t, s, run, c.works)
+				got, err := run.Complete(ctx, raw(`"it is done"`))
+				require.NoError(t, err, name)
+				assert.Equal(t, got.CreatedAt.Add(got.TTL), got.ExpiresAt)
+				assert.WithinDuration(t, time.Now().Add(time.Hour), got.ExpiresAt, time.Second)
+				assert.Equal(t, got, get(t, s, task.ID))
+				time.Sleep(time.Hour + time.Millisecond)
+				assert.Empty(t, dump(t, s, userPrefix+owner), name)
+				assert.Zero(t, activeEntries(t, s), name)
+			})
+		}
+	}
+}
+
+// A client that polls sees what became of a task whose runner died, whatever its TTL; no
+// client does, and it is gone all the same.
+func TestShortTTLOfATaskWhoseRunnerDies(t *testing.T) {
+	for _, polls := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := memoryStore(t, nil)
+			task := create(t, s, CreateParams{Holder: "x", TTL: time.Millisecond})
+			assert.Equal(t, time.Millisecond, task.TTL, "what the client is told")
+			if polls {
+				time.Sleep(31*time.Second + 28*time.Second) // late, and yet in time
+				assert.Equal(t, Working, get(t, s, task.ID).Status)
+				time.Sleep(s.grace())
+				assert.Equal(t, MessageRunnerGone, get(t, s, task.ID).Error.Message)
+				time.Sleep(time.Hour + time.Millisecond)
+			} else {
+				time.Sleep(2*time.Minute + time.Millisecond)
+			}
+			assert.Empty(t, dump(t, s, userPrefix+owner))
+			assert.Zero(t, activeEntries(t, s))
+		})
+	}
+}
+
+// What a renewal has to extend beside the task costs writes: it does so seldom.
+func TestExtensionsAreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
+		s := newStore(t, c, nil)
+		for ttl, most := range map[time.Duration]int{time.Second: 31, time.Minute: 31, time.Hour: 1} {
+			run := s.RunOf(create(t, s, CreateParams{Holder: "x", TTL: ttl, IdempotencyKey: ttl.String()}))
+			extensions := 0
+			for begin := time.Now(); time.Since(begin) < 31*time.Minute; { // every two leases at least
+				time.Sleep(s.opts.Lease / 3)
+				c.calls.Store(0)
+				_, err := run.Renew(ctx)
+				require.NoError(t, err)
+				if c.calls.Load() > 2 {
+					extensions++
+				}
+			}
+			assert.LessOrEqual(t, extensions, most, ttl)
+		}
+	})
+}
+
+// The entry and the key are extended before the task: if that fails, so does the renewal.
+func TestRenewalThatCannotExtendWhatIsBesideFails(t *testing.T) {
+	for _, place := range []string{activePrefix, keyPrefix} {
+		synctest.Test(t, func(t *testing.T) {
+			s, _, b := hookedStore(t, nil)
+			task := create(t, s, CreateParams{Holder: "x", TTL: time.Second, IdempotencyKey: "key"})
+			run := s.RunOf(task)
+			time.Sleep(20 * time.Second)
+			_, err := run.Renew(ctx)
+			require.NoError(t, err)
+			time.Sleep(20 * time.Second)
+			_, err = run.Renew(ctx)
+			require.NoError(t, err)
+			before := get(t, s, task.ID)
+			time.Sleep(25 * time.Second)
+			boom := errors.New("connection refused")
+			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+				if op == "write" && (k.Owner == place+owner || k.Task[:2] == place) {
+					return boom
+				}
+				return nil
+			}
+			_, err = run.Renew(ctx)
+			assert.ErrorIs(t, err, boom, place)
+			assert.Equal(t, before, get(t, s, task.ID))
+			b.before = nil
+			_, err = run.Renew(ctx)
+			require.NoError(t, err)
+			assert.True(t, get(t, s, task.ID).ExpiresAt.After(before.ExpiresAt))
+		})
+	}
+}
+
+// At MaxTTL a task that somebody runs, or may run, fails where its client sees it.
+func TestTaskFailsAtMaxTTL(t *testing.T) {
+	opts := &Options{MaxTTL: time.Hour, DefaultTTL: time.Minute}
+	for name, c := range map[string]struct {
+		p      CreateParams
+		notice func(t *testing.T, s *Store, run *Run) (Task, error)
+	}{
+		"by a reader": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			return s.Get(ctx, owner, run.id)
+		}},
+		"by its runner": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			got, err := run.Renew(ctx)
+			assert.ErrorIs(t, err, ErrLeaseLost)
+			assert.ErrorIs(t, err, ErrTerminal)
+			return got, nil
+		}},
+		"by its runner, whose answer got lost": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			b := &hooked{StorageBackend: s.backend}
+			b.onceBefore("write", taskPrefix, func() error { return taskstore.ErrOutcomeUnknown })
+			got, err := newStore(t, b, opts).RunOf(run.Task()).Renew(ctx)
+			assert.ErrorIs(t, err, ErrLeaseLost)
+			assert.ErrorIs(t, err, ErrTerminal)
+			return got, nil
+		}},
+		"by whoever would take it over": {CreateParams{Holder: "x", Resumable: true}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			_, err := s.Acquire(ctx, owner, run.id, "y")
+			assert.ErrorIs(t, err, ErrTerminal)
+			return s.Get(ctx, owner, run.id)
+		}},
+		"by a look for orphans": {CreateParams{Resumable: true}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			assert.Empty(t, orphans(t, s))
+			assert.Zero(t, registryEntries(t, s))
+			r, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+			require.NoError(t, err)
+			assert.Equal(t, Failed, r.Status)
+			return s.Get(ctx, owner, run.id)
+		}},
+		"by who waits": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+			return s.Wait(ctx, owner, run.id, 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := memoryStore(t, opts)
+				task := create(t, s, c.p)
+				run := s.RunOf(task)
+				begin := time.Now()
+				if c.p.Holder != "" {
+					renewFor(t, s, run, time.Hour-20*time.Second)
+				}
+				time.Sleep(time.Hour - time.Millisecond - time.Since(begin))
+				assert.Equal(t, Working, get(t, s, task.ID).Status)
+				if name == "by who waits" {
+					got, err := c.notice(t, s, run)
+					require.NoError(t, err)
+					assert.Equal(t, MessageOvertime, got.StatusMessage)
+					assert.LessOrEqual(t, time.Since(begin), time.Hour+2*time.Millisecond)
+					return
+				}
+				time.Sleep(time.Millisecond)
+				got, err := c.notice(t, s, run)
+				require.NoError(t, err)
+				assert.Equal(t, Failed, got.Status)
+				assert.Equal(t, MessageOvertime, got.StatusMessage)
+				assert.Equal(t, &Error{Code: -32603, Message: MessageOvertime}, got.Error)
+				assert.Equal(t, got, get(t, s, task.ID))
+				assert.WithinDuration(t, task.CreatedAt.Add(2*time.Hour), got.ExpiresAt, time.Second, "it is retained")
+				_, err = run.Renew(ctx)
+				assert.ErrorIs(t, err, ErrLeaseLost)
+				assert.Zero(t, activeEntries(t, s))
+			})
+		})
+	}
+}
+
+func TestWhatComesBeforeAnybodyNoticesMaxTTLCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxTTL: time.Hour})
+		task, run := running(t, s)
+		renewFor(t, s, run, time.Hour-11*time.Second)
+		time.Sleep(20 * time.Second)
+		got, err := run.Complete(ctx, raw(`"just late"`))
+		require.NoError(t, err)
+		assert.Equal(t, Completed, got.Status)
+		assert.Equal(t, got, get(t, s, task.ID))
+
+		for _, byRunner := range []bool{true, false} { // a cancel that was acknowledged
+			task, run = running(t, s)
+			renewFor(t, s, run, time.Hour-11*time.Second)
+			_, err = s.Cancel(ctx, owner, task.ID)
+			require.NoError(t, err)
+			time.Sleep(20 * time.Second)
+			if byRunner {
+				_, err = run.Renew(ctx)
+				assert.ErrorIs(t, err, ErrTerminal)
+			}
+			got = get(t, s, task.ID)
+			assert.Equal(t, Cancelled, got.Status)
+			assert.Nil(t, got.Error)
+		}
+	})
+}
+
+// Nobody notices: then the record goes a lease after MaxTTL.
+func TestNoRecordOutlivesMaxTTLByMoreThanALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxTTL: time.Hour})
+		create(t, s, CreateParams{Resumable: true})
+		_, run := running(t, s)
+		renewFor(t, s, run, time.Hour-70*time.Second) // within the last leases the cap is what counts
+		parked, err := run.RequireInput(ctx, inputs("a"))
+		require.NoError(t, err)
+		latest := parked.CreatedAt.Add(time.Hour + 30*time.Second)
+		assert.Equal(t, latest, parked.ExpiresAt)
+		time.Sleep(time.Until(latest))
+		assert.Len(t, dump(t, s, userPrefix+owner), 2)
+		time.Sleep(time.Millisecond)
+		assert.Empty(t, dump(t, s, userPrefix+owner))
+		assert.Zero(t, activeEntries(t, s))
+		assert.Zero(t, registryEntries(t, s))
+	})
+}
+
+func TestWithoutMaxTTLNothingEndsWhatWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxTTL: -1})
+		leased, run := running(t, s)
+		resumable := create(t, s, CreateParams{Holder: "x", Resumable: true, TTL: time.Second})
+		assert.Zero(t, resumable.ExpiresAt)
+		renewFor(t, s, run, 30*time.Hour)
+		time.Sleep(10000 * time.Hour)
+		_, err := run.Renew(ctx)
+		assert.ErrorIs(t, err, ErrNotFound, "its runner was away for days")
+		_, err = s.Get(ctx, owner, leased.ID)
+		assert.ErrorIs(t, err, ErrNotFound)
+		assert.Equal(t, Working, get(t, s, resumable.ID).Status)
+		assert.Empty(t, orphans(t, s))
+		time.Sleep(s.grace())
+		assert.Equal(t, []string{resumable.ID}, orphans(t, s))
+	})
+}
+
+// External jobs have no lease, and what the client was told is what holds.
+func TestTaskWithoutALeaseIsKeptForItsTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxTTL: time.Hour})
+		task := create(t, s, CreateParams{TTL: -1})
+		time.Sleep(40 * time.Minute)
+		got, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.StatusMessage = "still"; return nil })
+		require.NoError(t, err)
+		assert.Equal(t, task.ExpiresAt, got.ExpiresAt)
+		time.Sleep(20 * time.Minute)
+		assert.Equal(t, Working, get(t, s, task.ID).Status)
+		time.Sleep(time.Millisecond)
+		_, err = s.Get(ctx, owner, task.ID)
+		assert.ErrorIs(t, err, ErrNotFound)
+	})
+}
+
+// A question that is asked late leaves time to answer, one that is asked early changes
+// nothing.
+func TestQuestionGivesTimeToAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts   Options
+		p      CreateParams
+		works  time.Duration
+		expiry time.Duration // from the creation on
+	}{
+		"early":               {Options{}, CreateParams{Holder: "x"}, 30 * time.Minute, time.Hour},
+		"late":                {Options{}, CreateParams{Holder: "x"}, 30*time.Minute + 10*time.Second, 90*time.Minute + 10*time.Second},
+		"later than its TTL":  {Options{}, CreateParams{Holder: "x", TTL: time.Minute}, 10 * time.Minute, 11*time.Minute + 10*time.Second},
+		"without a lease":     {Options{}, CreateParams{}, 40 * time.Minute, 100 * time.Minute},
+		"close to MaxTTL":     {Options{MaxTTL: time.Hour}, CreateParams{Holder: "x"}, 50 * time.Minute, time.Hour + 30*time.Second},
+		"resumable":           {Options{}, CreateParams{Holder: "x", Resumable: true}, 10 * time.Minute, 24*time.Hour + 30*time.Second},
+		"resumable, no cap":   {Options{MaxTTL: -1}, CreateParams{Holder: "x", Resumable: true}, 10 * time.Minute, 70 * time.Minute},
+		"without end, no cap": {Options{MaxTTL: -1}, CreateParams{Holder: "x", TTL: -1}, 10 * time.Minute, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := memoryStore(t, &c.opts)
+				task := create(t, s, c.p)
+				switch {
+				case c.p.Holder == "":
+					time.Sleep(c.works)
+				default:
+					for range c.works / (10 * time.Second) {
+						time.Sleep(10 * time.Second)
+						_, err := s.RunOf(task).Renew(ctx)
+						require.NoError(t, err)
+					}
+				}
+				asked, err := s.RequireInput(ctx, owner, task.ID, inputs("a", "b"))
+				require.NoError(t, err)
+				assert.Equal(t, task.TTL, asked.TTL)
+				if c.expiry == 0 {
+					assert.Zero(t, asked.ExpiresAt)
+				} else {
+					assert.WithinDuration(t, task.CreatedAt.Add(c.expiry), asked.ExpiresAt, 30*time.Second)
+				}
+				got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
+				require.NoError(t, err)
+				assert.Equal(t, asked.ExpiresAt, got.ExpiresAt, "an answer to one question changes nothing")
+				got, err = s.ProvideInput(ctx, owner, task.ID, inputs("b"), nil)
+				require.NoError(t, err)
+				switch {
+				case c.p.Resumable && c.opts.MaxTTL < 0:
+					assert.Zero(t, got.ExpiresAt)
+				default:
+					assert.False(t, later(got.ExpiresAt, asked.ExpiresAt).After(got.ExpiresAt), "it is kept for no shorter")
+				}
+			})
+		})
+	}
+}
+
+// An answer at the last moment leaves time for somebody to go on.
+func TestLateAnswerKeepsItsTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, nil)
+		task, run := running(t, s)
+		asked, err := run.RequireInput(ctx, inputs("a"))
+		require.NoError(t, err)
+		time.Sleep(time.Until(asked.ExpiresAt))
+		got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
+		require.NoError(t, err)
+		assert.False(t, got.ExpiresAt.Before(got.Lease.ExpiresAt.Add(s.opts.Lease)))
+		time.Sleep(29 * time.Second)
+		run, err = s.Acquire(ctx, owner, task.ID, "y")
+		require.NoError(t, err)
+		_, err = run.Complete(ctx, raw(`1`))
+		require.NoError(t, err)
+	})
+}
+
+// A TTL that Update makes shorter takes no record from under a runner.
+func TestUpdateOfTTL(t *testing.T) {
+	setTTL := func(t *testing.T, s *Store, id string, ttl time.Duration) Task {
+		got, err := s.Update(ctx, owner, id, func(t *Task) error { t.TTL = ttl; return nil })
+		require.NoError(t, err)
+		assert.Equal(t, ttl, got.TTL)
+		assert.Equal(t, got, get(t, s, id))
+		return got
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, nil)
+		unleased := create(t, s, CreateParams{})
+		leased, run := running(t, s)
+		resumable := create(t, s, CreateParams{Holder: "x", Resumable: true})
+		at := unleased.CreatedAt
+		assert.Equal(t, at.Add(10*time.Minute), setTTL(t, s, unleased.ID, 10*time.Minute).ExpiresAt)
+		assert.Equal(t, at.Add(10*time.Minute), setTTL(t, s, leased.ID, 10*time.Minute).ExpiresAt)
+		assert.Equal(t, at.Add(2*time.Minute), setTTL(t, s, leased.ID, time.Second).ExpiresAt)
+		assert.Equal(t, resumable.ExpiresAt, setTTL(t, s, resumable.ID, time.Second).ExpiresAt)
+		assert.Equal(t, at.Add(20*time.Hour), setTTL(t, s, leased.ID, 20*time.Hour).ExpiresAt)
+		assert.Equal(t, resumable.ExpiresAt, setTTL(t, s, resumable.ID, 20*time.Hour).ExpiresAt)
+
+		setTTL(t, s, leased.ID, time.Minute)
+		renewFor(t, s, run, 10*time.Minute)
+		before := get(t, s, leased.ID)
+		assert.Equal(t, before.ExpiresAt, setTTL(t, s, leased.ID, 5*time.Minute).ExpiresAt, "longer, and long over")
+	})
+}
