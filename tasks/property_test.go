@@ -22,6 +22,7 @@ import (
 // fails where the written states leave the table.
 type observed struct {
 	t    testing.TB
+	s    *Store
 	mu   sync.Mutex
 	last map[taskstore.Key]*record
 }
@@ -34,6 +35,7 @@ func (o *observed) see(k taskstore.Key, v taskstore.Value) {
 	defer o.mu.Unlock()
 	next, err := decode(v.Data)
 	require.NoError(o.t, err, "what was written cannot be read: %s", v.Data)
+	o.seeExpiry(next, v.ExpiresAt)
 	cur := o.last[k]
 	o.last[k] = next
 	if cur == nil {
@@ -54,6 +56,44 @@ func (o *observed) see(k taskstore.Key, v taskstore.Value) {
 	assert.Equal(o.t, want, next.Revision)
 	assert.Equal(o.t, cur.CreatedAt, next.CreatedAt)
 	assert.Equal(o.t, cur.Request, next.Request)
+	assert.Equal(o.t, cur.Service, next.Service)
+	o.seeLease(cur, next)
+}
+
+// seeExpiry expects that the record is there for as long as somebody may need it, and
+// no longer than MaxTTL allows.
+func (o *observed) seeExpiry(r *record, at time.Time) {
+	latest, least := o.s.latest(&r.Task), r.CreatedAt.Add(r.TTL)
+	switch {
+	case r.Status.Terminal():
+		assert.Equal(o.t, least, at)
+		return
+	case r.Status == Working && r.Resumable:
+		least = latest
+	case r.Status == Working && r.Lease.Token != 0:
+		least = earlier(later(least, r.Lease.ExpiresAt.Add(o.s.opts.Lease)), latest)
+	}
+	assert.Equal(o.t, at, later(at, least), "%s, %+v", r.Status, r.Lease)
+	assert.Equal(o.t, at, earlier(at, latest), "%s, %+v", r.Status, r.Lease)
+}
+
+// seeLease expects that a holder lost its lease by its own write, or after a suspicion
+// that lasted.
+func (o *observed) seeLease(cur, next *record) {
+	suspected, now := !cur.Lease.IdleSince.IsZero(), time.UnixMilli(time.Now().UnixMilli())
+	lasted := suspected && !now.Before(o.s.idleEnough(cur.Lease))
+	if next.Lease.Token != cur.Lease.Token {
+		assert.True(o.t, lasted || cur.Lease.Holder == "", "%+v to %+v", cur.Lease, next.Lease)
+	}
+	if next.StatusMessage == MessageRunnerGone {
+		assert.True(o.t, lasted, "%+v", cur.Lease)
+	}
+	if suspected && !next.Lease.IdleSince.IsZero() && !next.Lease.ExpiresAt.IsZero() {
+		assert.Equal(o.t, cur.Lease.IdleSince, next.Lease.IdleSince, "a suspicion begins once")
+	}
+	if !suspected && next.Lease.Holder != "" && !next.Lease.IdleSince.IsZero() {
+		assert.True(o.t, cur.Lease.over(now) && sameVisible(&cur.Task, &next.Task) || next.Revision > cur.Revision)
+	}
 }
 
 // operate does one random thing to a task or to one of its runs.
@@ -65,7 +105,7 @@ func operate(s *Store, id string, runs *[]*Run, choose func(n int) int) error {
 	key := strconv.Itoa(choose(6))
 	request := map[string]json.RawMessage{key: raw(`1`), "x" + key: raw(`2`)}
 	var err error
-	switch choose(18) {
+	switch choose(19) {
 	case 0, 1:
 		var r *Run
 		if r, err = s.Acquire(ctx, owner, id, "h"+key); err == nil {
@@ -118,6 +158,15 @@ func operate(s *Store, id string, runs *[]*Run, choose func(n int) int) error {
 		_, err = s.Update(ctx, owner, id, func(t *Task) error { t.CancelRequested = choose(8) == 0; return nil })
 	case 17:
 		time.Sleep(time.Duration(choose(20)) * time.Second)
+	case 18:
+		for t, orphanErr := range s.Orphans(ctx, "billing") {
+			if err = orphanErr; err == nil {
+				var r *Run
+				if r, err = s.Acquire(ctx, owner, t.ID, "o"+key); err == nil {
+					*runs = append(*runs, r)
+				}
+			}
+		}
 	}
 	return err
 }
@@ -145,7 +194,8 @@ func observedStore(t testing.TB) (*Store, *observed) {
 		o.see(k, v)
 		return true, nil
 	})
-	return newStore(t, versions{b}, nil), o
+	o.s = newStore(t, versions{b}, &Options{MaxTTL: time.Hour, DefaultTTL: -1})
+	return o.s, o
 }
 
 // versions repairs what script does not return: the version of a handled write.
@@ -174,7 +224,7 @@ func TestRandomOperationsKeepToTheTable(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			s, o := observedStore(t)
-			task := create(t, s, CreateParams{Holder: []string{"", "x"}[rng.IntN(2)], Resumable: rng.IntN(2) == 0})
+			task := create(t, s, CreateParams{Holder: []string{"", "x"}[rng.IntN(2)], Resumable: rng.IntN(2) == 0, Service: "billing"})
 			runs := []*Run{s.RunOf(task)}
 			for range 80 {
 				err := operate(s, task.ID, &runs, rng.IntN)
