@@ -2,7 +2,6 @@ package mcptasks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -12,7 +11,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// call answers tools/call.
+// call answers tools/call. The rest of the server's chain runs once, aside. When it
+// comes to the tool's handler, which means that nothing in it has refused the call,
+// the call becomes a task, as its ToolOptions say, and is answered; the handler goes
+// on. Where the chain ends before there is a task, its result is the answer.
 func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mcp.Result, error) {
 	opts := in.tool(call.Params.Name)
 	switch {
@@ -21,29 +23,18 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	case !capable(call) && opts.Required:
 		return nil, missingCapability()
 	case !capable(call):
-		return result(in.protect(ctx, call))
+		o := in.protect(ctx, call)
+		return o.answer, o.err
 	}
 	who, err := in.tenant(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	background := &mcp.CallToolRequest{Params: call.Params}
-	if extra := call.Extra; extra != nil {
-		background.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
-	}
-	e, err := in.begin(ctx, who.newOwner(), background, opts, false)
+	e, err := in.begin(ctx, who.newOwner(), call, opts)
 	if err != nil {
-		return nil, internalError("the server is shutting down")
+		return nil, in.wireError(methodCall, err)
 	}
-	if opts.Mode == Auto && opts.Grace <= 0 {
-		t, err := e.create(ctx)
-		if err != nil {
-			e.end()
-			return nil, in.wireError(methodCall, err)
-		}
-		go e.work()
-		return created(&t), nil
-	}
+	e.request = ctx
 	return e.await(ctx)
 }
 
@@ -55,108 +46,51 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 			answer <- o
 		}
 	}()
-	var grace <-chan time.Time
-	if e.opts.Mode == Auto {
-		timer := time.NewTimer(e.opts.Grace)
-		defer timer.Stop()
-		grace = timer.C
-	}
-	for {
-		select {
-		case o := <-answer:
-			return result(o)
-		case <-e.promoted:
-			t := e.run.Task()
-			return created(&t), nil
-		case <-grace:
-			err := e.promote(ctx)
-			if err != nil && !errors.Is(err, ErrAnswered) {
+	if e.opts.Mode == Auto && e.opts.Grace > 0 {
+		grace := time.AfterFunc(e.opts.Grace, func() {
+			if err := e.promote(ctx); err != nil && !errors.Is(err, ErrAnswered) {
 				// The handler runs already: its answer is worth waiting for.
-				e.in.log.Warn("mcptasks: a call could not become a task", "error", err)
+				e.in.log.Warn("mcptasks: a call could not become a task", "tool", e.call.Params.Name, "error", err)
 			}
-		case <-ctx.Done():
-			if e.settle() {
-				e.cancel(context.Cause(ctx))
-				return nil, &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}
-			}
+		})
+		defer grace.Stop()
+	}
+	select {
+	case o := <-answer:
+		return o.answer, o.err
+	case <-e.promoted:
+	case <-ctx.Done():
+		if e.settle() {
+			e.cancel(context.Cause(ctx))
+			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}
 		}
 	}
+	return created(&e.created), nil
 }
 
-func result(o outcome) (mcp.Result, error) {
-	if o.err != nil {
-		return nil, o.err
+// reached is called when the chain has come to the tool's handler, with its ctx. It
+// returns an error if the handler must not run.
+func (in *installation) reached(ctx context.Context) error {
+	t := FromContext(ctx)
+	if t == nil || t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
+		return nil
 	}
-	return o.res, nil
+	err := t.e.promote(t.e.request)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrAnswered): // its client is gone
+		return internalError(err.Error())
+	case refused(err) && !t.e.opts.Required:
+		// The tool's author, not its client, asked for tasks: the call goes on as that of
+		// a client without the extension would.
+		in.log.Warn("mcptasks: a call is answered without a task", "tool", t.e.call.Params.Name, "error", err)
+		return nil
+	}
+	return in.wireError(methodCall, err)
 }
 
+// created returns the CreateTaskResult of t.
 func created(t *tasks.Task) mcp.Result {
 	return &taskResult{ResultType: "task", taskFields: seed(t)}
-}
-
-// resume acquires a task and goes on with it in the background, unless somebody
-// else is faster. Where the tool is not this server's, it leaves the task alone.
-func (in *installation) resume(t tasks.Task, orphan bool) {
-	call, err := savedCall(t.Request)
-	if err != nil {
-		in.log.Error("mcptasks: a task cannot be resumed: its request is damaged")
-		return
-	}
-	opts := in.tool(call.Params.Name)
-	if opts == nil {
-		in.log.Warn("mcptasks: a task cannot be resumed here: this server does not have its tool")
-		return
-	}
-	e, err := in.begin(context.Background(), t.Owner, call, opts, orphan)
-	if err != nil {
-		return // another replica will
-	}
-	go func() {
-		if err := e.acquire(t.ID); err != nil {
-			e.end()
-			return
-		}
-		e.work()
-	}()
-}
-
-// acquire makes the execution that of a stored task.
-func (e *execution) acquire(id string) error {
-	ctx, cancel := context.WithTimeout(e.ctx, e.in.store.Options().Lease)
-	defer cancel()
-	var run *tasks.Run
-	err := e.write(ctx, func() (err error) {
-		run, err = e.in.store.Acquire(ctx, e.owner, id, e.in.holder)
-		if errors.Is(err, tasks.ErrLeaseHeld) || errors.Is(err, tasks.ErrTerminal) ||
-			errors.Is(err, tasks.ErrTransition) || errors.Is(err, tasks.ErrNotFound) {
-			err = errors.Join(tasks.ErrLeaseLost, err) // somebody else's, for good
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	t := run.Task()
-	e.adopt(run)
-	if e.state, err = decodeCheckpoint(t.State); err == nil {
-		err = e.state.answers(&t, e.call.Params)
-	}
-	if err != nil {
-		e.in.log.Error("mcptasks: a task cannot be resumed: its checkpoint is damaged")
-		e.conclude(outcome{err: internalError("the task cannot be resumed")})
-		e.stop()
-	}
-	return err
-}
-
-// savedCall returns the call that execution.request stored.
-func savedCall(request json.RawMessage) (*mcp.CallToolRequest, error) {
-	params := new(mcp.CallToolParamsRaw)
-	if err := json.Unmarshal(request, params); err != nil {
-		return nil, err
-	}
-	if params.Name == "" {
-		return nil, errors.New("no tool")
-	}
-	return &mcp.CallToolRequest{Params: params}, nil
 }

@@ -22,6 +22,11 @@ func startDirect(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Op
 	if err != nil {
 		t.Fatal(err)
 	}
+	return directTo(t, tasks, server)
+}
+
+// directTo makes a replica of a server that is there.
+func directTo(t testing.TB, tasks *mcptasks.Tasks, server *mcp.Server) *replica {
 	return &replica{
 		t: t, tasks: tasks, mcp: server, url: "http://replica/",
 		http: &http.Client{Transport: direct{overHTTP(tasks, server)}},

@@ -21,6 +21,9 @@ var (
 	// ErrLost is the cause of a handler's ctx when the task is no longer this
 	// replica's, or has expired: whatever the handler returns is dropped.
 	ErrLost = errors.New("mcptasks: task lost")
+	// ErrExpired is the cause of a handler's ctx when its task has run for as long as
+	// MaxTTL in [Options].Tasks allows, and has failed for that.
+	ErrExpired = errors.New("mcptasks: the task ran for as long as it may")
 	// ErrShutdown is the cause of a handler's ctx when the server shuts down.
 	ErrShutdown = errors.New("mcptasks: the server is shutting down")
 	// ErrAnswered says that the call was answered without a task already.

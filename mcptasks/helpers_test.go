@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -66,22 +67,28 @@ func start(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Options,
 	if opts == nil {
 		opts = fast()
 	}
-	r := &replica{t: t, http: http.DefaultClient, log: new(lockedBuffer)}
-	opts.Logger = slog.New(slog.NewTextHandler(r.log, nil))
-	var err error
-	if r.tasks, r.mcp, err = assemble(store, opts, add); err != nil {
+	log := new(lockedBuffer)
+	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
+	tasks, server, err := assemble(store, opts, add)
+	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(overHTTP(r.tasks, r.mcp))
+	r := serve(t, tasks, server)
+	r.log = log
+	return r
+}
+
+// serve makes a replica of a server that is there.
+func serve(t testing.TB, tasks *mcptasks.Tasks, server *mcp.Server) *replica {
+	web := httptest.NewServer(overHTTP(tasks, server))
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
+		web.CloseClientConnections()
+		web.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = r.tasks.Shutdown(ctx) // tells handlers to end
+		_ = tasks.Shutdown(ctx) // tells handlers to end
 	})
-	r.url = server.URL
-	return r
+	return &replica{t: t, tasks: tasks, mcp: server, url: web.URL, http: http.DefaultClient}
 }
 
 // assemble makes a server with the tools that add adds.
@@ -137,6 +144,7 @@ type caller struct {
 	user   string // bearer token; empty: none
 	legacy bool   // does not declare the extension
 	header http.Header
+	meta   map[string]any // of every request, beside what it needs
 }
 
 func (r *replica) as(user string) *caller { return &caller{replica: r, user: user} }
@@ -147,11 +155,13 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 	if !c.legacy {
 		capabilities["extensions"] = map[string]any{extension: map[string]any{}}
 	}
-	params["_meta"] = map[string]any{
+	meta := map[string]any{
 		"io.modelcontextprotocol/protocolVersion":    "2026-07-28",
 		"io.modelcontextprotocol/clientInfo":         map[string]any{"name": "test", "version": "1"},
 		"io.modelcontextprotocol/clientCapabilities": capabilities,
 	}
+	maps.Copy(meta, c.meta)
+	params["_meta"] = meta
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
 	if err != nil {
 		c.t.Fatal(err)

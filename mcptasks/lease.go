@@ -10,59 +10,107 @@ import (
 )
 
 // keep renews the lease of run at a third of its length, and ends the handler's
-// ctx when a cancel is requested or the task is lost. Changes brings a cancel
-// from another replica at once; a renewal sees it too, so that lost hints only
-// make it later. stop ends it and waits until nothing is left.
+// ctx when a cancel is requested or the task is lost. run.Changes brings a cancel
+// from another replica at once, and the suspicion of one that met the lease when it
+// was over, which a renewal answers; a renewal sees a cancel too, so that lost hints
+// only make it later. stop ends it and waits until nothing is left.
 func (e *execution) keep(run *tasks.Run) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.ctx))
+	suspected := make(chan struct{}, 1)
 	var both sync.WaitGroup
-	both.Go(func() { e.renew(ctx, run) })
-	both.Go(func() { e.follow(ctx, run) })
+	both.Go(func() { e.renew(ctx, run, suspected) })
+	both.Go(func() { e.follow(ctx, run, suspected) })
 	return func() { cancel(); both.Wait() }
 }
 
-func (e *execution) renew(ctx context.Context, run *tasks.Run) {
-	every := time.NewTicker(max(e.in.store.Options().Lease/3, time.Millisecond))
-	defer every.Stop()
+const (
+	// A renewal that failed is tried again after a pause between these two.
+	minRenewPause = 50 * time.Millisecond
+	maxRenewPause = time.Second
+)
+
+func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan struct{}) {
+	third := max(e.in.store.Options().Lease/3, time.Millisecond)
+	pause, failed, kept := third, false, false
 	for {
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-every.C:
+		case <-timer.C:
+		case <-suspected:
+			timer.Stop()
 		}
 		t, err := run.Renew(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, tasks.ErrLeaseLost):
-			e.cancel(ErrLost)
+			if t.Status.Terminal() {
+				e.see(&t)
+			}
+			e.lost(err)
 			return
+		case err != nil && failed:
+			pause = min(2*pause, maxRenewPause, third)
 		case err != nil:
 			// While nobody has taken the task it is still ours.
-			e.in.log.Warn("mcptasks: a lease could not be renewed", "error", err)
-		case t.CancelRequested:
-			e.cancel(ErrCancelled)
+			e.in.log.Info("mcptasks: a lease could not be renewed; it is tried again", "tool", e.call.Params.Name, "error", err)
+			pause, failed = min(minRenewPause, third), true
+		default:
+			pause, failed = third, false
+			e.see(&t)
+			now := t.Lease.ExpiresAt.Add(-e.in.store.Options().Lease) // a renewal is for a lease
+			if !kept && t.TTL > 0 && now.Sub(t.CreatedAt) > t.TTL {
+				kept = true
+				e.in.log.Info("mcptasks: a task is kept beyond its TTL, since it runs", "tool", e.call.Params.Name)
+			}
 		}
 	}
 }
 
-func (e *execution) follow(ctx context.Context, run *tasks.Run) {
+// see ends the handler's ctx where the state of its task says so.
+func (e *execution) see(t *tasks.Task) {
+	switch {
+	case t.Error != nil && t.Error.Message == tasks.MessageOvertime:
+		e.in.log.Warn("mcptasks: a task failed, since it ran for MaxTTL", "tool", e.call.Params.Name)
+		e.cancel(ErrExpired)
+	case t.Status == tasks.Cancelled || t.CancelRequested:
+		e.cancel(ErrCancelled)
+	case t.Status.Terminal():
+		e.cancel(ErrLost)
+	}
+}
+
+// lost ends the handler's ctx because the task is no longer this replica's.
+func (e *execution) lost(err error) {
+	if errors.Is(err, tasks.ErrNotFound) {
+		e.in.log.Info("mcptasks: a task expired, or was deleted, while it ran", "tool", e.call.Params.Name)
+	}
+	e.cancel(ErrLost)
+}
+
+func (e *execution) follow(ctx context.Context, run *tasks.Run, suspected chan<- struct{}) {
 	mine := run.Task()
 	for ctx.Err() == nil {
-		for t, err := range e.in.store.Changes(ctx, mine.Owner, mine.ID) {
+		for t, err := range run.Changes(ctx) {
 			switch {
 			case errors.Is(err, tasks.ErrNotFound):
-				e.cancel(ErrLost)
+				e.lost(err)
 				return
 			case err != nil: // the loop is over
-			case t.Status == tasks.Cancelled:
-				e.cancel(ErrCancelled) // by a reader, after a late renewal
-				return
-			case t.Status.Terminal() || t.Lease.Token != mine.Lease.Token:
+			case t.Lease.Token != mine.Lease.Token:
 				e.cancel(ErrLost)
 				return
-			case t.CancelRequested:
-				e.cancel(ErrCancelled)
+			default:
+				if !t.Lease.IdleSince.IsZero() {
+					select {
+					case suspected <- struct{}{}:
+					default: // one renewal answers all
+					}
+				}
+				e.see(&t)
 			}
 		}
 		select {

@@ -12,7 +12,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// A caller with too many tasks is told so, and what to do; nobody else is.
+// A caller with too many tasks is told so, and what to do, by a tool that has to be a
+// task; nobody else is.
 func TestTooManyTasks(t *testing.T) {
 	noLeaks(t)
 	opts := fast()
@@ -20,6 +21,10 @@ func TestTooManyTasks(t *testing.T) {
 	release := make(chan struct{})
 	r := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		statusTools(release)(tasks, server)
+		add(tasks, server, "strict", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+			t.Error("a handler ran")
+			return nil, nil, nil
+		}, &mcptasks.ToolOptions{Required: true})
 		add(tasks, server, "promote", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 			if err := mcptasks.FromContext(ctx).Promote(ctx); !errors.Is(err, domain.ErrLimit) {
 				t.Errorf("Promote: %v", err)
@@ -30,7 +35,7 @@ func TestTooManyTasks(t *testing.T) {
 	alice, bob := r.as("alice"), r.as("bob")
 	refused := func(want string) {
 		t.Helper()
-		got := alice.call("work", nil)
+		got := alice.call("strict", nil)
 		if got.Error == nil || got.Error.Code != -32603 || got.Error.Message != want {
 			t.Errorf("one task more: %v", got)
 		}

@@ -14,7 +14,11 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// handle is the receiving middleware.
+type requestKey struct{}
+
+// handle is the receiving middleware. The methods of tasks go on down the chain, so
+// that all of the server's middleware sees them; taskMethod, at its end, answers
+// them.
 func (in *installation) handle(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 	switch method {
 	case methodCall:
@@ -32,9 +36,7 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 			return in.listen(ctx, l)
 		}
 	case methodGet, methodUpdate, methodCancel:
-		if r, ok := req.(*mcp.ServerRequest[*taskParams]); ok {
-			return in.taskMethod(ctx, method, r)
-		}
+		ctx = context.WithValue(ctx, requestKey{}, taskRequest{method, req})
 	}
 	return in.next(ctx, method, req)
 }
@@ -66,7 +68,21 @@ func capable(req declared) bool {
 	return ok
 }
 
-func (in *installation) taskMethod(ctx context.Context, method string, req *mcp.ServerRequest[*taskParams]) (mcp.Result, error) {
+// A taskRequest is a request of one of the methods of tasks. The SDK hands the
+// handler of a custom method neither the method nor headers and token.
+type taskRequest struct {
+	method string
+	mcp.Request
+}
+
+// taskMethod answers tasks/get, tasks/update and tasks/cancel.
+func (in *installation) taskMethod(ctx context.Context, _ *mcp.ServerSession, _ *taskParams) (mcp.Result, error) {
+	r, _ := ctx.Value(requestKey{}).(taskRequest)
+	req, ok := r.Request.(*mcp.ServerRequest[*taskParams])
+	if !ok {
+		return nil, internalError("middleware of the server has replaced the request's context")
+	}
+	method := r.method
 	if req.ProtocolVersion() < firstVersion {
 		// As a server without the extension: older protocols had other tasks.
 		return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "method not found: " + method}
@@ -141,12 +157,32 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 			delete(responses, key)
 		}
 	}
-	task, err := in.store.ProvideInput(ctx, owner, id, responses, nil)
+	// Whoever takes the last answer goes on with the task. So a replica that cannot
+	// refuses before it takes one.
+	var e *execution
+	task, err := in.store.ProvideInput(ctx, owner, id, responses, func(t tasks.Task) error {
+		if e != nil { // of an attempt that lost against another
+			return nil
+		}
+		if t.Lease.Token == 0 {
+			return nil // nobody here ever ran it
+		}
+		if t.Service != in.service {
+			return errCannotResume
+		}
+		var err error
+		e, err = in.prepare(owner, t.Request)
+		return err
+	})
+	if err == nil && e != nil && task.Status == tasks.Working && task.Lease.Holder == "" {
+		go e.goOn(id)
+		return nil
+	}
+	if e != nil {
+		e.end()
+	}
 	if err != nil {
 		return in.wireError(methodUpdate, err)
-	}
-	if task.Status == tasks.Working && task.Lease.Holder == "" && task.Lease.Token != 0 {
-		in.resume(task, false)
 	}
 	return nil
 }

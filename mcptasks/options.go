@@ -13,6 +13,16 @@ import (
 // Options adjusts a [Tasks]. The zero value means the defaults. All replicas of a
 // server should have the same.
 type Options struct {
+	// Name says which servers share their work: a task goes on, after its replica was
+	// lost or when it was answered, only on a server of the name that made it.
+	// Default: the name in the server's [mcp.Implementation]. Set it where that
+	// differs between replicas.
+	//
+	// Programs of different names may share a store, and then its owners and their
+	// limits too. Give each a store of its own, by a Prefix say, where one is not to
+	// show, answer and cancel the other's tasks.
+	Name string
+
 	// Tasks are the policy and the limits of the stored tasks: TTL, retention, poll
 	// interval, lease, how many an owner may have, sizes. A call whose owner has too
 	// many gets error -32603, which says so; one that runs already, in its Grace or

@@ -87,10 +87,7 @@ func serveReplica(config string) error {
 	}
 	_ = web.Close()
 	end()
-	if err := <-drained; !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return <-drained
 }
 
 // processTools say what happens to them.

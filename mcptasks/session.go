@@ -2,6 +2,7 @@ package mcptasks
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"sync"
 
@@ -9,35 +10,37 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// privateSession returns a session with nobody at its other end, for a handler
-// that outlives its request. To the SDK it looks like the client that made the
-// request; its version, at least firstVersion, keeps the SDK from asking that
-// client for input by calls that nobody would answer.
-func (in *installation) privateSession(ctx context.Context, call *mcp.CallToolRequest) (*mcp.ServerSession, error) {
-	return in.server.Connect(ctx, nobody{}, &mcp.ServerSessionOptions{State: &mcp.ServerSessionState{
+// privateSession returns a session for a handler that may outlive its request. To
+// the SDK it looks like the client that made the request; its version, at least
+// firstVersion, keeps the SDK from asking that client for input by calls that would
+// not be answered.
+func (e *execution) privateSession() (*mcp.ServerSession, error) {
+	return e.in.server.Connect(context.WithoutCancel(e.ctx), nullTransport{e}, &mcp.ServerSessionOptions{State: &mcp.ServerSessionState{
 		InitializeParams: &mcp.InitializeParams{
-			ProtocolVersion: call.ProtocolVersion(),
-			Capabilities:    call.ClientCapabilities(),
-			ClientInfo:      call.ClientInfo(),
+			ProtocolVersion: e.call.ProtocolVersion(),
+			Capabilities:    e.call.ClientCapabilities(),
+			ClientInfo:      e.call.ClientInfo(),
 		},
 		InitializedParams: &mcp.InitializedParams{},
 	}})
 }
 
-// nobody is a transport to a client that is not there.
-type nobody struct{}
+// A nullTransport leads to no client, but for the progress and the log messages of
+// a call that is not a task: these reach the client on the session of its request.
+type nullTransport struct{ e *execution }
 
-func (nobody) Connect(context.Context) (mcp.Connection, error) {
-	return &nobodyConn{replies: make(chan jsonrpc.Message), closed: make(chan struct{})}, nil
+func (t nullTransport) Connect(context.Context) (mcp.Connection, error) {
+	return &nullConn{e: t.e, replies: make(chan jsonrpc.Message), closed: make(chan struct{})}, nil
 }
 
-type nobodyConn struct {
+type nullConn struct {
+	e       *execution
 	replies chan jsonrpc.Message
 	closed  chan struct{}
 	once    sync.Once
 }
 
-func (c *nobodyConn) Read(ctx context.Context) (jsonrpc.Message, error) {
+func (c *nullConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	select {
 	case m := <-c.replies:
 		return m, nil
@@ -48,11 +51,15 @@ func (c *nobodyConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	}
 }
 
-// Write drops notifications and refuses calls: dropped, they would be waited for.
-func (c *nobodyConn) Write(ctx context.Context, m jsonrpc.Message) error {
+// Write refuses calls: dropped, they would be waited for. The extension wants no
+// notifications for a task.
+func (c *nullConn) Write(ctx context.Context, m jsonrpc.Message) error {
 	call, ok := m.(*jsonrpc.Request)
-	if !ok || !call.IsCall() {
+	if !ok {
 		return nil
+	}
+	if !call.IsCall() {
+		return c.e.notify(ctx, call)
 	}
 	reply := &jsonrpc.Response{ID: call.ID, Error: &jsonrpc.Error{
 		Code: jsonrpc.CodeMethodNotFound, Message: "a task has no client to call",
@@ -67,9 +74,34 @@ func (c *nobodyConn) Write(ctx context.Context, m jsonrpc.Message) error {
 	}
 }
 
-func (c *nobodyConn) Close() error {
+func (c *nullConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return nil
 }
 
-func (c *nobodyConn) SessionID() string { return "" }
+func (c *nullConn) SessionID() string { return "" }
+
+// notify sends what a handler reports on the session of its request, as long as
+// that waits for the answer.
+func (e *execution) notify(ctx context.Context, n *jsonrpc.Request) error {
+	if e.request == nil || e.request.Err() != nil || e.task() != nil {
+		return nil
+	}
+	switch n.Method {
+	case notificationProgress:
+		params := new(mcp.ProgressNotificationParams)
+		if err := json.Unmarshal(n.Params, params); err != nil {
+			return err
+		}
+		return e.call.Session.NotifyProgress(ctx, params)
+	case notificationLog:
+		//lint:ignore SA1019 handlers may still send it
+		params := new(mcp.LoggingMessageParams)
+		if err := json.Unmarshal(n.Params, params); err != nil {
+			return err
+		}
+		//lint:ignore SA1019 as above
+		return e.call.Session.Log(ctx, params)
+	}
+	return nil // of the server's lists, which the client hears of by itself
+}

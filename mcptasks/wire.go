@@ -20,8 +20,10 @@ const (
 	methodUpdate   = "tasks/update"
 	methodCancel   = "tasks/cancel"
 
-	notificationTasks = "notifications/tasks"
-	notificationAck   = "notifications/subscriptions/acknowledged"
+	notificationTasks    = "notifications/tasks"
+	notificationProgress = "notifications/progress"
+	notificationLog      = "notifications/message"
+	notificationAck      = "notifications/subscriptions/acknowledged"
 
 	// firstVersion is the first protocol version that has extensions.
 	firstVersion = "2026-07-28"

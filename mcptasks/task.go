@@ -28,12 +28,11 @@ func (t *Task) ID() string {
 	if t == nil {
 		return ""
 	}
-	t.e.mu.Lock()
-	defer t.e.mu.Unlock()
-	if t.e.run == nil {
+	run := t.e.task()
+	if run == nil {
 		return ""
 	}
-	task := t.e.run.Task()
+	task := run.Task()
 	return wireID(task.Owner, task.ID)
 }
 
@@ -43,7 +42,12 @@ func (t *Task) SetStatusMessage(ctx context.Context, message string) error {
 	if t == nil {
 		return nil
 	}
-	run := t.running(func() { t.e.message = message })
+	t.e.mu.Lock()
+	run := t.e.run
+	if run == nil {
+		t.e.message = message
+	}
+	t.e.mu.Unlock()
 	if run == nil {
 		return nil
 	}
@@ -87,12 +91,8 @@ func (t *Task) SaveState(ctx context.Context, state []byte) error {
 	if t == nil {
 		return nil
 	}
-	t.e.mu.Lock()
-	defer t.e.mu.Unlock()
-	if t.e.run == nil {
-		return t.e.keepState(state)
-	}
-	return t.e.saveState(ctx, state)
+	user := append([]byte{}, state...)
+	return t.e.saveState(ctx, func(c *checkpoint) { c.User = user })
 }
 
 // State returns what SaveState saved last, nil if nothing.
@@ -105,43 +105,28 @@ func (t *Task) State() []byte {
 	return append([]byte(nil), t.e.state.User...)
 }
 
-// running returns the run, or calls early under the lock if there is none yet.
-func (t *Task) running(early func()) *tasks.Run {
-	t.e.mu.Lock()
-	defer t.e.mu.Unlock()
-	if t.e.run == nil {
-		early()
-	}
-	return t.e.run
-}
-
-// keepState keeps the checkpoint for when there is a task, which then has room for
-// it. It is called under mu.
-func (e *execution) keepState(user []byte) error {
-	next := e.state
-	next.User = append([]byte{}, user...)
+// saveState stores the checkpoint as change makes it, or keeps it for when there is
+// a task, which then has room for it.
+func (e *execution) saveState(ctx context.Context, change func(*checkpoint)) error {
+	e.saves.Lock()
+	defer e.saves.Unlock()
+	e.mu.Lock()
+	next, run := e.state, e.run
+	e.mu.Unlock()
+	change(&next)
 	state, err := next.encode()
 	if err != nil {
 		return err
 	}
-	if most := e.in.store.Options().MaxStateBytes; most >= 0 && len(state) > most {
+	if run != nil {
+		if _, err := run.SaveState(ctx, state); err != nil {
+			return err
+		}
+	} else if most := e.in.store.Options().MaxStateBytes; most >= 0 && len(state) > most {
 		return &tasks.LimitError{Limit: tasks.LimitState, Max: most, Asked: len(state)}
 	}
-	e.state = next
-	return nil
-}
-
-// saveState is called under mu, so that the last checkpoint is the one that stays.
-func (e *execution) saveState(ctx context.Context, user []byte) error {
-	next := e.state
-	next.User = append([]byte{}, user...)
-	state, err := next.encode()
-	if err != nil {
-		return err
-	}
-	if _, err := e.run.SaveState(ctx, state); err != nil {
-		return err
-	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.state = next
 	return nil
 }

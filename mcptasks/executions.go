@@ -1,0 +1,85 @@
+package mcptasks
+
+import (
+	"context"
+	"sync"
+)
+
+// executions are the handlers that run.
+type executions struct {
+	mu       sync.Mutex
+	running  map[*execution]struct{}
+	draining bool          // every server drains; see installation.draining
+	changed  chan struct{} // closed, and made anew, when a handler has ended
+}
+
+func newExecutions() executions {
+	return executions{running: make(map[*execution]struct{}), changed: make(chan struct{})}
+}
+
+// add reports false where e's server drains.
+func (x *executions) add(e *execution) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.draining || e.in.draining {
+		return false
+	}
+	x.running[e] = struct{}{}
+	return true
+}
+
+func (x *executions) remove(e *execution) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.running, e)
+	close(x.changed)
+	x.changed = make(chan struct{})
+}
+
+// drains reports whether in starts no handlers any more.
+func (x *executions) drains(in *installation) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.draining || in.draining
+}
+
+// drain has in, or with nil every server, start no handler any more.
+func (x *executions) drain(in *installation) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if in == nil {
+		x.draining = true
+	} else {
+		in.draining = true
+	}
+}
+
+// of returns those of in, or with nil all.
+func (x *executions) of(in *installation) (list []*execution) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for e := range x.running {
+		if in == nil || e.in == in {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// wait returns when none of in, or with nil of any server, runs any more, and
+// ctx's error where ctx ends first.
+func (x *executions) wait(ctx context.Context, in *installation) error {
+	for {
+		x.mu.Lock()
+		changed := x.changed
+		x.mu.Unlock()
+		if len(x.of(in)) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

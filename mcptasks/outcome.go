@@ -1,0 +1,276 @@
+package mcptasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// An outcome is what a handler, with the middleware around it, returned.
+type outcome struct {
+	answer mcp.Result
+	err    error
+}
+
+// result returns the tool's result, nil if there is none.
+func (o outcome) result() *mcp.CallToolResult {
+	res, _ := o.answer.(*mcp.CallToolResult)
+	return res
+}
+
+func (o outcome) good() bool {
+	res := o.result()
+	return o.err == nil && res != nil && !res.IsError && res.InputRequests == nil
+}
+
+// asks reports whether the handler wants to be called again, with input.
+func (o outcome) asks() bool {
+	res := o.result()
+	return o.err == nil && res != nil && len(res.InputRequests) > 0
+}
+
+// work calls the handler and brings its outcome to the task, or returns it if
+// there is none.
+func (e *execution) work() (o outcome, answer bool) {
+	defer e.end()
+	returned := make(chan outcome, 1)
+	go func() { // of its own, since a handler can end its goroutine
+		o := outcome{err: internalError("internal error")}
+		defer func() { returned <- o }()
+		o = e.invoke()
+	}()
+	o = <-returned
+	if e.settle() {
+		return o, true
+	}
+	defer e.stop()
+	e.conclude(o)
+	return outcome{}, false
+}
+
+// invoke calls the handler on a session of its own.
+func (e *execution) invoke() outcome {
+	session, err := e.privateSession()
+	if err != nil {
+		e.in.log.Error("mcptasks: no session for a task", "error", err)
+		return outcome{err: internalError("internal error")}
+	}
+	defer session.Close()
+	call := &mcp.CallToolRequest{Session: session, Params: e.call.Params}
+	if extra := e.call.Extra; extra != nil {
+		call.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
+	}
+	return e.in.protect(e.ctx, call)
+}
+
+// protect calls the rest of the chain and makes an error of a panic, which the SDK
+// would let end the process.
+func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest) (o outcome) {
+	o.err = in.guard(call.Params.Name, func() error {
+		var err error
+		o.answer, err = in.next(ctx, methodCall, call)
+		return err
+	})
+	return o
+}
+
+// guard calls code of the server's author. A panic, or the end of its goroutine,
+// becomes an error.
+func (in *installation) guard(tool string, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// The value may hold payload; its type and the stack do not.
+		in.log.Error("mcptasks: a tool panicked", "tool", tool,
+			"type", fmt.Sprintf("%T", recover()), "stack", string(debug.Stack()))
+		err = internalError("internal error")
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// conclude brings the task to where the outcome leads. It tries again while the
+// store fails, for as long as the process lives and the task is this replica's.
+func (e *execution) conclude(o outcome) {
+	end, err := e.ending(o)
+	if err != nil {
+		end = e.fail(storedError(err))
+	}
+	err = e.persist(end)
+	if refused(err) {
+		err = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}))
+	}
+	switch {
+	case errors.Is(err, tasks.ErrNotFound):
+		e.in.log.Warn("mcptasks: a task had expired before its outcome could be stored", "tool", e.call.Params.Name)
+	case err != nil && !errors.Is(err, tasks.ErrLeaseLost):
+		e.in.log.Error("mcptasks: the outcome of a task is lost", "tool", e.call.Params.Name, "error", err)
+	}
+}
+
+// An ending is the write that an outcome leads to.
+type ending func(ctx context.Context) error
+
+// ending returns the write for o. Marshaling calls code of the server's author, so
+// it happens under guard, and once.
+func (e *execution) ending(o outcome) (end ending, err error) {
+	cause := context.Cause(e.ctx)
+	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.asks()
+	res := o.result()
+	switch {
+	case errors.Is(cause, ErrLost), errors.Is(cause, ErrExpired):
+		return func(context.Context) error { return nil }, nil
+	case !o.good() && errors.Is(cause, ErrCancelled):
+		return e.cancelled, nil
+	case cutShort && e.opts.Retry:
+		return e.release, nil
+	case cutShort:
+		return nil, internalError("the server was shut down")
+	case o.err != nil:
+		return nil, o.err
+	case res == nil:
+		e.in.log.Error("mcptasks: a tool call gave no CallToolResult", "tool", e.call.Params.Name)
+		return nil, internalError("internal error")
+	case o.asks():
+		return e.park(res)
+	case res.InputRequests != nil: // the SDK's way to say busy
+		return nil, internalError("the server is busy, retry later")
+	}
+	var result json.RawMessage
+	if err := e.marshal(func() (err error) { result, err = json.Marshal(res); return err }); err != nil {
+		return nil, err
+	}
+	if o.good() {
+		return func(ctx context.Context) error {
+			_, err := e.run.Complete(ctx, result)
+			return err
+		}, nil
+	}
+	return e.unlessCancelled(func(t *tasks.Task) { t.Status, t.Result = tasks.Completed, result }), nil
+}
+
+// marshal calls f, which marshals what the handler returned.
+func (e *execution) marshal(f func() error) error {
+	var failed error
+	if err := e.in.guard(e.call.Params.Name, func() error { failed = f(); return nil }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return internalError("the result has no JSON form")
+	}
+	return nil
+}
+
+// unlessCancelled ends the task as end says; as cancelled, if a cancel was
+// requested. The write itself decides, so that a cancel that was acknowledged
+// holds also where the handler failed before it heard of it.
+func (e *execution) unlessCancelled(end func(*tasks.Task)) ending {
+	return func(ctx context.Context) error {
+		_, err := e.run.Update(ctx, func(t *tasks.Task) error {
+			if t.CancelRequested {
+				t.Status = tasks.Cancelled
+			} else {
+				end(t)
+			}
+			return nil
+		})
+		return err
+	}
+}
+
+func (e *execution) fail(failure tasks.Error) ending {
+	return e.unlessCancelled(func(t *tasks.Task) { t.Status, t.Error = tasks.Failed, &failure })
+}
+
+func (e *execution) cancelled(ctx context.Context) error {
+	_, err := e.run.Cancelled(ctx)
+	return err
+}
+
+// release hands the task over to whichever replica takes it next.
+func (e *execution) release(ctx context.Context) error {
+	t, err := e.run.Release(ctx)
+	if err == nil && t.Status == tasks.Working {
+		e.in.log.Info("mcptasks: a task was handed over", "tool", e.call.Params.Name)
+	}
+	return err
+}
+
+// park stores the handler's questions and gives the lease up.
+func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
+	e.mu.Lock()
+	before := e.state
+	e.mu.Unlock()
+	var next checkpoint
+	var questions map[string]json.RawMessage
+	var state []byte
+	err := e.marshal(func() (err error) {
+		if next, questions, err = before.ask(res.InputRequests, res.RequestState, e.run.Task().InputKeys); err == nil {
+			state, err = next.encode()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		_, err := e.run.Park(ctx, state, questions)
+		return err
+	}, nil
+}
+
+// persist calls put until it succeeds, cannot, or a shutdown has waited for long
+// enough.
+func (e *execution) persist(put func(context.Context) error) error {
+	return retry(e.storing, func() error { return put(e.storing) }, func(err error) bool {
+		return errors.Is(err, tasks.ErrLeaseLost) || refused(err)
+	})
+}
+
+// retry calls put until it succeeds, its error is final, or ctx ends.
+func retry(ctx context.Context, put func() error, final func(error) bool) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := put()
+		if err == nil || final(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// refused reports whether what was to be written can never be: it makes no sense
+// or is too big, for the limits of tasks or for the backend. A backend that has no
+// room just now gives no CapacityError.
+func refused(err error) bool {
+	var capacity *taskstore.CapacityError
+	return errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) || errors.As(err, &capacity)
+}
+
+// storedError returns err as the JSON-RPC error that the call would have had.
+func storedError(err error) tasks.Error {
+	var wire *jsonrpc.Error
+	if !errors.As(err, &wire) {
+		return tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}
+	}
+	e := tasks.Error{Code: wire.Code, Message: wire.Message, Data: wire.Data}
+	if e.Message == "" {
+		e.Message = "error"
+	}
+	return e
+}

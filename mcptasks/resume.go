@@ -1,0 +1,128 @@
+package mcptasks
+
+import (
+	"context"
+	"errors"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A verdict tells what to do with a task that waits for a runner.
+type verdict int
+
+const (
+	leave   verdict = iota // another replica may be able to
+	resume                 // run it here
+	abandon                // nobody can
+)
+
+// abandonAfter is for how many leases a task waits for a server that has its tool,
+// as long as a rolling deploy may take to bring one.
+const abandonAfter = 3
+
+// judge tells what to do with t, which waits for a runner, and returns its tool's
+// name for logs.
+func (in *installation) judge(t *tasks.Task, waited func(leases int) bool) (verdict, string) {
+	call, err := savedCall(t.Request)
+	if err == nil {
+		if opts := in.tool(call.Params.Name); opts != nil && opts.Retry {
+			return resume, call.Params.Name
+		}
+	}
+	// A task that never had a runner is not one of ours.
+	if t.Lease.Token != 0 && waited(abandonAfter) {
+		if err != nil {
+			return abandon, ""
+		}
+		return abandon, call.Params.Name
+	}
+	return leave, ""
+}
+
+// resume acquires a task, unless somebody else is faster, and goes on with it in
+// the background. ended, if not nil, is called when it is over, in any case.
+func (in *installation) resume(t tasks.Task, ended func()) {
+	e, err := in.prepare(t.Owner, t.Request)
+	if err != nil {
+		if ended != nil {
+			ended()
+		}
+		return // another replica will
+	}
+	e.ended = ended
+	go e.goOn(t.ID)
+}
+
+// prepare makes the execution of a stored task. The caller must call goOn or end.
+func (in *installation) prepare(owner string, request []byte) (*execution, error) {
+	call, err := savedCall(request)
+	if err != nil {
+		return nil, errCannotResume
+	}
+	opts := in.tool(call.Params.Name)
+	if opts == nil {
+		return nil, errCannotResume
+	}
+	return in.begin(context.Background(), owner, call, opts)
+}
+
+// errCannotResume says that this server does not have the task's tool.
+var errCannotResume = errors.New("mcptasks: this server cannot run the task")
+
+// goOn acquires the task with this id and runs its handler.
+func (e *execution) goOn(id string) {
+	if !e.acquire(id) {
+		e.end()
+		return
+	}
+	e.work()
+}
+
+// acquire makes the execution that of a stored task. It tries again while the
+// store fails: nobody else may know that the task was answered.
+func (e *execution) acquire(id string) bool {
+	var run *tasks.Run
+	err := e.persist(func(ctx context.Context) (err error) {
+		run, err = e.in.store.Acquire(ctx, e.owner, id, e.in.holder)
+		if errors.Is(err, tasks.ErrLeaseHeld) || errors.Is(err, tasks.ErrTerminal) ||
+			errors.Is(err, tasks.ErrTransition) || errors.Is(err, tasks.ErrNotFound) {
+			err = errors.Join(tasks.ErrLeaseLost, err) // somebody else's, for good
+		}
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	t := run.Task()
+	state, err := decodeCheckpoint(t.State)
+	if err == nil {
+		err = state.answers(&t, e.call.Params)
+	}
+	e.mu.Lock()
+	e.state = state
+	e.adopt(run)
+	e.mu.Unlock()
+	if err != nil {
+		e.in.log.Error("mcptasks: a task cannot be resumed: its checkpoint is damaged", "tool", e.call.Params.Name)
+		_ = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the task cannot be resumed"}))
+		e.stop()
+		return false
+	}
+	if e.opts.Retry && e.in.runs.drains(e.in) {
+		e.cancel(ErrShutdown)
+	}
+	return true
+}
+
+// abandon fails a task that no server can run any more.
+func (in *installation) abandon(ctx context.Context, t tasks.Task, tool string) {
+	run, err := in.store.Acquire(ctx, t.Owner, t.ID, in.holder)
+	if err == nil {
+		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: "no server can go on with this task: its tool is gone, or is not to be run again"})
+	}
+	if err == nil {
+		in.log.Warn("mcptasks: a task failed, since no server has its tool any more, or none may run it again", "tool", tool)
+	}
+}

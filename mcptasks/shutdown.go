@@ -1,0 +1,50 @@
+package mcptasks
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// handlerPatience is how long a handler has to return after its ctx ended.
+const handlerPatience = 2 * time.Second
+
+// Shutdown lets the running handlers of all servers finish. From its call on no
+// handler is started: calls and answers get an error that says to ask again,
+// another replica. The contexts of handlers of tools with [ToolOptions].Retry end
+// at once, with [ErrShutdown], so that their tasks are handed to other replicas;
+// those of the others when ctx ends, and their tasks fail.
+//
+// It returns nil when no handler runs any more and none of the others had to be told,
+// and otherwise an error that wraps ctx's and says how many did not return.
+func (t *Tasks) Shutdown(ctx context.Context) error { return t.shutdown(ctx, nil) }
+
+// shutdown is Shutdown for one server, with nil for all.
+func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
+	t.runs.drain(in)
+	for _, e := range t.runs.of(in) {
+		if e.opts.Retry && e.task() != nil {
+			e.cancel(ErrShutdown)
+		}
+	}
+	if t.runs.wait(ctx, in) == nil {
+		return nil
+	}
+	told := 0
+	for _, e := range t.runs.of(in) {
+		if e.ctx.Err() == nil {
+			told++
+		}
+		e.cancel(ErrShutdown)
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerPatience)
+	defer cancel()
+	if t.runs.wait(patience, in) == nil && told == 0 {
+		return nil
+	}
+	left := t.runs.of(in)
+	for _, e := range left {
+		e.giveUp()
+	}
+	return fmt.Errorf("mcptasks: %d handlers were told to end, and %d did not: %w", told, len(left), ctx.Err())
+}
