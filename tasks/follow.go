@@ -1,0 +1,268 @@
+package tasks
+
+import (
+	"context"
+	"iter"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// ChangesOf is [Store.Changes] for several tasks at once, each named by its Owner
+// and, as Task, its ID. It yields each task as it is, then its newer states, and
+// ends when all have ended. A task that is named twice is followed once.
+//
+// A task that cannot be followed, for one of the reasons that end Changes, is
+// yielded with that error, as a Task with nothing but Owner and ID, and the loop
+// goes on with the others. When ctx is done, its error comes with the zero Task and
+// the loop ends.
+//
+// It costs one watch and one goroutine for each owner, and reads 16 tasks side by
+// side at most. Nothing is left when the loop has ended.
+func (s *Store) ChangesOf(ctx context.Context, named []taskstore.Key) iter.Seq2[Task, error] {
+	return func(yield func(Task, error) bool) {
+		f := &follower{store: s, owners: make(map[string]*watched), wake: make(chan struct{}, 1)}
+		for _, name := range named {
+			if key, err := taskKey(name.Owner, name.Task); err == nil {
+				f.add(key, name)
+			} else if !yield(Task{Owner: name.Owner, ID: name.Task}, err) {
+				return
+			}
+		}
+		defer f.stop()
+		for f.look(ctx, yield) && len(f.tasks) > 0 {
+			if f.cancel == nil {
+				// The first hint is a Resync, so a change before it is seen.
+				f.watch(ctx)
+			}
+			if err := f.pause(ctx); err != nil {
+				yield(Task{}, err)
+				return
+			}
+		}
+	}
+}
+
+// looksAtOnce is how many tasks a follower reads side by side.
+const looksAtOnce = 16
+
+// A follower looks at tasks when there is a hint, and from time to time anyway.
+type follower struct {
+	store  *Store
+	tasks  []*followed         // that have not ended
+	owners map[string]*watched // by the owners of the records
+
+	cancel  context.CancelFunc // ends the watches; nil before they begin
+	watches sync.WaitGroup
+
+	mu   sync.Mutex    // guards the hints
+	wake chan struct{} // holds a token when there are hints to take
+}
+
+// A followed task is looked at when next has come.
+type followed struct {
+	key   taskstore.Key // of the record
+	name  taskstore.Key // owner and id
+	hints *watched
+	seen  Task // what tells states apart, and when to look again
+	next  time.Time
+}
+
+// watched are the hints of one owner that wait to be taken.
+type watched struct {
+	prefix  taskstore.Key
+	wanted  map[taskstore.Key]bool // not changed once the watch begins
+	alive   bool                   // hints may come
+	resync  bool
+	changes map[taskstore.Key]taskstore.Version
+}
+
+// add follows one more task.
+func (f *follower) add(key, name taskstore.Key) {
+	w := f.owners[key.Owner]
+	switch {
+	case w == nil:
+		_, can := taskstore.As[taskstore.Watcher](f.store.backend)
+		w = &watched{
+			prefix: key, alive: can,
+			wanted:  make(map[taskstore.Key]bool),
+			changes: make(map[taskstore.Key]taskstore.Version),
+		}
+		f.owners[key.Owner] = w
+	case w.wanted[key]:
+		return
+	default:
+		w.prefix.Task = taskPrefix
+	}
+	w.wanted[key] = true
+	f.tasks = append(f.tasks, &followed{key: key, name: name, hints: w})
+}
+
+// look reads the tasks that are due and yields what is new. It reports whether to
+// go on.
+func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool {
+	type result struct {
+		of   *followed
+		task Task
+		err  error
+	}
+	var due []*result
+	start := time.Now()
+	for _, t := range f.tasks {
+		if !t.next.After(start) {
+			due = append(due, &result{of: t})
+		}
+	}
+	turns := make(chan struct{}, looksAtOnce)
+	var all sync.WaitGroup
+	for _, r := range due {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			r.task, r.err = f.store.Get(ctx, r.of.name.Owner, r.of.name.Task)
+		})
+	}
+	all.Wait()
+	now, noClock := f.store.now(ctx)
+	if err := ctx.Err(); err != nil {
+		yield(Task{}, err)
+		return false
+	}
+	for _, r := range due {
+		t := r.of
+		switch {
+		case r.err != nil && isFinal(ctx, r.err):
+			f.drop(t)
+			if !yield(Task{Owner: t.name.Owner, ID: t.name.Task}, r.err) {
+				return false
+			}
+		case r.err != nil:
+			t.next = time.Now().Add(f.interval(t, now, true))
+		default:
+			got, last := r.task, t.seen
+			t.seen = Task{CreatedAt: got.CreatedAt, TTL: got.TTL, Lease: got.Lease, Revision: got.Revision, Version: got.Version}
+			t.next = time.Now().Add(f.interval(t, now, noClock != nil))
+			if got.Status.Terminal() {
+				f.drop(t)
+			}
+			isNew := got.Revision != last.Revision || got.Lease.Token != last.Lease.Token || !got.CreatedAt.Equal(last.CreatedAt)
+			if isNew && !yield(got, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// drop follows t no longer.
+func (f *follower) drop(t *followed) {
+	f.tasks = slices.DeleteFunc(f.tasks, func(other *followed) bool { return other == t })
+}
+
+// interval returns how long to wait for a hint before the next look at t; failed
+// says that the last look failed.
+func (f *follower) interval(t *followed, now time.Time, failed bool) time.Duration {
+	interval := f.store.opts.PollInterval
+	f.mu.Lock()
+	hinted := t.hints.alive && !failed
+	f.mu.Unlock()
+	if hinted {
+		interval = min(interval, maxDuration/watchedPolls) * watchedPolls
+	}
+	// A fifth more or less, so that followers of one task spread.
+	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
+	if failed {
+		return interval
+	}
+	for _, end := range []time.Time{t.seen.expiresAt(), t.seen.Lease.ExpiresAt} {
+		if left := end.Sub(now); !end.IsZero() && left >= 0 {
+			interval = min(interval, left+time.Millisecond)
+		}
+	}
+	return interval
+}
+
+// pause waits until a task is due.
+func (f *follower) pause(ctx context.Context) error {
+	for {
+		f.takeHints()
+		next := slices.MinFunc(f.tasks, func(a, b *followed) int { return a.next.Compare(b.next) }).next
+		wait := time.Until(next)
+		if wait <= 0 {
+			return ctx.Err()
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-f.wake:
+		}
+		timer.Stop()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// takeHints makes the tasks due that may have changed.
+func (f *follower) takeHints() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.tasks {
+		version, hinted := t.hints.changes[t.key]
+		if t.hints.resync || hinted && version != t.seen.Version {
+			t.next = time.Time{}
+		}
+	}
+	for _, w := range f.owners {
+		w.resync = false
+		clear(w.changes)
+	}
+}
+
+// watch starts a watch for each owner. Without a Watcher there are no hints.
+func (f *follower) watch(ctx context.Context) {
+	ctx, f.cancel = context.WithCancel(ctx)
+	watcher, ok := taskstore.As[taskstore.Watcher](f.store.backend)
+	if !ok {
+		return
+	}
+	for _, w := range f.owners {
+		f.watches.Go(func() {
+			for c, err := range watcher.Watch(ctx, w.prefix) {
+				f.hint(w, c, err)
+			}
+		})
+	}
+}
+
+// hint keeps what a watch yielded until it is taken.
+func (f *follower) hint(w *watched, c taskstore.Change, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil: // polling goes on; a look reports what is wrong for good
+		w.alive, w.resync = false, true
+	case c.Resync:
+		w.resync = true
+	case w.wanted[c.Key]:
+		w.changes[c.Key] = c.Version
+	default:
+		return
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop ends the watches and waits until nothing of them is left.
+func (f *follower) stop() {
+	if f.cancel != nil {
+		f.cancel()
+		f.watches.Wait()
+	}
+}
