@@ -68,11 +68,15 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 	return created(&e.created), nil
 }
 
-// reached is called when the chain has come to the tool's handler, with its ctx. It
-// returns an error if the handler must not run.
-func (in *installation) reached(ctx context.Context) error {
+// reached is called when the chain has come to the tool's handler, with what that
+// gets. It returns an error if the handler must not run.
+func (in *installation) reached(ctx context.Context, req *mcp.CallToolRequest) error {
 	t := FromContext(ctx)
-	if t == nil || t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
+	if t == nil {
+		in.warnIfUninstalled(req)
+		return nil
+	}
+	if t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
 		return nil
 	}
 	err := t.e.promote(t.e.request)

@@ -63,26 +63,6 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
-func TestNameHeader(t *testing.T) {
-	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
-		add(tasks, server, "ask", confirm, nil)
-	})
-	id := r.as("alice").create("ask", nil)
-	for name, header := range map[string][]string{"missing": nil, "another": {"x"}} {
-		c := r.as("alice")
-		c.header = http.Header{"Mcp-Name": header}
-		for _, method := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
-			got := c.do(method, map[string]any{"taskId": id, "inputResponses": map[string]any{}})
-			if got.HTTP != http.StatusBadRequest || got.Error == nil || got.Error.Code != -32020 {
-				t.Errorf("%s with Mcp-Name %s: %v", method, name, got)
-			}
-		}
-	}
-	if got := r.as("alice").get(id); got.Error != nil {
-		t.Errorf("with the right header: %v", got)
-	}
-}
-
 func TestPanic(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {

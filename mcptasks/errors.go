@@ -1,6 +1,7 @@
 package mcptasks
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -45,6 +47,20 @@ func internalError(message string) *jsonrpc.Error {
 	return &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: message}
 }
 
+// unavailable answers what this server cannot do now, and may be able to do soon:
+// the store cannot be reached, or the server shuts down. Nothing, or nothing that
+// making the request again would spoil, was done. [Tasks.Handler] gives it status
+// 503.
+func unavailable() *jsonrpc.Error { return askAgain("temporarily unavailable, ask again") }
+
+// askAgain is unavailable with another message.
+func askAgain(message string) *jsonrpc.Error {
+	return &jsonrpc.Error{
+		Code: jsonrpc.CodeInternalError, Message: message,
+		Data: json.RawMessage(`{"retryable":true,"retryAfterMs":1000}`),
+	}
+}
+
 // missingCapability is built by hand: the SDK's type would add an empty "roots".
 func missingCapability() *jsonrpc.Error {
 	return &jsonrpc.Error{
@@ -54,10 +70,17 @@ func missingCapability() *jsonrpc.Error {
 	}
 }
 
-// wireError makes of what the store reports what a client may be told.
+// wireError makes of what the store reports what a client may be told. What is no
+// clear refusal is a store that fails: it may have recovered when the client asks
+// again.
 func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	var limit *tasks.LimitError
+	var wire *jsonrpc.Error
 	switch {
+	case errors.As(err, &wire):
+		return wire
+	case errors.Is(err, ErrShutdown), errors.Is(err, errCannotResume): // another replica can
+		return unavailable()
 	case errors.Is(err, tasks.ErrNotFound):
 		return notFound()
 	case errors.As(err, &limit) && limit.Limit == tasks.LimitActive:
@@ -69,6 +92,16 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	case errors.Is(err, tasks.ErrInvalid):
 		return invalidParams("invalid params")
 	}
-	t.log.Error("mcptasks: "+what, "error", err)
-	return internalError("internal error")
+	if !errors.Is(err, context.Canceled) { // the client is gone
+		t.log.Error("mcptasks: "+what, "error", err)
+	}
+	for _, definite := range []error{
+		taskstore.ErrCorrupt, tasks.ErrFormat, taskstore.ErrCapacityExceeded, taskstore.ErrInvalidArgument, taskstore.ErrInvalidKey,
+		tasks.ErrTerminal, tasks.ErrTransition, tasks.ErrInputKeyReused, tasks.ErrIdempotencyMismatch,
+	} {
+		if errors.Is(err, definite) {
+			return internalError("internal error")
+		}
+	}
+	return unavailable()
 }

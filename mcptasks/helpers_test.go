@@ -91,6 +91,17 @@ func serve(t testing.TB, tasks *mcptasks.Tasks, server *mcp.Server) *replica {
 	return &replica{t: t, tasks: tasks, mcp: server, url: web.URL, http: http.DefaultClient}
 }
 
+// serve has another handler serve the replica, for as long as the test runs.
+func (r *replica) serve(h http.Handler) {
+	r.t.Helper()
+	server := httptest.NewServer(h)
+	r.t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	r.url = server.URL
+}
+
 // assemble makes a server with the tools that add adds.
 func assemble(store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) (*mcptasks.Tasks, *mcp.Server, error) {
 	tasks, err := mcptasks.New(store, opts)
@@ -220,6 +231,13 @@ func (c *caller) answer(method string, params map[string]any) string {
 
 func (c *caller) do(method string, params map[string]any) reply {
 	c.t.Helper()
+	r, _ := c.doHeader(method, params)
+	return r
+}
+
+// doHeader is do, with the header of the answer.
+func (c *caller) doHeader(method string, params map[string]any) (reply, http.Header) {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	resp, err := c.http.Do(c.request(ctx, method, params))
@@ -245,7 +263,7 @@ func (c *caller) do(method string, params map[string]any) reply {
 	}
 	_ = json.Unmarshal(body, &raw)
 	r.Raw = raw.Result
-	return r
+	return r, resp.Header
 }
 
 func (c *caller) call(tool string, args map[string]any) reply {
@@ -357,24 +375,65 @@ type stream struct {
 	conn mcp.Connection
 }
 
-func (s *stream) send(c *caller, id int, notifications map[string]any) {
+// stream connects to the replica over a transport with one connection for all.
+func (r *replica) stream() *stream {
+	r.t.Helper()
+	clientSide, serverSide := mcp.NewInMemoryTransports()
+	session, err := r.mcp.Connect(context.Background(), r.tasks.Transport(serverSide), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	conn, err := clientSide.Connect(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		_ = conn.Close()
+		_ = session.Close()
+	})
+	return &stream{t: r.t, conn: conn}
+}
+
+// send listens, with a request of this id.
+func (s *stream) send(c *caller, id any, notifications map[string]any) {
 	s.t.Helper()
-	body, err := io.ReadAll(c.request(s.t.Context(), "subscriptions/listen", map[string]any{"notifications": notifications}).Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	m, err := jsonrpc.DecodeMessage(bytes.Replace(body, []byte(`"id":7`), fmt.Appendf(nil, `"id":%d`, id), 1))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.conn.Write(s.t.Context(), m); err != nil {
+	s.request(c, id, "subscriptions/listen", map[string]any{"notifications": notifications})
+}
+
+func (s *stream) request(c *caller, id any, method string, params map[string]any) {
+	s.t.Helper()
+	m := message(c, id, method, params)
+	if err := s.conn.Write(context.Background(), m); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
+// message is a request as a transport has it.
+func message(c *caller, id any, method string, params map[string]any) jsonrpc.Message {
+	c.t.Helper()
+	body, err := io.ReadAll(c.request(context.Background(), method, params).Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m, err := jsonrpc.DecodeMessage(bytes.Replace(body, []byte(`"id":7`), append([]byte(`"id":`), marshalID(c.t, id)...), 1))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// marshalID takes an id as a Go value or, as json.RawMessage, the way it is written.
+func marshalID(t testing.TB, id any) []byte {
+	raw, err := json.Marshal(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func (s *stream) next() event {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	m, err := s.conn.Read(ctx)
 	if err != nil {

@@ -77,7 +77,7 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 	}
 	in := t.installation(server)
 	mcp.AddTool(server, tool, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, Out, error) {
-		if err := in.reached(ctx); err != nil {
+		if err := in.reached(ctx, req); err != nil {
 			var none Out
 			return nil, none, err
 		}

@@ -29,6 +29,7 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 		res, err := in.next(ctx, method, req)
 		if found, ok := res.(*mcp.DiscoverResult); ok && found.Capabilities != nil {
 			found.Capabilities.AddExtension(ExtensionID, nil)
+			in.warnIfTooOld(req, found)
 		}
 		return res, err
 	case methodListen:
@@ -98,7 +99,7 @@ func (in *installation) taskMethod(ctx context.Context, _ *mcp.ServerSession, _ 
 		return nil, invalidParams("taskId must be a string")
 	}
 	if extra := req.GetExtra(); extra != nil && extra.Header != nil {
-		if err := checkName(extra.Header, id); err != nil {
+		if err := in.checkName(extra.Header, id); err != nil {
 			return nil, err
 		}
 	}
@@ -168,7 +169,7 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 			return nil // nobody here ever ran it
 		}
 		if t.Service != in.service {
-			return errCannotResume
+			return invalidParams("the task is another server's")
 		}
 		var err error
 		e, err = in.prepare(owner, t.Request)
@@ -206,23 +207,35 @@ func headerValue(s string) string {
 	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }
 
-// checkName holds the Mcp-Name header to the task's id.
-func checkName(h http.Header, id string) error {
-	name := h.Get(headerName)
-	if encoded, ok := strings.CutPrefix(name, "=?base64?"); ok {
-		if encoded, ok = strings.CutSuffix(encoded, "?="); ok {
-			decoded, err := base64.StdEncoding.DecodeString(encoded)
-			if err != nil {
-				decoded = nil
-			}
-			name = string(decoded)
+// checkName holds the Mcp-Name headers, if there are any, to the task's id.
+func (t *Tasks) checkName(h http.Header, id string) error {
+	names := h.Values(headerName)
+	if h.Get(headerName) == "" && len(names) <= 1 {
+		if t.opts.RequireNameHeader {
+			return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "missing required Mcp-Name header"}
+		}
+		return nil
+	}
+	for _, name := range names {
+		if decodeHeaderValue(name) != id {
+			return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "the Mcp-Name header does not match params.taskId"}
 		}
 	}
-	switch name {
-	case id:
-		return nil
-	case "":
-		return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "missing required Mcp-Name header"}
+	return nil
+}
+
+// decodeHeaderValue returns what headerValue encoded, empty if that is damaged.
+func decodeHeaderValue(s string) string {
+	encoded, ok := strings.CutPrefix(s, "=?base64?")
+	if !ok {
+		return s
 	}
-	return &jsonrpc.Error{Code: mcp.CodeHeaderMismatch, Message: "the Mcp-Name header does not match params.taskId"}
+	if encoded, ok = strings.CutSuffix(encoded, "?="); !ok {
+		return s
+	}
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return ""
+	}
+	return string(decoded)
 }

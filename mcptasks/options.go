@@ -48,10 +48,27 @@ type Options struct {
 	// payloads. Nil: nothing is logged.
 	Logger *slog.Logger
 
+	// RequireNameHeader refuses requests about a task over HTTP that lack the
+	// Mcp-Name header, as the letter of SEP-2243 and of the extension wants it. By
+	// default only a header that names another task is refused: widespread clients
+	// send none (the official TypeScript client 2.0.0, FastMCP's), and since
+	// replicas share their store, no request has to be routed by it. A proxy that
+	// routes by it needs all clients to send it.
+	RequireNameHeader bool
+
 	// MaxListen is how many tasks one subscriptions/listen can name; what is beyond
 	// is not looked at and left out of the acknowledgement. Default 64.
 	MaxListen int
-	// MaxRequestBytes bounds the bodies that [Tasks.Handler] reads. Default 4 MiB.
+	// MaxListens is how many subscriptions/listen with tasks this process serves at
+	// once. One more gets an error that says to ask again, as where the server shuts
+	// down; another replica may have room. Default 1000.
+	MaxListens int
+	// MaxOwnerListens is how many of them one named owner may have. One more gets
+	// error -32603, which says so. Anonymous ones are bounded by MaxListens alone.
+	// Default 32.
+	MaxOwnerListens int
+	// MaxRequestBytes bounds the bodies of subscriptions/listen that [Tasks.Handler]
+	// reads; all others the SDK's handler bounds. Default 4 MiB.
 	MaxRequestBytes int64
 	// MaxResumed is how many tasks of dead replicas [Tasks.Run] runs at once. Tasks
 	// that go on because they were answered do not count. Default 16.
@@ -70,6 +87,12 @@ func (o Options) resolve() Options {
 	}
 	if o.MaxListen <= 0 {
 		o.MaxListen = 64
+	}
+	if o.MaxListens <= 0 {
+		o.MaxListens = 1000
+	}
+	if o.MaxOwnerListens <= 0 {
+		o.MaxOwnerListens = 32
 	}
 	if o.MaxRequestBytes <= 0 {
 		o.MaxRequestBytes = 4 << 20

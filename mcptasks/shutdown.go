@@ -10,8 +10,9 @@ import (
 const handlerPatience = 2 * time.Second
 
 // Shutdown lets the running handlers of all servers finish. From its call on no
-// handler is started: calls and answers get an error that says to ask again,
-// another replica. The contexts of handlers of tools with [ToolOptions].Retry end
+// handler is started: calls and answers get an error that says to ask again, another
+// replica. Every subscriptions/listen ends with its result, by which clients know that
+// they should listen elsewhere. The contexts of handlers of tools with [ToolOptions].Retry end
 // at once, with [ErrShutdown], so that their tasks are handed to other replicas;
 // those of the others when ctx ends, and their tasks fail.
 //
@@ -22,6 +23,7 @@ func (t *Tasks) Shutdown(ctx context.Context) error { return t.shutdown(ctx, nil
 // shutdown is Shutdown for one server, with nil for all.
 func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
 	t.runs.drain(in)
+	t.subscriptions.endAll(in)
 	for _, e := range t.runs.of(in) {
 		if e.opts.Retry && e.task() != nil {
 			e.cancel(ErrShutdown)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -25,9 +26,12 @@ type Tasks struct {
 	slots   chan struct{} // one for each lost task that runs here
 	runs    executions
 
+	keepAlive     time.Duration // see the constant
+	subscriptions subscriptions
+	warned        struct{ uninstalled, tooOld sync.Once }
+
 	mu      sync.Mutex
 	servers map[weak.Pointer[mcp.Server]]weak.Pointer[installation]
-	listens map[string]*listen
 }
 
 // New returns tasks on store, which stays the caller's. Nil opts mean the
@@ -44,15 +48,15 @@ func New(store taskstore.StorageBackend, opts *Options) (*Tasks, error) {
 	}
 	host, _ := os.Hostname()
 	t := &Tasks{
-		backend: store,
-		store:   s,
-		opts:    resolved,
-		log:     resolved.Logger,
-		holder:  fmt.Sprintf("%.64q %d %s", host, os.Getpid(), rand.Text()),
-		slots:   make(chan struct{}, resolved.MaxResumed),
-		servers: make(map[weak.Pointer[mcp.Server]]weak.Pointer[installation]),
-		listens: make(map[string]*listen),
-		runs:    newExecutions(),
+		backend:   store,
+		store:     s,
+		opts:      resolved,
+		log:       resolved.Logger,
+		holder:    fmt.Sprintf("%.64q %d %s", host, os.Getpid(), rand.Text()),
+		slots:     make(chan struct{}, resolved.MaxResumed),
+		servers:   make(map[weak.Pointer[mcp.Server]]weak.Pointer[installation]),
+		keepAlive: keepAlive,
+		runs:      newExecutions(),
 	}
 	return t, nil
 }

@@ -58,17 +58,18 @@ type follower struct {
 	cancel  context.CancelFunc // ends the watches; nil before they begin
 	watches sync.WaitGroup
 
-	mu   sync.Mutex    // guards the hints
-	wake chan struct{} // holds a token when there are hints to take
+	mu   sync.Mutex    // guards the hints, and which tasks are due
+	wake chan struct{} // holds a token when there are hints to take, or a task is due
 }
 
-// A followed task is looked at when next has come.
+// A followed task is looked at when it is due: its timer has fired, or a hint came.
 type followed struct {
 	key   taskstore.Key // of the record
 	name  taskstore.Key // owner and id
 	hints *watched
 	seen  Task // what tells states apart, and when to look again
-	next  time.Time
+	due   bool
+	timer *time.Timer // nil before the first look
 }
 
 // watched are the hints of one owner that wait to be taken.
@@ -98,7 +99,7 @@ func (f *follower) add(key, name taskstore.Key) {
 		w.prefix.Task = taskPrefix
 	}
 	w.wanted[key] = true
-	f.tasks = append(f.tasks, &followed{key: key, name: name, hints: w})
+	f.tasks = append(f.tasks, &followed{key: key, name: name, hints: w, due: true})
 }
 
 // look reads the tasks that are due and yields what is new. It reports whether to
@@ -110,12 +111,14 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 		err  error
 	}
 	var due []*result
-	start := time.Now()
+	f.mu.Lock()
 	for _, t := range f.tasks {
-		if !t.next.After(start) {
+		if t.due {
+			t.due = false
 			due = append(due, &result{of: t})
 		}
 	}
+	f.mu.Unlock()
 	turns := make(chan struct{}, looksAtOnce)
 	var all sync.WaitGroup
 	for _, r := range due {
@@ -140,13 +143,14 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 				return false
 			}
 		case r.err != nil:
-			t.next = time.Now().Add(f.interval(t, now, true))
+			f.lookIn(t, f.interval(t, now, true))
 		default:
 			got, last := r.task, t.seen
-			t.seen = Task{CreatedAt: got.CreatedAt, TTL: got.TTL, Lease: got.Lease, Revision: got.Revision, Version: got.Version}
-			t.next = time.Now().Add(f.interval(t, now, noClock != nil))
+			t.seen = got.outline()
 			if got.Status.Terminal() {
 				f.drop(t)
+			} else {
+				f.lookIn(t, f.interval(t, now, noClock != nil))
 			}
 			isNew := got.Revision != last.Revision || got.Lease.Token != last.Lease.Token || !got.CreatedAt.Equal(last.CreatedAt)
 			if isNew && !yield(got, nil) {
@@ -157,8 +161,32 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 	return true
 }
 
+// lookIn has t be due after d.
+func (f *follower) lookIn(t *followed, d time.Duration) {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.timer = time.AfterFunc(d, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		t.due = true
+		f.rouse()
+	})
+}
+
+// rouse ends a pause.
+func (f *follower) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
 // drop follows t no longer.
 func (f *follower) drop(t *followed) {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
 	f.tasks = slices.DeleteFunc(f.tasks, func(other *followed) bool { return other == t })
 }
 
@@ -177,50 +205,35 @@ func (f *follower) interval(t *followed, now time.Time, failed bool) time.Durati
 	if failed {
 		return interval
 	}
-	for _, end := range []time.Time{t.seen.expiresAt(), t.seen.Lease.ExpiresAt} {
-		if left := end.Sub(now); !end.IsZero() && left >= 0 {
-			interval = min(interval, left+time.Millisecond)
-		}
-	}
-	return interval
+	return f.store.untilDue(&t.seen, now, interval)
 }
 
 // pause waits until a task is due.
 func (f *follower) pause(ctx context.Context) error {
-	for {
-		f.takeHints()
-		next := slices.MinFunc(f.tasks, func(a, b *followed) int { return a.next.Compare(b.next) }).next
-		wait := time.Until(next)
-		if wait <= 0 {
-			return ctx.Err()
-		}
-		timer := time.NewTimer(wait)
+	for !f.takeHints() {
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+			return ctx.Err()
 		case <-f.wake:
 		}
-		timer.Stop()
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 	}
+	return ctx.Err()
 }
 
-// takeHints makes the tasks due that may have changed.
-func (f *follower) takeHints() {
+// takeHints makes the tasks due that may have changed, and reports whether any is.
+func (f *follower) takeHints() (due bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, t := range f.tasks {
 		version, hinted := t.hints.changes[t.key]
-		if t.hints.resync || hinted && version != t.seen.Version {
-			t.next = time.Time{}
-		}
+		t.due = t.due || t.hints.resync || hinted && version != t.seen.Version
+		due = due || t.due
 	}
 	for _, w := range f.owners {
 		w.resync = false
 		clear(w.changes)
 	}
+	return due
 }
 
 // watch starts a watch for each owner. Without a Watcher there are no hints.
@@ -253,14 +266,16 @@ func (f *follower) hint(w *watched, c taskstore.Change, err error) {
 	default:
 		return
 	}
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	f.rouse()
 }
 
 // stop ends the watches and waits until nothing of them is left.
 func (f *follower) stop() {
+	for _, t := range f.tasks {
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+	}
 	if f.cancel != nil {
 		f.cancel()
 		f.watches.Wait()

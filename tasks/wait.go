@@ -104,10 +104,7 @@ func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task,
 						return
 					}
 				}
-				seen = Task{ // no payload
-					Status: t.Status, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Resumable: t.Resumable,
-					Lease: t.Lease, Revision: t.Revision, Version: t.Version,
-				}
+				seen = t.outline()
 			}
 			if hints == nil {
 				// Its first hint is a Resync, so what changes before it is seen.
@@ -137,6 +134,25 @@ func isFinal(ctx context.Context, err error) bool {
 	return false
 }
 
+// outline returns what tells states of t apart, and when to look again: no payload.
+func (t *Task) outline() Task {
+	return Task{
+		Status: t.Status, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Resumable: t.Resumable,
+		Lease: t.Lease, Revision: t.Revision, Version: t.Version,
+	}
+}
+
+// untilDue returns how long it is at now until time alone makes t another, at most
+// interval.
+func (s *Store) untilDue(t *Task, now time.Time, interval time.Duration) time.Duration {
+	for _, end := range []time.Time{t.ExpiresAt, t.Lease.ExpiresAt, s.idleEnough(t.Lease), s.mustEnd(t)} {
+		if left := end.Sub(now); !end.IsZero() && left >= 0 {
+			interval = min(interval, left+time.Millisecond)
+		}
+	}
+	return interval
+}
+
 // pause waits until it is time to look at t again; failed says that the last look
 // failed.
 func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) error {
@@ -147,14 +163,10 @@ func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) e
 	// A fifth more or less, so that those who wait for one task spread.
 	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
 	if !failed {
-		now, err := s.now(ctx)
-		if err != nil {
+		if now, err := s.now(ctx); err != nil {
 			interval = min(interval, s.opts.PollInterval) // the next look tells what is wrong
-		}
-		for _, end := range []time.Time{t.ExpiresAt, t.Lease.ExpiresAt, s.idleEnough(t.Lease), s.mustEnd(t)} {
-			if left := end.Sub(now); err == nil && !end.IsZero() && left >= 0 {
-				interval = min(interval, left+time.Millisecond)
-			}
+		} else {
+			interval = s.untilDue(t, now, interval)
 		}
 	}
 	timer := time.NewTimer(interval)

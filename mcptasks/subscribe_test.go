@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // An event is a message on a stream.
@@ -207,22 +205,11 @@ func TestDroppedListens(t *testing.T) {
 func TestTransport(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, asking)
-	clientSide, serverSide := mcp.NewInMemoryTransports()
-	session, err := r.mcp.Connect(t.Context(), r.tasks.Transport(serverSide), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	conn, err := clientSide.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	c := r.as("")
 	id := c.create("ask", nil)
 	c.until(id, "input_required")
 
-	stream := &stream{t: t, conn: conn}
+	stream := r.stream()
 	stream.send(c, 1, map[string]any{"taskIds": []string{id}})
 	if ack := stream.next(); ack.Method != "notifications/subscriptions/acknowledged" || len(ack.Params["notifications"].(map[string]any)["taskIds"].([]any)) != 1 {
 		t.Fatalf("the acknowledgement: %s", ack.Raw)

@@ -1,0 +1,104 @@
+package mcptasks
+
+import (
+	"context"
+	"sync"
+)
+
+// subscriptions are what listens in this process. The zero value is ready.
+type subscriptions struct {
+	mu      sync.Mutex
+	byToken map[string]*subscription // those that are open
+	owners  map[string]int           // how many of them each named owner has
+	// running are the subscriptions/listen that the middleware handles, with and
+	// without tasks, and what ends each.
+	running map[*listening]struct{}
+}
+
+// A listening is one subscriptions/listen in the middleware.
+type listening struct {
+	in  *installation
+	end context.CancelFunc
+}
+
+// open adds s, unless there are most of them already.
+func (all *subscriptions) open(s *subscription, most int) bool {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if len(all.byToken) >= most {
+		return false
+	}
+	if all.byToken == nil {
+		all.byToken, all.owners = make(map[string]*subscription), make(map[string]int)
+	}
+	all.byToken[s.token] = s
+	return true
+}
+
+// find returns the subscription with a token, nil if there is none.
+func (all *subscriptions) find(token string) *subscription {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return all.byToken[token]
+}
+
+// claim counts s for its owner, unless the owner has most already.
+func (all *subscriptions) claim(s *subscription, owner string, most int) bool {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.byToken[s.token] == nil { // closed meanwhile
+		return true
+	}
+	if all.owners[owner] >= most {
+		return false
+	}
+	all.owners[owner]++
+	s.owner = owner
+	return true
+}
+
+// close takes s out. Closing it again does nothing.
+func (all *subscriptions) close(s *subscription) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.byToken[s.token] == nil {
+		return
+	}
+	delete(all.byToken, s.token)
+	if s.owner == "" {
+		return
+	}
+	if all.owners[s.owner]--; all.owners[s.owner] == 0 {
+		delete(all.owners, s.owner)
+	}
+}
+
+// enter notes that in handles a subscriptions/listen, which end ends. The caller
+// must call leave.
+func (all *subscriptions) enter(in *installation, end context.CancelFunc) (leave func()) {
+	l := &listening{in, end}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.running == nil {
+		all.running = make(map[*listening]struct{})
+	}
+	all.running[l] = struct{}{}
+	return func() {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		delete(all.running, l)
+	}
+}
+
+// endAll ends every subscriptions/listen that in handles, nil: that any
+// installation handles. Each gets its result, as the protocol wants it at a
+// graceful end.
+func (all *subscriptions) endAll(in *installation) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for l := range all.running {
+		if in == nil || l.in == in {
+			l.end()
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package mcptasks
+
+import (
+	"slices"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// What makes calls synchronous for clients that declare the extension is said
+// once: to them, and to whoever runs the server, it looks as if tasks were off.
+
+// warnIfUninstalled looks at a call that the server's chain brought to a tool's handler
+// without the middleware that would have made it a task.
+func (in *installation) warnIfUninstalled(req *mcp.CallToolRequest) {
+	if capable(req) && !in.installed() {
+		in.warned.uninstalled.Do(func() {
+			in.log.Warn("mcptasks: a client that declares tasks was answered synchronously: Install was not called for its server", "tool", req.Params.Name)
+		})
+	}
+}
+
+// warnIfTooOld looks at what a client that declares the extension learns about the
+// server: one that is told of older protocols only will call tools without it.
+func (in *installation) warnIfTooOld(req mcp.Request, found *mcp.DiscoverResult) {
+	client, ok := req.(declared)
+	if ok && capable(client) && !slices.ContainsFunc(found.SupportedVersions, func(v string) bool { return v >= firstVersion }) {
+		in.warnTooOld()
+	}
+}
+
+func (t *Tasks) warnTooOld() {
+	t.warned.tooOld.Do(func() {
+		t.log.Warn("mcptasks: protocol version " + firstVersion + " was refused, and clients get no tasks without it: " +
+			"over HTTP it needs a handler with StreamableHTTPOptions.Stateless, or Tasks.HTTPHandler")
+	})
+}
