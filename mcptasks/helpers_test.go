@@ -203,11 +203,13 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 func nameHeader(s string) string {
 	for _, r := range s {
 		if r <= ' ' || r > '~' {
-			return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+			return "=?base64?" + base64Of(s) + "?="
 		}
 	}
 	return s
 }
+
+func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // answer returns all that comes back of a request, but for the time of day.
 func (c *caller) answer(method string, params map[string]any) string {

@@ -46,8 +46,10 @@ func run(addr, redis, defect string) error {
 		store = backend
 	}
 	t, err := mcptasks.New(store, &mcptasks.Options{
-		Tasks:  tasks.Options{PollInterval: 200 * time.Millisecond, Lease: 5 * time.Second},
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Tasks: tasks.Options{PollInterval: 200 * time.Millisecond, Lease: 5 * time.Second},
+		// The suite goes by the letter of SEP-2243.
+		RequireNameHeader: true,
+		Logger:            slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		return err
