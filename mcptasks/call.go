@@ -26,7 +26,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 		o := in.protect(ctx, call)
 		return o.answer, o.err
 	}
-	who, err := in.tenant(ctx, call)
+	who, err := callerOf(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ type execution struct {
 func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallToolRequest, opts *ToolOptions) (*execution, error) {
 	e := &execution{in: in, opts: opts, call: call, owner: owner, promoted: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	e.ctx = context.WithValue(e.ctx, taskKey{}, &Task{e})
+	e.ctx = withOwner(context.WithValue(e.ctx, taskKey{}, &Task{e}), owner)
 	e.storing, e.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 	if !in.runs.add(e) {
 		e.cancel(ErrShutdown)

@@ -20,6 +20,7 @@ type requestKey struct{}
 // that all of the server's middleware sees them; taskMethod, at its end, answers
 // them.
 func (in *installation) handle(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+	ctx = in.withRequest(ctx, req)
 	switch method {
 	case methodCall:
 		if call, ok := req.(*mcp.CallToolRequest); ok {
@@ -103,7 +104,7 @@ func (in *installation) taskMethod(ctx context.Context, _ *mcp.ServerSession, _ 
 			return nil, err
 		}
 	}
-	who, err := in.tenant(ctx, req)
+	who, err := callerOf(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,8 @@ func tokenOwner(_ context.Context, req mcp.Request) (string, error) {
 	return extra.TokenInfo.UserID, nil
 }
 
-// tenant tells whom req comes from.
-func (t *Tasks) tenant(ctx context.Context, req mcp.Request) (tenant, error) {
+// identify asks [Options.Owner] whom req comes from.
+func (t *Tasks) identify(ctx context.Context, req mcp.Request) (tenant, error) {
 	owner, err := t.opts.Owner(ctx, req)
 	switch {
 	case errors.Is(err, ErrAnonymous):
@@ -69,6 +69,17 @@ func (t *Tasks) tenant(ctx context.Context, req mcp.Request) (tenant, error) {
 	}
 	return tenant{named: namedPrefix + owner}, nil
 }
+
+// tenantOf returns whose tasks a stored owner has.
+func tenantOf(owner string) tenant {
+	if strings.HasPrefix(owner, namedPrefix) {
+		return tenant{named: owner}
+	}
+	return tenant{}
+}
+
+// name returns the owner as Options.Owner named it; empty: nobody in particular.
+func (n tenant) name() string { return strings.TrimPrefix(n.named, namedPrefix) }
 
 // newOwner returns the owner for a new task.
 func (n tenant) newOwner() string {

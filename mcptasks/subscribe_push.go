@@ -41,7 +41,7 @@ func (in *installation) listen(ctx context.Context, req *mcp.SubscriptionsListen
 	if !capable(req) {
 		return nil, missingCapability()
 	}
-	who, err := in.tenant(ctx, req)
+	who, err := callerOf(ctx)
 	if err != nil {
 		return nil, err
 	}
