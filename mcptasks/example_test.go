@@ -21,13 +21,17 @@ type renderInput struct {
 
 // render is an ordinary handler that reports its progress.
 func render(ctx context.Context, _ *mcp.CallToolRequest, in renderInput) (*mcp.CallToolResult, any, error) {
+	owner, err := mcptasks.Caller(ctx)
+	if err != nil {
+		return nil, nil, err // also for anonymous callers
+	}
 	task := mcptasks.FromContext(ctx)
 	for n := range in.Frames {
 		if err := task.SetStatusMessage(ctx, fmt.Sprintf("%d of %d frames", n, in.Frames)); err != nil {
 			return nil, nil, err // also when the task is cancelled
 		}
 	}
-	done := fmt.Sprintf("%d frames for %s", in.Frames, task.Owner())
+	done := fmt.Sprintf("%d frames for %s", in.Frames, owner)
 	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: done}}}, nil, nil
 }
 

@@ -133,7 +133,7 @@ type ToolOptions struct {
 	// Retry says that the handler may be called again, from its start and with the
 	// last [Task.SaveState], after its replica was lost or shut down; see
 	// [Tasks.Run]. Without it such a task fails. As after input, req.Extra is then
-	// nil: see [Task.Owner].
+	// nil: see [Caller].
 	//
 	// Nothing counts how often: a handler that ends its process, by using up memory
 	// or calling [os.Exit], ends the next replica too, until the task's TTL is over.

@@ -2,7 +2,6 @@ package mcptasks
 
 import (
 	"context"
-	"strings"
 
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -64,20 +63,6 @@ func (t *Task) Promote(ctx context.Context) error {
 		return nil
 	}
 	return t.e.promote(ctx)
-}
-
-// Owner returns whose task it is, as [Options.Owner] named it; empty: nobody's in
-// particular. It is what a handler has of its caller when it is called again and
-// req.Extra is nil. A synchronous call has no Task and always has req.Extra.
-func (t *Task) Owner() string {
-	if t == nil {
-		return ""
-	}
-	name, named := strings.CutPrefix(t.e.owner, namedPrefix)
-	if !named {
-		return ""
-	}
-	return name
 }
 
 // SaveState keeps a checkpoint: what State returns when the handler is called
