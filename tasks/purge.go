@@ -1,0 +1,44 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// purgeSlack is by how much the clocks of replicas may differ from each other.
+const purgeSlack = time.Second
+
+// Purge removes every task that the owner has when it is called, as Delete does:
+// whatever its status, also those that are damaged or of a newer format. A Run of one
+// is over. It returns how many it removed, also with an error; call it again to go on.
+// An owner without tasks gives 0.
+//
+// A task that is created meanwhile may stay. Purge does not wait for an end of them.
+func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error) {
+	if err := checkOwner(owner); err != nil {
+		return 0, err
+	}
+	begun, err := s.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for raw, err := range taskstore.All(ctx, s.backend, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}) {
+		if err != nil {
+			return removed, err
+		}
+		if r, err := recordOf(raw); err == nil && r.CreatedAt.After(begun.Add(purgeSlack)) {
+			return removed, nil // as is all that follows
+		}
+		switch err := s.Delete(ctx, owner, strings.TrimPrefix(raw.Key.Task, taskPrefix)); {
+		case err == nil:
+			removed++
+		case !errors.Is(err, ErrNotFound): // expired, or somebody else removed it
+			return removed, err
+		}
+	}
+	return removed, nil
+}
