@@ -297,14 +297,18 @@ func TestLateResult(t *testing.T) {
 	}
 }
 
+// longest is the longest owner.
+var longest = strings.Repeat("x", tasks.MaxOwnerLength-len("n:"))
+
+// hostileOwners are names that look like a part of something else.
+var hostileOwners = []string{
+	"a", "a:b", "a:", ":", "{x}", "x", "a}:{b", "}", "{", "{}", "u:", "n:", "n:a", "u:n:a", "r:0", "a:00", "%", "%25", "a%3Ab",
+	"a/t", "t/", "*", "?", "[a-z]", "\x00", "a\x00", "\x00a", "a\r\nb", " ", "a ", "A", "\xff", "ä", "a\u0308", "..", "../a", longest, longest[1:],
+}
+
 // Key injection: an owner or an id that looks like a part of a key, a separator or
 // a hash tag reaches only what is its own.
 func TestNamesStayNames(t *testing.T) {
-	long := strings.Repeat("x", tasks.MaxOwnerLength-len("n:"))
-	owners := []string{
-		"a", "a:b", "a:", ":", "{x}", "x", "a}:{b", "}", "{", "{}", "u:", "n:", "n:a", "u:n:a", "r:0", "a:00", "%", "%25", "a%3Ab",
-		"a/t", "t/", "*", "?", "[a-z]", "\x00", "a\x00", "\x00a", "a\r\nb", " ", "a ", "A", "\xff", "ä", "a\u0308", "..", "../a", long, long[1:],
-	}
 	opts := fast()
 	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
 		return url.QueryUnescape(req.GetExtra().Header.Get("X-Owner"))
@@ -319,11 +323,11 @@ func TestNamesStayNames(t *testing.T) {
 			return c
 		}
 		ids := make(map[string]string)
-		for _, owner := range owners {
+		for _, owner := range hostileOwners {
 			ids[owner] = as(owner).create("ask", nil)
 			as(owner).until(ids[owner], "input_required")
 		}
-		for _, owner := range owners {
+		for _, owner := range hostileOwners {
 			for other, id := range ids {
 				if got := as(owner).get(id); (got.Error == nil) != (owner == other) {
 					t.Errorf("%q asks for a task of %q: %v", owner, other, got)
@@ -352,7 +356,7 @@ func TestNamesStayNames(t *testing.T) {
 		for owner, id := range ids {
 			as(owner).until(id, "input_required")
 		}
-		if got := as(long+"xx").call("ask", nil); got.Error == nil || got.Error.Code != -32600 || strings.Contains(got.Error.Message, "xx") {
+		if got := as(longest+"xx").call("ask", nil); got.Error == nil || got.Error.Code != -32600 || strings.Contains(got.Error.Message, "xx") {
 			t.Errorf("an owner that is too long: %v", got)
 		}
 	})
