@@ -250,18 +250,38 @@ func TestHostileNamesAreAccountsOfTheirOwn(t *testing.T) {
 	})
 }
 
+// A page of anonymous tasks begins within one of their owners and goes on to the next.
+func TestAnonymousPagesGoFromOwnerToOwner(t *testing.T) {
+	r := start(t, memory(), nil, accountTools(nil))
+	var want []string
+	for owner, n := range map[string]int{"a:10": 3, "a:20": 3, "a:ff": 2} {
+		for range n {
+			task, _, err := r.tasks.Store().Create(t.Context(), owner, domain.CreateParams{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, task.ID+"-"+owner[2:])
+		}
+	}
+	for limit := 1; limit < 10; limit++ {
+		if got := listed(t, r.tasks.AnonymousAccount(), limit); !slices.Equal(sorted(got), sorted(want)) {
+			t.Errorf("in pages of %d: %v, not %v", limit, got, want)
+		}
+	}
+}
+
 func TestAccountArguments(t *testing.T) {
 	store := memory()
 	r := start(t, store, nil, accountTools(nil))
 	ctx := t.Context()
-	for name, a := range map[string]*mcptasks.Account{"empty": r.tasks.Account(""), "too long": r.tasks.Account(longest + "x")} {
+	for name, a := range map[string]*mcptasks.Account{"it is empty": r.tasks.Account(""), "it is longer than 1020 bytes": r.tasks.Account(longest + "x")} {
 		_, _, list := a.List(ctx, "", 1)
 		_, count := a.Count(ctx)
 		_, get := a.Get(ctx, unknownID)
 		_, cancel := a.Cancel(ctx, unknownID)
 		_, purge := a.Purge(ctx)
 		for i, err := range []error{list, count, get, cancel, purge} {
-			if !errors.Is(err, domain.ErrInvalidOwner) || strings.Contains(err.Error(), "xx") {
+			if !errors.Is(err, domain.ErrInvalidOwner) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "xx") {
 				t.Errorf("%s, method %d: %v", name, i, err)
 			}
 		}
