@@ -35,8 +35,10 @@ var (
 // Every error that leaves the middleware is a *jsonrpc.Error: the SDK sends any
 // other with code 0.
 
+// notFound says the same of a task that never was, has expired or is somebody else's:
+// the three cannot be told apart.
 func notFound() *jsonrpc.Error {
-	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "Task not found"}
+	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "Task not found: it is unknown or has expired"}
 }
 
 func invalidParams(message string) *jsonrpc.Error {

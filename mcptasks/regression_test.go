@@ -57,6 +57,9 @@ func (c *counted) PutIfVersion(ctx context.Context, key taskstore.Key, v tasksto
 
 func (c *counted) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
 
+// notFoundMessage is what is said of a task that is unknown, expired or another's.
+const notFoundMessage = "Task not found: it is unknown or has expired"
+
 // unknownID is an id that no task has.
 const unknownID = "8c9a1c52-32f5-4a9e-9d61-2c0f6f2b7c11"
 
@@ -121,7 +124,7 @@ func TestForeignTaskIsUnknown(t *testing.T) {
 						}
 					}
 				}
-				if got := c.get(id); got.Error == nil || got.Error.Code != -32602 || got.Error.Message != "Task not found" || got.Error.Data != nil {
+				if got := c.get(id); got.Error == nil || got.Error.Code != -32602 || got.Error.Message != notFoundMessage || got.Error.Data != nil {
 					t.Errorf("tasks/get by %q of a task of %q: %v", stranger, owner, got)
 				}
 			}
@@ -344,7 +347,7 @@ func TestNamesStayNames(t *testing.T) {
 				store.taken()
 				for _, q := range questions(bad)[:4] {
 					got := as(owner).do(q.method, q.params)
-					if got.Error == nil || got.Error.Code != -32602 || got.Error.Message != "Task not found" {
+					if got.Error == nil || got.Error.Code != -32602 || got.Error.Message != notFoundMessage {
 						t.Errorf("%s of %.50q: %v", q.method, bad, got)
 					}
 				}

@@ -92,8 +92,8 @@ func seed(t *tasks.Task) taskFields {
 		ms := t.TTL.Milliseconds()
 		f.TTLMs = &ms
 	}
-	if t.Error != nil {
-		f.StatusMessage = t.Error.Message // says why, where the last progress would not
+	if t.Error != nil && f.StatusMessage == "" {
+		f.StatusMessage = t.Error.Message // says why
 	}
 	return f
 }

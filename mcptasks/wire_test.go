@@ -3,15 +3,18 @@ package mcptasks_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/mcptasks"
+	domain "github.com/taskstore/taskstore/tasks"
 )
 
 // validate holds a message to a definition in testdata/schema.json.
@@ -107,12 +110,12 @@ func TestWireMessages(t *testing.T) {
 		t.Errorf("pollIntervalMs is %v", create.Result["pollIntervalMs"])
 	}
 	id := create.Result["taskId"].(string)
-	working := c.until(id, "working")
+	working := c.untilItSays(id, "halfway")
 	validate(t, "GetTaskResult", working.Raw)
 	close(release)
 	completed := c.until(id, "completed")
 	validate(t, "GetTaskResult", completed.Raw)
-	if textOf(completed) != "done" || completed.Result["statusMessage"] != "halfway" || completed.Result["resultType"] != "complete" {
+	if textOf(completed) != "done" || completed.Result["statusMessage"] != nil || completed.Result["resultType"] != "complete" {
 		t.Errorf("completed: %v", completed)
 	}
 
@@ -156,6 +159,125 @@ func TestWireMessages(t *testing.T) {
 	}
 	if c.cancel(failed.Result["taskId"].(string)); c.get(failed.Result["taskId"].(string)).Result["status"] != "failed" {
 		t.Error("a cancel changed a task that had ended")
+	}
+}
+
+// untilItSays polls until the task's status message is that.
+func (c *caller) untilItSays(id, message string) reply {
+	c.t.Helper()
+	var r reply
+	for range 1000 {
+		if r = c.get(id); r.Result["statusMessage"] == message {
+			return r
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Fatalf("the task did not say %q: %v", message, r)
+	return reply{}
+}
+
+// An end clears what a task said of its progress. A failed one says why it failed, a
+// completed and a cancelled one nothing, by whomever the end came.
+func TestEndClearsTheStatusMessage(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		release := make(chan struct{})
+		r := start(t, open(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			statusTools(release)(tasks, server)
+			for name, end := range map[string]func(context.Context) (*mcp.CallToolResult, error){
+				"fails": func(context.Context) (*mcp.CallToolResult, error) {
+					return nil, &jsonrpc.Error{Code: 4711, Message: "no luck"}
+				},
+				"errs": func(context.Context) (*mcp.CallToolResult, error) { return nil, errors.New("a tool error") },
+				"asks": func(context.Context) (*mcp.CallToolResult, error) {
+					return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"q": elicit("?")}}, nil
+				},
+			} {
+				add(tasks, server, name, func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+					if err := mcptasks.FromContext(ctx).SetStatusMessage(ctx, "halfway"); err != nil {
+						return nil, nil, err
+					}
+					res, err := end(ctx)
+					return res, nil, err
+				}, nil)
+			}
+		})
+		c := r.as("alice")
+		said := func(id, status string, want any) {
+			t.Helper()
+			if got := c.until(id, status); got.Result["statusMessage"] != want {
+				t.Errorf("%s says %v, not %v", status, got.Result["statusMessage"], want)
+			}
+		}
+		halfway := func(tool string) string {
+			id := c.create(tool, nil)
+			c.untilItSays(id, "halfway")
+			return id
+		}
+		running := halfway("work")
+		c.cancel(running)
+		said(running, "cancelled", nil)
+		parked := halfway("asks")
+		said(parked, "input_required", "halfway")
+		c.cancel(parked)
+		said(parked, "cancelled", nil)
+		said(c.create("fails", nil), "failed", "no luck")
+		said(c.create("errs", nil), "completed", nil)
+		running = halfway("work")
+		close(release)
+		said(running, "completed", nil)
+
+		// Ends that no handler brings: its replica is gone, or another program's word.
+		store := r.tasks.Store()
+		lost, _, err := store.Create(t.Context(), "n:alice", domain.CreateParams{Holder: "dead", StatusMessage: "halfway"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said(lost.ID, "failed", "the server that ran this task is gone")
+		for _, end := range []struct {
+			message string
+			failure *domain.Error
+			want    any
+		}{
+			{"halfway", nil, nil},
+			{"two of three files were skipped", nil, "two of three files were skipped"},
+			{"halfway", &domain.Error{Code: 4711, Message: "no luck"}, "no luck"},
+			{"no luck with the third file", &domain.Error{Code: 4711, Message: "no luck"}, "no luck with the third file"},
+		} {
+			task, _, err := store.Create(t.Context(), "n:alice", domain.CreateParams{StatusMessage: "halfway"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			task, err = store.Update(t.Context(), "n:alice", task.ID, func(t *domain.Task) error {
+				t.StatusMessage = end.message
+				if t.Status, t.Error = domain.Failed, end.failure; end.failure == nil {
+					t.Status, t.Result = domain.Completed, []byte(`{"content":[]}`)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			said(task.ID, string(task.Status), end.want)
+		}
+	})
+}
+
+// A client that polls a task until its time is over learns that it may have expired.
+func TestExpiredTaskIsSaidToBeUnknownOrExpired(t *testing.T) {
+	opts := fast()
+	opts.Tasks.DefaultTTL, opts.Tasks.Retention = 500*time.Millisecond, 100*time.Millisecond
+	c := start(t, memory(), opts, statusTools(nil)).as("alice")
+	ended := c.create("ask", nil)
+	c.until(ended, "input_required")
+	c.update(ended, map[string]any{"confirm": accept(nil)})
+	waiting := c.create("ask", nil)
+	for name, id := range map[string]string{"one that waits": waiting, "one that has ended": ended} {
+		got := c.get(id)
+		for deadline := time.Now().Add(20 * time.Second); got.Error == nil && time.Now().Before(deadline); got = c.get(id) {
+		}
+		if got.Error == nil || got.Error.Code != -32602 || got.Error.Message != notFoundMessage || got.String() != c.get(unknownID).String() {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 		return err
 	}
 	if next.Status.Terminal() {
+		if next.StatusMessage == cur.StatusMessage {
+			next.StatusMessage = "" // how far it was; a message of the end's own stays
+		}
 		next.InputResponses, next.State = nil, nil
 		next.Lease = Lease{Token: next.Lease.Token}
 		lived := max(now.Sub(next.CreatedAt), 0)

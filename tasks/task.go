@@ -27,7 +27,9 @@ type Task struct {
 	// Owner is the owner that the task was created for.
 	Owner  string
 	Status Status
-	// StatusMessage is for people. What is not UTF-8 in it is replaced by U+FFFD.
+	// StatusMessage is for people. What is not UTF-8 in it is replaced by U+FFFD. An
+	// end clears it, since what it said of the progress is over, unless the step that
+	// ends the task sets another.
 	StatusMessage string
 	CreatedAt     time.Time
 	// UpdatedAt is when Revision last grew.
