@@ -3,12 +3,11 @@ package mcptasks
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
+	"maps"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-
-	"github.com/taskstore/taskstore/tasks"
 )
 
 // ClientOptions adjusts a client. The zero value means the defaults.
@@ -17,39 +16,47 @@ type ClientOptions struct {
 	// their goroutine; with CallTool the first time with the one it was created with.
 	// Keep the id to go on with Await after a restart.
 	OnTask func(ctx context.Context, task ClientTask)
-	// MinPollInterval and MaxPollInterval bound what the server suggests. Default
-	// 50 ms and 30 s.
+	// MinPollInterval and MaxPollInterval bound what the server suggests, and the
+	// second that stands for no suggestion. Default 50 ms and 30 s.
 	MinPollInterval, MaxPollInterval time.Duration
-	// Retries is how many times in a row a request about a task may fail to reach the
-	// server, or meet HTTP status 429, 500, 502, 503 or 504, before CallTool gives up.
-	// Default 5; negative: none. The first time a poll interval, or a second where none is
-	// known, lies between two attempts, and twice as long each time after, up to MaxPollInterval.
+	// RetryFor is how long a server may be away: requests about a task that do not
+	// reach it, get no answer within 30 s, meet HTTP status 429, 500, 502, 503 or 504,
+	// or an error whose data says "retryable", are sent again until one gets through
+	// or this time has passed since the first failure. Default 30 s; negative: they are
+	// sent once.
 	//
-	// That holds for asking for the state and for answers to requests for input; a
-	// cancel is sent again too, sooner, and for 5 s at most. Where they arrive twice
-	// they change nothing more. The call of the tool is sent once: a second one could
-	// make a second task.
+	// Between two attempts lies a backoff, from a poll interval or a second to 5 s. A
+	// server that says when to come back, by Retry-After or "retryAfterMs" in the
+	// error's data, is asked again then and not earlier. Up to 10 minutes of such
+	// waits do not count as time away.
 	//
-	// What the server answers is no such failure, and neither is any other status:
-	// with 401, 403 or 404 the SDK gives the session up.
-	Retries int
-}
-
-// A ClientTask is a task as a client sees it.
-type ClientTask struct {
-	ID            string
-	Status        tasks.Status
-	StatusMessage string
+	// The call of the tool is sent once: a second one could make a second task. A
+	// cancel on behalf of a caller that gave up is tried for at most 5 s. With other
+	// answers, and with HTTP status 401, 403 or 404, nothing is sent again.
+	RetryFor time.Duration
+	// LeaveTasks leaves a task alone when the ctx of its CallTool ends, or a handler
+	// fails, instead of cancelling it. One whose id the caller has not heard of, by
+	// OnTask, is cancelled all the same.
+	LeaveTasks bool
 }
 
 // InstallClient makes the CallTool of client's sessions transparent for tasks: it
 // declares the extension, and where the server answers with a task it polls as
 // often as the server suggests, answers requests for input with the client's own
 // handlers, and returns the task's result. A failed task gives its *[jsonrpc.Error]
-// and a cancelled one an error that matches [ErrCancelled]. When the ctx of
-// CallTool ends, or a handler fails, the task is cancelled. When the server can no
-// longer be reached, see [ClientOptions].Retries, CallTool gives an error and the
-// task goes on; [Await] finds it again.
+// and a cancelled one an error that matches [ErrCancelled].
+//
+// When the ctx of CallTool ends, or a handler fails, the task is cancelled; see
+// [ClientOptions].LeaveTasks. That holds too where ctx ends before the server has
+// answered with a task: CallTool returns at once, and for up to 3 seconds an answer
+// is waited for in the background. Whenever CallTool returns while the task goes
+// on, the error is a *[LeftError], which has the task's id: the server was away for
+// too long, say, or asks what this client cannot answer.
+//
+// Handlers may run at the same time, for questions that are asked together. The ctx
+// of a handler ends with its question, see [ErrQuestionClosed]; CallTool does not
+// wait for a handler that goes on. One task may ask up to 10 times, up to 16
+// questions at a time.
 //
 // Call it once for a client, before it connects, and let it connect through
 // [RoundTripper] or [ClientTransport]: the SDK drops what a task has beside a
@@ -66,11 +73,11 @@ func InstallClient(client *mcp.Client, opts *ClientOptions) error {
 	if c.opts.MaxPollInterval <= 0 {
 		c.opts.MaxPollInterval = 30 * time.Second
 	}
-	if c.opts.Retries == 0 {
-		c.opts.Retries = 5
+	if c.opts.RetryFor == 0 {
+		c.opts.RetryFor = 30 * time.Second
 	}
 	for _, method := range []string{methodGet, methodUpdate, methodCancel} {
-		if err := mcp.AddSendingCustomMethod[*taskParams, *taskResult](client, method); err != nil {
+		if err := mcp.AddSendingCustomMethod[*taskParams, *taskState](client, method); err != nil {
 			return err
 		}
 	}
@@ -93,52 +100,108 @@ type taskClient struct {
 func (c *taskClient) middleware(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 		switch method {
-		case methodGet, methodUpdate, methodCancel:
-			declare(req.GetParams())
-			return next(ctx, method, req)
 		case methodInstalled:
 			return &installedClient{client: c}, nil
+		case methodGet, methodUpdate, methodCancel:
+			declare(req.GetParams())
+			if x := exchangeOf(ctx); x != nil && x.method == method {
+				return next(ctx, method, req) // it is one of request
+			}
 		case methodCall:
-		default:
-			return next(ctx, method, req)
+			params, ok := req.GetParams().(*mcp.CallToolParams)
+			session, isClient := req.GetSession().(*mcp.ClientSession)
+			if ok && isClient {
+				res, err := c.call(ctx, next, session, params)
+				if err != nil {
+					return nil, err // and not a nil pointer in an interface
+				}
+				return res, nil
+			}
 		}
-		asked, ok := req.GetParams().(*mcp.CallToolParams)
-		session, isClient := req.GetSession().(*mcp.ClientSession)
-		if !ok || !isClient {
-			return next(ctx, method, req)
+		x := &exchange{method: method}
+		defer x.end()
+		res, err := next(x.in(ctx), method, req)
+		if _, invalid := x.answer(); invalid != nil {
+			return nil, invalid
 		}
-		params := *asked // which stays the caller's
-		declare(&params)
-		res, err := next(ctx, method, &mcp.ClientRequest[mcp.Params]{Session: session, Params: &params})
-		if err != nil {
-			return res, err
-		}
-		task, err := createdTask(res)
-		if err != nil || task == nil {
-			return res, err
-		}
-		final, err := c.await(ctx, session, task)
-		if err != nil {
-			return nil, err // and not a nil pointer in an interface
-		}
-		return final, nil
+		return res, err
 	}
+}
+
+// call calls a tool, and waits for its task if there is one.
+func (c *taskClient) call(ctx context.Context, next mcp.MethodHandler, session *mcp.ClientSession, params *mcp.CallToolParams) (*mcp.CallToolResult, error) {
+	own := *params // which stays the caller's
+	declare(&own)
+	x := &exchange{method: methodCall}
+	res, err := next(x.in(ctx), methodCall, &mcp.ClientRequest[mcp.Params]{Session: session, Params: &own})
+	if err != nil && ctx.Err() != nil {
+		go c.abandon(ctx, session, x)
+		return nil, err
+	}
+	defer x.end()
+	task, wrong := x.answer()
+	switch {
+	case wrong != nil:
+		return nil, wrong
+	case task != nil && task.id == "":
+		return nil, invalid("a task without an id")
+	case task != nil && err != nil:
+		return nil, &LeftError{ID: task.id, Err: err}
+	case err != nil:
+		return nil, err
+	case task == nil:
+		return ordinary(res)
+	}
+	if started, ok := ctx.Value(startedKey{}).(*startedTask); ok {
+		started.task = task
+		return &mcp.CallToolResult{}, nil
+	}
+	w := &wait{taskClient: c, session: session, id: task.id, cancels: !c.opts.LeaveTasks}
+	return w.begin(ctx, task)
+}
+
+// abandon waits a while for the answer to a call that nobody waits for any more,
+// and cancels the task that it is.
+func (c *taskClient) abandon(ctx context.Context, session *mcp.ClientSession, x *exchange) {
+	defer x.end()
+	answered := x.underWay()
+	if answered == nil {
+		return
+	}
+	select {
+	case <-answered:
+	case <-time.After(linger):
+	}
+	if task, _ := x.answer(); task != nil && task.id != "" {
+		_ = c.cancel(ctx, session, task.id)
+	}
+}
+
+// ordinary returns the result of a call that did not become a task.
+func ordinary(res mcp.Result) (*mcp.CallToolResult, error) {
+	r, ok := res.(*mcp.CallToolResult)
+	if !ok || r == nil {
+		return nil, invalid("no result of a tool")
+	}
+	if len(r.Content) == 0 { // otherwise it is no task
+		encoded, _ := json.Marshal(r)
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(encoded, &fields) == nil && textOf(fields["resultType"]) == "task" {
+			return nil, fmt.Errorf("mcptasks: the server answered with a task, which runs on and whose id is lost; connect through RoundTripper or ClientTransport")
+		}
+	}
+	return r, nil
 }
 
 // declare adds the extension to the capabilities in the request's _meta. Requests
 // of older protocols have none, and no tasks.
 func declare(params mcp.Params) {
 	meta := params.GetMeta()
-	declared, ok := meta[mcp.MetaKeyClientCapabilities]
-	if !ok {
+	if _, ok := meta[mcp.MetaKeyClientCapabilities]; !ok {
 		return
 	}
-	encoded, err := json.Marshal(declared)
-	if err != nil {
-		return
-	}
-	capabilities := make(map[string]any)
-	if json.Unmarshal(encoded, &capabilities) != nil {
+	capabilities := capabilitiesOf(params)
+	if capabilities == nil {
 		return
 	}
 	extensions, ok := capabilities["extensions"].(map[string]any)
@@ -149,39 +212,20 @@ func declare(params mcp.Params) {
 	if extensions[ExtensionID] == nil {
 		extensions[ExtensionID] = map[string]any{}
 	}
-	changed := make(map[string]any, len(meta))
-	for key, value := range meta {
-		changed[key] = value
-	}
+	changed := maps.Clone(meta)
 	changed[mcp.MetaKeyClientCapabilities] = capabilities
 	params.SetMeta(changed)
 }
 
-// createdTask returns the task that the transport found in the place of a result.
-func createdTask(res mcp.Result) (*taskFields, error) {
-	r, ok := res.(*mcp.CallToolResult)
-	if !ok || r == nil {
-		return nil, nil
+// capabilitiesOf returns a copy of the capabilities in the request's _meta, or nil.
+func capabilitiesOf(params mcp.Params) map[string]any {
+	encoded, err := json.Marshal(params.GetMeta()[mcp.MetaKeyClientCapabilities])
+	if err != nil {
+		return nil
 	}
-	if raw, ok := r.Meta[createdKey]; ok {
-		encoded, err := json.Marshal(raw)
-		if err != nil {
-			return nil, err
-		}
-		var task taskFields
-		if err := json.Unmarshal(encoded, &task); err != nil || task.TaskID == "" {
-			return nil, errors.New("mcptasks: the server's task cannot be read")
-		}
-		return &task, nil
+	var capabilities map[string]any
+	if json.Unmarshal(encoded, &capabilities) != nil {
+		return nil
 	}
-	if len(r.Content) == 0 { // otherwise it is no task
-		encoded, _ := json.Marshal(r)
-		var kind struct {
-			ResultType string `json:"resultType"`
-		}
-		if json.Unmarshal(encoded, &kind) == nil && kind.ResultType == "task" {
-			return nil, errors.New("mcptasks: the server answered with a task, which runs on and whose id is lost; connect through RoundTripper or ClientTransport")
-		}
-	}
-	return nil, nil
+	return capabilities
 }

@@ -60,6 +60,9 @@ func TestAwait(t *testing.T) {
 		}
 		for id, code := range map[string]int64{fail: 4711, "unknown": -32602, one.as("bob").create("work", nil): -32602} {
 			_, err := mcptasks.Await(t.Context(), session, id)
+			if errors.Is(err, mcptasks.ErrNotFound) != (code == -32602) {
+				t.Errorf("got %v", err)
+			}
 			if wire := (*jsonrpc.Error)(nil); !errors.As(err, &wire) || wire.Code != code {
 				t.Errorf("got %v, not code %d", err, code)
 			}
@@ -69,18 +72,32 @@ func TestAwait(t *testing.T) {
 		defer cancel()
 		impatient := restarted(t, two, "alice", mcptasks.ClientOptions{OnTask: func(context.Context, mcptasks.ClientTask) { cancel() }})
 		id := one.as("alice").create("wait", nil)
-		if _, err := mcptasks.Await(ctx, impatient, id); !errors.Is(err, context.Canceled) {
+		if _, err := mcptasks.Await(ctx, impatient, id); !errors.Is(err, context.Canceled) || left(err) != id {
 			t.Errorf("given up: %v", err)
+		}
+		if got := one.as("alice").get(id); got.Result["status"] != "working" {
+			t.Errorf("the task of an Await that was given up: %v", got)
+		}
+		if err := mcptasks.CancelTask(t.Context(), session, id); err != nil {
+			t.Error(err)
 		}
 		mustBeCancelled(t, ended)
 	})
+}
+
+// left returns the id of the task that goes on, as err says.
+func left(err error) string {
+	if e, ok := errors.AsType[*mcptasks.LeftError](err); ok {
+		return e.ID
+	}
+	return ""
 }
 
 // A client whose server was away for longer than it tried can still have the result.
 func TestAwaitAfterCallGaveUp(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	var id string
-	opts := mcptasks.ClientOptions{Retries: -1, OnTask: func(_ context.Context, task mcptasks.ClientTask) { id = task.ID }}
+	opts := mcptasks.ClientOptions{RetryFor: -1, OnTask: func(_ context.Context, task mcptasks.ClientTask) { id = task.ID }}
 	session, f := meeting(t, r, refusing, map[string]int{"tasks/get": 1}, opts)
 	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "ask"}); err == nil {
 		t.Fatal("no failure")

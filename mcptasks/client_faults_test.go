@@ -150,8 +150,8 @@ func TestClientLeavesTheTaskWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	r := start(t, memory(), nil, asking)
 	var id string
-	session, f := meeting(t, r, refusing, map[string]int{"tasks/update": 2}, mcptasks.ClientOptions{
-		Retries: 1, OnTask: func(_ context.Context, task mcptasks.ClientTask) { id = task.ID },
+	session, f := meeting(t, r, refusing, map[string]int{"tasks/update": 1}, mcptasks.ClientOptions{
+		RetryFor: -1, OnTask: func(_ context.Context, task mcptasks.ClientTask) { id = task.ID },
 	})
 	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "ask"}); err == nil {
 		t.Fatal("it was answered")
@@ -297,7 +297,7 @@ func TestClientOutlivesRestart(t *testing.T) {
 	stopped := false
 	session := connect(t, &mcp.StreamableClientTransport{
 		Endpoint: one.URL, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(base)},
-	}, mcptasks.ClientOptions{Retries: 10, OnTask: func(context.Context, mcptasks.ClientTask) {
+	}, mcptasks.ClientOptions{OnTask: func(context.Context, mcptasks.ClientTask) {
 		if !stopped {
 			one.CloseClientConnections()
 			one.Close()

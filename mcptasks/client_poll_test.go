@@ -14,8 +14,8 @@ import (
 )
 
 // slowly calls a tool that takes ten minutes and returns when each state of its task
-// was seen. Asking for the states whose numbers are in lost does not get through.
-func slowly(t *testing.T, suggested time.Duration, opts mcptasks.ClientOptions, lost ...int) (seen []time.Duration, err error) {
+// was seen. Nothing that asks for one while the server is away gets through.
+func slowly(t *testing.T, suggested time.Duration, opts mcptasks.ClientOptions, away ...span) (seen []time.Duration, err error) {
 	t.Helper()
 	server := mcptasks.Options{}
 	server.Tasks.PollInterval = suggested
@@ -30,18 +30,16 @@ func slowly(t *testing.T, suggested time.Duration, opts mcptasks.ClientOptions, 
 		}, nil)
 	})
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)
-	asked := 0
+	begin := time.Now()
 	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-			if method == "tasks/get" {
-				if asked++; slices.Contains(lost, asked) {
-					return nil, errors.New("no way")
-				}
+			since := time.Since(begin)
+			if method == "tasks/get" && slices.ContainsFunc(away, func(s span) bool { return s.from <= since && since < s.to }) {
+				return nil, errors.New("no way")
 			}
 			return next(ctx, method, req)
 		}
 	})
-	begin := time.Now()
 	opts.OnTask = func(context.Context, mcptasks.ClientTask) { seen = append(seen, time.Since(begin)) }
 	if err := mcptasks.InstallClient(client, &opts); err != nil {
 		t.Fatal(err)
@@ -62,6 +60,9 @@ func slowly(t *testing.T, suggested time.Duration, opts mcptasks.ClientOptions, 
 	_ = r.tasks.Shutdown(now)
 	return seen, err
 }
+
+// A span is a time since the call.
+type span struct{ from, to time.Duration }
 
 // The clock of a bubble has no noise: one interval lies between two looks.
 func TestClientPollsAsOftenAsTheServerSuggests(t *testing.T) {
@@ -90,23 +91,27 @@ func TestClientPollsAsOftenAsTheServerSuggests(t *testing.T) {
 	}
 }
 
-// Failures in a row are counted, not all failures.
-func TestClientRetries(t *testing.T) {
+// The time for which a server may be away begins with the first failure, again for
+// each time, and does not depend on the poll interval.
+func TestClientRetriesForAsLongAsOneAllows(t *testing.T) {
+	at := func(from, length time.Duration) span { return span{from, from + length} }
 	for name, c := range map[string]struct {
-		retries int
-		lost    []int
-		fails   bool
+		poll     time.Duration
+		retryFor time.Duration
+		away     []span
+		fails    bool
 	}{
-		"the default bears 5":   {0, []int{1, 2, 3, 4, 5, 7, 8, 9, 10, 11}, false},
-		"the default gives up":  {0, []int{1, 2, 3, 4, 5, 6}, true},
-		"as many as one allows": {2, []int{3, 4, 6, 7}, false},
-		"one more":              {2, []int{3, 4, 5}, true},
-		"none":                  {-1, []int{2}, true},
+		"the default, often":      {100 * time.Millisecond, 0, []span{at(10*time.Second, 29*time.Second), at(50*time.Second, 29*time.Second)}, false},
+		"the default, seldom":     {20 * time.Second, 0, []span{at(20*time.Second, 30*time.Second)}, false},
+		"longer than the default": {100 * time.Millisecond, 0, []span{at(10*time.Second, 32*time.Second)}, true},
+		"as long as one allows":   {time.Second, time.Second, []span{at(10*time.Second, time.Second)}, false},
+		"a bit longer":            {time.Second, time.Second, []span{at(10*time.Second, 1001*time.Millisecond)}, true},
+		"not at all":              {20 * time.Second, -1, []span{at(20*time.Second, time.Millisecond)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				_, err := slowly(t, 20*time.Second, mcptasks.ClientOptions{Retries: c.retries}, c.lost...)
-				if (err != nil) != c.fails {
+				_, err := slowly(t, c.poll, mcptasks.ClientOptions{RetryFor: c.retryFor}, c.away...)
+				if (err != nil) != c.fails || c.fails != errors.Is(err, mcptasks.ErrUnavailable) {
 					t.Errorf("CallTool: %v", err)
 				}
 			})
@@ -114,15 +119,15 @@ func TestClientRetries(t *testing.T) {
 	}
 }
 
-// A server that is not there is given more and more time.
-func TestClientWaitsLongerAfterFailures(t *testing.T) {
+// A server that is away is given more and more time between two attempts.
+func TestClientBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen, err := slowly(t, 10*time.Second, mcptasks.ClientOptions{}, 2, 3, 4)
+		seen, err := slowly(t, 10*time.Second, mcptasks.ClientOptions{}, span{20 * time.Second, 26 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The attempts that fail are 20, 30 and 50 s after the call.
-		want := []time.Duration{0, 10 * time.Second, 80 * time.Second, 90 * time.Second}
+		// The attempts that fail are 20, 21 and 23 s after the call.
+		want := []time.Duration{0, 10 * time.Second, 27 * time.Second, 37 * time.Second}
 		if len(seen) < len(want) || !slices.Equal(seen[:len(want)], want) {
 			t.Errorf("seen at %v", seen)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -11,23 +12,98 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// request makes a request about a task, and makes it again where it did not reach
-// the server, as [ClientOptions].Retries says. Any of the three may arrive twice: a
-// question is answered once, and what has ended stays as it is.
-func (c *taskClient) request(ctx context.Context, session *mcp.ClientSession, method, id string, responses map[string]json.RawMessage, wait time.Duration) (*taskFields, error) {
-	for failures := 0; ; failures++ {
-		got, err := mcp.CallCustomMethod[*taskParams, *taskResult](ctx, session, method, paramsOf(id, responses))
-		if err == nil {
-			return &got.taskFields, nil
+const (
+	// requestTimeout bounds one attempt of a request about a task.
+	requestTimeout = 30 * time.Second
+	// maxBackoff bounds the time between two attempts, where the server says none.
+	maxBackoff = 5 * time.Second
+	// maxRequested bounds what of the waits that a server asks for is not held
+	// against it, and each of them.
+	maxRequested = 10 * time.Minute
+	// cancelTimeout bounds the cancel of a task that nobody waits for any more.
+	cancelTimeout = 5 * time.Second
+)
+
+// A question is answered once, and what has ended stays as it is: so any of the
+// three requests about a task may be sent again, as [ClientOptions].RetryFor says.
+func (c *taskClient) request(ctx context.Context, session *mcp.ClientSession, params *taskParams, method string, backoff time.Duration) (*taskState, error) {
+	backoff = max(min(backoff, time.Second), c.opts.MinPollInterval)
+	var first time.Time         // of the failures in a row
+	var requested time.Duration // of the time since
+	for {
+		x := &exchange{method: method}
+		state, err := attempt(ctx, session, x, params)
+		switch {
+		case err == nil:
+			return state, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		}
-		if !unreached(err) || failures >= c.opts.Retries {
+		wait, again := retries(x, err)
+		if _, refusal := x.hints(); refusal != nil {
+			err = fmt.Errorf("%w: %w", refusal, err)
+		}
+		if !again {
 			return nil, err
+		}
+		now := time.Now()
+		if first.IsZero() {
+			first = now
+		}
+		left := c.opts.RetryFor - now.Sub(first) + min(requested, maxRequested)
+		switch {
+		case left <= 0:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case wait > 0:
+			wait = max(min(wait, maxRequested), c.opts.MinPollInterval)
+			requested += wait
+		default:
+			wait = max(min(backoff, c.opts.MaxPollInterval, left), c.opts.MinPollInterval)
+			backoff = min(2*backoff, maxBackoff)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}
-		wait = min(2*wait, c.opts.MaxPollInterval)
 	}
+}
+
+// attempt sends a request once.
+func attempt(ctx context.Context, session *mcp.ClientSession, x *exchange, params *taskParams) (*taskState, error) {
+	defer x.end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Over HTTP, RoundTripper has the bound.
+	timer := time.AfterFunc(requestTimeout, func() {
+		if !x.overHTTP() {
+			cancel(errNoAnswer)
+		}
+	})
+	defer timer.Stop()
+	state, err := mcp.CallCustomMethod[*taskParams, *taskState](x.in(ctx), session, x.method, params)
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return nil, errNoAnswer
+	}
+	return state, err
+}
+
+var errNoAnswer = fmt.Errorf("no answer within %v", requestTimeout)
+
+// retries reports whether a request that gave err is worth another attempt, and
+// after which time, if the server has said one.
+func retries(x *exchange, err error) (time.Duration, bool) {
+	wait, refusal := x.hints()
+	answer := refusal
+	if answer == nil {
+		errors.As(err, &answer)
+	}
+	var data map[string]json.RawMessage
+	if answer != nil {
+		_ = json.Unmarshal(answer.Data, &data)
+	}
+	if ms := milliseconds(data["retryAfterMs"]); ms > 0 {
+		wait = ms
+	}
+	return wait, string(data["retryable"]) == "true" || unreached(err)
 }
 
 func paramsOf(id string, responses map[string]json.RawMessage) *taskParams {
@@ -36,6 +112,60 @@ func paramsOf(id string, responses map[string]json.RawMessage) *taskParams {
 		p.InputResponses = mustMarshal(responses)
 	}
 	return p
+}
+
+// get returns the state of a task.
+func (c *taskClient) get(ctx context.Context, session *mcp.ClientSession, id string, backoff time.Duration) (*taskState, map[string]any, error) {
+	params := paramsOf(id, nil)
+	state, err := c.request(ctx, session, params, methodGet, backoff)
+	switch {
+	case hasCode(err, jsonrpc.CodeInvalidParams): // the id is the only parameter
+		return nil, nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	case err != nil:
+		return nil, nil, err
+	case state.status == "":
+		return nil, nil, invalid("a task without a status")
+	}
+	state.id = id
+	return state, capabilitiesOf(params), nil
+}
+
+// update answers questions. With code -32602 the server may mean the answer or the
+// task: tasks/get tells which.
+func (c *taskClient) update(ctx context.Context, session *mcp.ClientSession, id string, responses map[string]json.RawMessage) error {
+	_, err := c.request(ctx, session, paramsOf(id, responses), methodUpdate, time.Second)
+	if hasCode(err, jsonrpc.CodeInvalidParams) {
+		if _, _, lost := c.get(ctx, session, id, time.Second); errors.Is(lost, ErrNotFound) {
+			return lost
+		}
+	}
+	return err
+}
+
+// cancel cancels a task on behalf of a caller that has gone. A task that is not
+// there needs none.
+func (c *taskClient) cancel(ctx context.Context, session *mcp.ClientSession, id string) error {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	defer stop()
+	_, err := c.request(ctx, session, paramsOf(id, nil), methodCancel, c.opts.MinPollInterval)
+	if hasCode(err, jsonrpc.CodeInvalidParams) {
+		return nil
+	}
+	return err
+}
+
+func hasCode(err error, code int64) bool {
+	var answer *jsonrpc.Error
+	return errors.As(err, &answer) && answer.Code == code
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // codeRejected is the code of the *jsonrpc.Error with which the SDK's transports

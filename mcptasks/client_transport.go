@@ -1,44 +1,12 @@
 package mcptasks
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
-	"strings"
+	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
-
-// createdKey is where in _meta a CreateTaskResult travels through the SDK, which
-// would drop it.
-const createdKey = "github.com/taskstore/taskstore/mcptasks/created"
-
-// keepTask returns the response with its CreateTaskResult, if it is one, within
-// the _meta of a result that the SDK keeps.
-func keepTask(response []byte) []byte {
-	if !bytes.Contains(response, []byte(`"task"`)) {
-		return response
-	}
-	var message, result map[string]json.RawMessage
-	if json.Unmarshal(response, &message) != nil || json.Unmarshal(message["result"], &result) != nil {
-		return response
-	}
-	if string(result["resultType"]) != `"task"` {
-		return response
-	}
-	message["result"] = wrapTask(message["result"])
-	return mustMarshal(message)
-}
-
-func wrapTask(result json.RawMessage) json.RawMessage {
-	return mustMarshal(map[string]any{
-		"content": []any{}, "resultType": "complete", "_meta": map[string]any{createdKey: result},
-	})
-}
 
 // ClientTransport prepares a transport, such as stdio, for [InstallClient]. It is
 // not for the SDK's StreamableClientTransport; see [RoundTripper].
@@ -51,131 +19,53 @@ func (t clientTransport) Connect(ctx context.Context) (mcp.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clientConn{conn}, nil
+	return &clientConn{Connection: conn, exchanges: make(map[jsonrpc.ID]*exchange)}, nil
 }
 
-type clientConn struct{ mcp.Connection }
+type clientConn struct {
+	mcp.Connection
 
-func (c clientConn) Read(ctx context.Context) (jsonrpc.Message, error) {
+	mu        sync.Mutex
+	exchanges map[jsonrpc.ID]*exchange
+}
+
+func (c *clientConn) Write(ctx context.Context, m jsonrpc.Message) error {
+	if req, ok := m.(*jsonrpc.Request); ok && req.IsCall() {
+		if x := exchangeOf(ctx); x != nil && x.method == req.Method {
+			x.begin(func() { c.take(req.ID) })
+			c.mu.Lock()
+			c.exchanges[req.ID] = x
+			c.mu.Unlock()
+		}
+	}
+	return c.Connection.Write(ctx, m)
+}
+
+// take removes the exchange of a request.
+func (c *clientConn) take(id jsonrpc.ID) *exchange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.exchanges[id]
+	delete(c.exchanges, id)
+	return x
+}
+
+func (c *clientConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	m, err := c.Connection.Read(ctx)
 	r, ok := m.(*jsonrpc.Response)
-	if err != nil || !ok || r.Error != nil {
+	if err != nil || !ok {
 		return m, err
 	}
-	var kind struct {
-		ResultType string `json:"resultType"`
-	}
-	if json.Unmarshal(r.Result, &kind) != nil || kind.ResultType != "task" {
+	x := c.take(r.ID)
+	if x == nil {
 		return m, nil
 	}
-	kept := *r
-	kept.Result = wrapTask(r.Result)
-	return &kept, nil
+	changed, err := x.inspect(r.Result)
+	switch {
+	case r.Error != nil || !changed:
+		return m, nil
+	case err != nil:
+		return &jsonrpc.Response{ID: r.ID, Error: errRejected, Extra: r.Extra}, nil
+	}
+	return &jsonrpc.Response{ID: r.ID, Result: emptyResult, Extra: r.Extra}, nil
 }
-
-// RoundTripper prepares HTTP for [InstallClient]: use it as the Transport of the
-// HTTPClient of an [mcp.StreamableClientTransport]. It also sets the Mcp-Name
-// header of requests about tasks. A nil base means [http.DefaultTransport].
-func RoundTripper(base http.RoundTripper) http.RoundTripper {
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	return roundTripper{base}
-}
-
-type roundTripper struct{ base http.RoundTripper }
-
-func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	method := req.Header.Get(headerMethod)
-	switch method {
-	case methodGet, methodUpdate, methodCancel:
-		var err error
-		if req, err = withName(req); err != nil {
-			return nil, err
-		}
-	case methodCall:
-	default:
-		return t.base.RoundTrip(req)
-	}
-	resp, err := t.base.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return resp, err
-	}
-	switch kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.TrimSpace(kind) {
-	case "application/json":
-		// Half an answer is an attempt that failed. To the SDK it would be the end of
-		// the session.
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			return nil, err
-		}
-		if method == methodCall {
-			body = keepTask(body)
-		}
-		resp.Body = io.NopCloser(bytes.NewReader(body))
-		resp.ContentLength = int64(len(body))
-		resp.Header.Del("Content-Length")
-	case "text/event-stream":
-		if method != methodCall {
-			break
-		}
-		resp.Body = &eventReader{body: resp.Body, lines: bufio.NewReader(resp.Body)}
-		resp.ContentLength = -1
-		resp.Header.Del("Content-Length")
-	}
-	return resp, nil
-}
-
-// withName returns req with the Mcp-Name header of its taskId.
-func withName(req *http.Request) (*http.Request, error) {
-	if req.Body == nil {
-		return req, nil
-	}
-	body, err := io.ReadAll(req.Body)
-	_ = req.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	req = req.Clone(req.Context()) // a RoundTripper must not change the caller's
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	var message struct {
-		Params struct {
-			TaskID string `json:"taskId"`
-		} `json:"params"`
-	}
-	if json.Unmarshal(body, &message) == nil && message.Params.TaskID != "" {
-		req.Header.Set(headerName, headerValue(message.Params.TaskID))
-	}
-	return req, nil
-}
-
-// An eventReader reads server-sent events and keeps the task among them.
-type eventReader struct {
-	body  io.Closer
-	lines *bufio.Reader
-	ready []byte
-	err   error
-}
-
-func (r *eventReader) Read(p []byte) (int, error) {
-	for len(r.ready) == 0 {
-		if r.err != nil {
-			return 0, r.err
-		}
-		var line []byte
-		line, r.err = r.lines.ReadBytes('\n')
-		// One line holds a whole message: JSON needs no line breaks.
-		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-			if kept := keepTask(data); len(kept) != len(data) {
-				line = append(append([]byte("data: "), kept...), '\n')
-			}
-		}
-		r.ready = line
-	}
-	n := copy(p, r.ready)
-	r.ready = r.ready[n:]
-	return n, nil
-}
-
-func (r *eventReader) Close() error { return r.body.Close() }

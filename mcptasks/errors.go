@@ -30,6 +30,19 @@ var (
 	ErrShutdown = errors.New("mcptasks: the server is shutting down")
 	// ErrAnswered says that the call was answered without a task already.
 	ErrAnswered = errors.New("mcptasks: the call has been answered")
+	// ErrNotFound is what a client gets for a task that its server does not know, or
+	// not any more: the id is wrong, another user's, or the task has expired.
+	ErrNotFound = errors.New("mcptasks: the task is unknown or has expired")
+	// ErrUnavailable is what a client gets when its server could not be reached, or
+	// refused for the time being, for all of [ClientOptions].RetryFor.
+	ErrUnavailable = errors.New("mcptasks: the server is unavailable")
+	// ErrInvalidResponse is what a client gets for an answer that the protocol does
+	// not allow there.
+	ErrInvalidResponse = errors.New("mcptasks: invalid response")
+	// ErrQuestionClosed is the cause of the ctx of a client's handler whose answer
+	// nobody waits for any more: the question was answered elsewhere, or the task has
+	// ended, or CallTool has returned. For a task that was cancelled it is ErrCancelled.
+	ErrQuestionClosed = errors.New("mcptasks: the question is no longer open")
 )
 
 // Every error that leaves the middleware is a *jsonrpc.Error: the SDK sends any

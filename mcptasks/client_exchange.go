@@ -1,0 +1,174 @@
+package mcptasks
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+)
+
+// An exchange is a request of the client and its answer, as the transport sees
+// them. It travels in the request's ctx, through the SDK, which would drop what a
+// task has beside a result, and a refusal's Retry-After.
+type exchange struct {
+	method string
+
+	mu       sync.Mutex
+	answered chan struct{} // closed with the answer; nil before anything was sent
+	created  *taskState    // the task that is the answer to a tools/call
+	invalid  error         // why the answer is none
+	refusal  *jsonrpc.Error
+	retryIn  time.Duration // from Retry-After; 0: none
+	forget   func()
+	http     bool // RoundTripper sends it
+}
+
+type exchangeKey struct{}
+
+// in returns ctx with the exchange.
+func (x *exchange) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
+}
+
+// exchangeOf returns the exchange that ctx belongs to, or nil.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// begin is called when the request is sent. The SDK sends a tools/call once more
+// with the answers to its questions. Where the transport is not HTTP it can forget
+// the exchange.
+func (x *exchange) begin(forget func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.answered, x.created, x.invalid, x.refusal, x.retryIn = make(chan struct{}), nil, nil, nil, 0
+	x.forget, x.http = forget, forget == nil
+}
+
+// end releases what the transport holds for the exchange.
+func (x *exchange) end() {
+	x.mu.Lock()
+	forget := x.forget
+	x.forget = nil
+	x.mu.Unlock()
+	if forget != nil {
+		forget()
+	}
+}
+
+// answer returns what the transport saw.
+func (x *exchange) answer() (created *taskState, invalid error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.created, x.invalid
+}
+
+// underWay returns a channel that is closed with the answer, and nil where the
+// transport is not one of ours.
+func (x *exchange) underWay() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.answered
+}
+
+// overHTTP reports whether RoundTripper sends the request.
+func (x *exchange) overHTTP() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.http
+}
+
+// refused keeps what a refusal says beside its HTTP status.
+func (x *exchange) refused(retryIn time.Duration, body *jsonrpc.Error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.retryIn, x.refusal = retryIn, body
+}
+
+// hints returns what refused has kept.
+func (x *exchange) hints() (retryIn time.Duration, body *jsonrpc.Error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.retryIn, x.refusal
+}
+
+// inspect looks at the result before the SDK does. With changed the SDK is to get
+// another: an empty one in the place of a task, or an error.
+func (x *exchange) inspect(raw json.RawMessage) (changed bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.answered != nil {
+		select {
+		case <-x.answered:
+		default:
+			close(x.answered)
+		}
+	}
+	switch x.method {
+	case methodGet, methodUpdate, methodCancel:
+		return false, nil // taskState reads whatever comes
+	}
+	var result map[string]json.RawMessage
+	if json.Unmarshal(raw, &result) != nil {
+		return false, nil
+	}
+	switch isTask := textOf(result["resultType"]) == "task"; {
+	case isTask && x.method == methodCall:
+		x.created = readState(raw)
+		return true, nil
+	case isTask:
+		x.invalid = invalid("a task in answer to %s; only tools/call may become one", x.method)
+	case hasNull(result["inputRequests"]):
+		// The SDK's decoder would panic.
+		x.invalid = invalid("a request for input that is null, in answer to %s", x.method)
+	}
+	return x.invalid != nil, x.invalid
+}
+
+func hasNull(object json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	if object == nil || json.Unmarshal(object, &fields) != nil {
+		return false
+	}
+	for _, field := range fields {
+		if string(field) == "null" {
+			return true
+		}
+	}
+	return false
+}
+
+// invalid says what is wrong with an answer.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalidResponse}, args...)...)
+}
+
+// A rejected result reaches the SDK as this error; the middleware returns why.
+var errRejected = &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "invalid response"}
+
+// look does for an encoded message what inspect does for a result. It returns nil
+// for what the SDK is to read as it is.
+func (x *exchange) look(message []byte) []byte {
+	var fields map[string]json.RawMessage
+	if decodeFirst(message, &fields) != nil || fields["id"] == nil {
+		return nil
+	}
+	if _, ok := fields["method"]; ok {
+		return nil // a request of the server
+	}
+	changed, err := x.inspect(fields["result"])
+	switch {
+	case !changed:
+		return nil
+	case err != nil:
+		return mustMarshal(map[string]any{"jsonrpc": "2.0", "id": fields["id"], "error": errRejected})
+	}
+	return mustMarshal(map[string]any{"jsonrpc": "2.0", "id": fields["id"], "result": emptyResult})
+}
+
+// emptyResult is what the SDK gets in the place of a task. It is shorter than any.
+var emptyResult = json.RawMessage(`{"content":[]}`)
