@@ -49,6 +49,7 @@ func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	case <-w.started:
 	case <-ctx.Done():
 		cancel()
+		_ = reader.CloseWithError(context.Canceled)
 		return nil, ctx.Err()
 	}
 	// As with a network, a client that goes away ends the handler's ctx.
