@@ -89,6 +89,10 @@ func (f *fake) times(method string) int {
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	var message struct {
 		ID     json.RawMessage
 		Method string
