@@ -60,7 +60,7 @@ func (d *diary) middleware(name string) mcp.Middleware {
 func TestTheOrderOfMiddlewareAroundATask(t *testing.T) {
 	var d diary
 	release := make(chan struct{})
-	store := &created{StorageBackend: memory(), diary: &d}
+	store := &noted{StorageBackend: memory(), diary: &d}
 	tasks, err := mcptasks.New(store, fast())
 	if err != nil {
 		t.Fatal(err)
@@ -116,13 +116,13 @@ func (d *diary) soFar() []string {
 	return slices.Clone(d.lines)
 }
 
-// created notes when a task is stored.
-type created struct {
+// noted is a store that notes when a task is stored.
+type noted struct {
 	taskstore.StorageBackend
 	diary *diary
 }
 
-func (s *created) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+func (s *noted) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
 	version, err := s.StorageBackend.PutIfVersion(ctx, key, v, expected)
 	if expected == 0 && strings.HasPrefix(key.Task, "t/") {
 		s.diary.add("the task is stored")
@@ -130,7 +130,7 @@ func (s *created) PutIfVersion(ctx context.Context, key taskstore.Key, v tasksto
 	return version, err
 }
 
-func (s *created) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
+func (s *noted) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
 // Middleware of the server that refuses a user refuses every request about tasks,
 // whether it was added before Install or after, and before anything is stored.

@@ -55,7 +55,7 @@ func (w *answerWriter) refuse(response []byte) bool {
 		}
 		return false
 	}
-	if _, again := retryAfter(e); !again && e.Code != mcp.CodeHeaderMismatch {
+	if _, again := retryAfterOf(e); !again && e.Code != mcp.CodeHeaderMismatch {
 		return false
 	}
 	refuse(w.ResponseWriter, http.StatusBadRequest, id, e)
@@ -115,9 +115,9 @@ func errorIn(response []byte) (jsonrpc.ID, *jsonrpc.Error) {
 	return answer.ID, e
 }
 
-// retryAfter returns the value of the Retry-After header for an error that says
+// retryAfterOf returns the value of the Retry-After header for an error that says
 // when to ask again.
-func retryAfter(e *jsonrpc.Error) (seconds string, ok bool) {
+func retryAfterOf(e *jsonrpc.Error) (seconds string, ok bool) {
 	var data struct {
 		Retryable    bool    `json:"retryable"`
 		RetryAfterMs float64 `json:"retryAfterMs"`

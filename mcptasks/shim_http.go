@@ -112,7 +112,7 @@ func refuse(w http.ResponseWriter, status int, id jsonrpc.ID, refusal *jsonrpc.E
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if wait, ok := retryAfter(refusal); ok {
+	if wait, ok := retryAfterOf(refusal); ok {
 		w.Header().Set("Retry-After", wait)
 		status = http.StatusServiceUnavailable
 	}
