@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// takesAtMost is how long a client may take to accept an event.
+// takesAtMost is how long a client may take to accept an event or comment. It is
+// longer than keepAlive, so that each write renews it.
 const takesAtMost = 30 * time.Second
 
 // An eventWriter is a stream of server-sent events that stays open: it passes
 // events on, whole, so that others can be sent between them, completes the
 // acknowledgement among them, and sends a comment where there is no event for a
-// while. It lifts the server's timeouts, which are for ordinary answers. A response
-// that is no stream it passes on as it is.
+// while. It lifts the server's deadline for writing, which is for ordinary answers. A
+// response that is no stream it passes on as it is.
 type eventWriter struct {
 	http.ResponseWriter
 	control   *http.ResponseController
@@ -35,9 +36,8 @@ type eventWriter struct {
 // caller must close it.
 func newEventWriter(w http.ResponseWriter, s *subscription, keepAlive time.Duration) *eventWriter {
 	e := &eventWriter{ResponseWriter: w, control: http.NewResponseController(w), s: s, keepAlive: keepAlive}
-	// A writer that has no deadlines has none to lift. Over HTTP/2 they end the
-	// stream when they pass; over HTTP/1 that for reading ends the request's ctx.
-	_ = e.control.SetReadDeadline(time.Time{})
+	// Over HTTP/2 the deadline ends the stream when it passes, over HTTP/1 at the next
+	// write. A writer that has no deadlines has none to lift.
 	_ = e.control.SetWriteDeadline(time.Time{})
 	return e
 }
@@ -138,7 +138,6 @@ func (w *eventWriter) send(p []byte) error {
 	if err := w.control.Flush(); err != nil {
 		return err
 	}
-	_ = w.control.SetWriteDeadline(time.Time{})
 	if w.idle == nil {
 		w.idle = time.AfterFunc(w.keepAlive, w.comment)
 	}

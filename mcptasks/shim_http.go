@@ -21,8 +21,8 @@ import (
 //   - makes subscriptions/listen push notifications/tasks: first each task as it is,
 //     then every change, wherever the task runs. Without it clients have to poll;
 //   - keeps such streams open: proxies are told not to buffer them, a comment goes
-//     out every 15 seconds, and the timeouts of [http.Server] do not apply. A write
-//     that a client does not take for 30 seconds ends the stream. Where the
+//     out after 15 seconds without an event, and [http.Server].WriteTimeout does not
+//     apply: a write that a client does not take for 30 seconds ends the stream. Where the
 //     ResponseWriter cannot flush, as that of [http.TimeoutHandler], the answer is
 //     status 500 with an error that says so;
 //   - answers with status 503 and Retry-After, in seconds, where the JSON-RPC error

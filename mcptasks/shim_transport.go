@@ -45,7 +45,7 @@ func (c *shimConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 		}
 		req, ok := m.(*jsonrpc.Request)
 		if !ok || req.Method != methodListen || !req.IsCall() || c.find(req.ID) != nil {
-			return m, nil // the SDK refuses an id that is in use
+			return m, nil // the SDK drops a request whose id is in use
 		}
 		s, changed, refusal := c.tasks.subscribe(req)
 		if refusal != nil {

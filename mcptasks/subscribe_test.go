@@ -15,13 +15,20 @@ type event struct {
 	Method string          `json:"method"`
 	Params map[string]any  `json:"params"`
 	Result map[string]any  `json:"result"`
+	Error  map[string]any  `json:"error"`
 	Raw    json.RawMessage `json:"-"`
 }
 
 // listen opens a stream and returns its messages; the channel is closed at its end.
 func (c *caller) listen(ctx context.Context, notifications map[string]any) <-chan event {
 	c.t.Helper()
-	resp, err := c.http.Do(c.request(ctx, "subscriptions/listen", map[string]any{"notifications": notifications}))
+	return c.listenTo(c.request(ctx, "subscriptions/listen", map[string]any{"notifications": notifications}))
+}
+
+// listenTo is listen with a request of the caller's own.
+func (c *caller) listenTo(req *http.Request) <-chan event {
+	c.t.Helper()
+	resp, err := c.http.Do(req)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -44,7 +51,7 @@ func (c *caller) listen(ctx context.Context, notifications map[string]any) <-cha
 			}
 			select {
 			case events <- e:
-			case <-ctx.Done():
+			case <-req.Context().Done():
 				return
 			}
 		}
