@@ -30,7 +30,7 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 		res, err := in.next(ctx, method, req)
 		if found, ok := res.(*mcp.DiscoverResult); ok && found.Capabilities != nil {
 			found.Capabilities.AddExtension(ExtensionID, nil)
-			in.warnIfTooOld(req, found)
+			in.warnIfTooOld(found)
 		}
 		return res, err
 	case methodListen:

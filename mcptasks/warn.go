@@ -19,11 +19,11 @@ func (in *installation) warnIfUninstalled(req *mcp.CallToolRequest) {
 	}
 }
 
-// warnIfTooOld looks at what a client that declares the extension learns about the
-// server: one that is told of older protocols only will call tools without it.
-func (in *installation) warnIfTooOld(req mcp.Request, found *mcp.DiscoverResult) {
-	client, ok := req.(declared)
-	if ok && capable(client) && !slices.ContainsFunc(found.SupportedVersions, func(v string) bool { return v >= firstVersion }) {
+// warnIfTooOld looks at what a client of the new protocol learns about the server:
+// one that is told of older versions only will call tools without the extension. It
+// need not have declared it yet.
+func (in *installation) warnIfTooOld(found *mcp.DiscoverResult) {
+	if !slices.ContainsFunc(found.SupportedVersions, func(v string) bool { return v >= firstVersion }) {
 		in.warnTooOld()
 	}
 }
