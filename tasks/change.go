@@ -14,7 +14,7 @@ import (
 // settled returns r, or what it has to become because nobody works on it. A suspicion
 // that cannot be written is no reason to keep r from the caller.
 func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
-	if r.Status != Working || r.Lease.ExpiresAt.IsZero() && s.mustEnd(&r.Task).IsZero() {
+	if r.Status != Working {
 		return r.Task, nil
 	}
 	now, err := s.now(ctx)
@@ -156,7 +156,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			conflict = err
 		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
-		case c.run == nil && !cur.Lease.IdleSince.Equal(next.Lease.IdleSince) && !next.Status.Terminal() && tooBig(err):
+		case !full && cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
 			full = true
 		default:
 			return give(Task{}, err)

@@ -143,7 +143,7 @@ func (s *Store) statusMessage(m string) string {
 	if most < 0 || len(m) <= most {
 		return m
 	}
-	for most > 0 && !utf8.RuneStart(m[most]) {
+	for !utf8.RuneStart(m[most]) {
 		most--
 	}
 	return m[:most]

@@ -20,11 +20,8 @@ import "time"
 // The latest is CreatedAt + MaxTTL, and a lease more, in which readers see a task that
 // ran for as long as it may fail. A negative MaxTTL knows no latest.
 //
-// An extension is a big one, to TTL or some leases from now, since what is kept beside
-// the task has to be extended before it.
-
-// extendedLeases is for how many leases an extension lasts at least.
-const extendedLeases = 4
+// An extension is a big one, to TTL from now or for two renewed leases more, since what
+// is kept beside the task has to be extended before it.
 
 // expiry returns when the record of next is to expire; zero: never. cur is the state
 // before, nil for a new task.
@@ -41,7 +38,7 @@ func (s *Store) expiry(cur, next *record, now time.Time) time.Time {
 		return latest
 	}
 	at := end
-	if cur != nil && !shorter(next.TTL, cur.TTL) {
+	if cur != nil && cur.TTL != 0 && next.TTL >= cur.TTL {
 		at = later(at, cur.ExpiresAt)
 	}
 	switch {
@@ -51,8 +48,8 @@ func (s *Store) expiry(cur, next *record, now time.Time) time.Time {
 			seen = next.Lease.IdleSince
 		}
 		if least := seen.Add(s.opts.Lease); !at.IsZero() && at.Before(least) {
-			step := now.Add(max(next.TTL, extendedLeases*min(s.opts.Lease, maxDuration/extendedLeases)))
-			at = later(at, earlier(later(least, step), latest))
+			step := later(now.Add(next.TTL), least.Add(s.opts.Lease).Add(s.opts.Lease))
+			at = later(at, earlier(step, latest))
 		}
 	case next.Status == InputRequired && cur.Status == Working && next.TTL != 0: // asked just now
 		if at.IsZero() { // while it was Resumable; and nobody may ever answer
@@ -72,9 +69,6 @@ func (s *Store) latest(t *Task) time.Time {
 	}
 	return t.CreatedAt.Add(s.opts.MaxTTL).Add(s.opts.Lease)
 }
-
-// shorter compares TTLs, of which 0 is without end.
-func shorter(a, b time.Duration) bool { return a != 0 && (b == 0 || a < b) }
 
 // later returns the later of two expiries, of which the zero one is never.
 func later(a, b time.Time) time.Time {

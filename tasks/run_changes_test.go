@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
 )
 
 // A runner hears at once that somebody suspects it, by the hint of that write, and of
@@ -107,6 +109,30 @@ func TestRunChangesYieldsATakeOver(t *testing.T) {
 		assert.ErrorIs(t, last, ErrNotFound)
 		assert.Len(t, tokens, 2)
 		assert.LessOrEqual(t, tokens[2].Sub(taken), slack)
+	})
+}
+
+// Between two looks the task was suspected and taken over.
+func TestRunChangesYieldsATakeOverThatItSeesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, plain{taskstore.NewMemoryBackend(nil)}, &Options{PollInterval: 10 * time.Minute})
+		task := create(t, s, CreateParams{Holder: "x", Resumable: true})
+		go func() {
+			time.Sleep(time.Second) // so that the look at the lease's end comes first
+			abandon(t, s)
+			_, err := s.Acquire(ctx, owner, task.ID, "y")
+			assert.NoError(t, err)
+		}()
+		n := 0
+		for got, err := range s.RunOf(task).Changes(ctx) {
+			require.NoError(t, err)
+			if n++; n == 2 {
+				assert.Equal(t, uint64(2), got.Lease.Token)
+				assert.Zero(t, got.Lease.IdleSince)
+				break
+			}
+		}
+		assert.Equal(t, 2, n)
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
 )
 
 // runWrites are all methods of a Run that write.
@@ -267,5 +269,33 @@ func TestCancelIsCooperative(t *testing.T) {
 			require.NoError(t, err, name)
 			assert.Equal(t, Cancelled, got.Status, name)
 		}
+	})
+}
+
+// A Run that is asked from several goroutines knows the latest state, whoever comes last.
+func TestRunKnowsTheLatestState(t *testing.T) {
+	s := memoryStore(t, nil)
+	task, run := running(t, s)
+	latest, err := run.SetStatusMessage(ctx, "later")
+	require.NoError(t, err)
+	run.keep(task)
+	assert.Equal(t, latest, run.Task())
+}
+
+// A write that does not fit says so at once, also while somebody suspects the runner.
+func TestWriteOfASuspectedRunnerThatDoesNotFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, task := fullRecord(t, 100)
+		time.Sleep(31 * time.Second)
+		suspected := get(t, s, task.ID)
+		require.NotZero(t, suspected.Lease.IdleSince)
+		begin := time.Now()
+		_, err := s.RunOf(task).SaveState(ctx, make([]byte, 200))
+		assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		_, err = s.Update(ctx, owner, task.ID, func(t *Task) error { t.State = make([]byte, 200); return nil })
+		assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		time.Sleep(s.grace())
+		assert.Equal(t, begin.Add(s.grace()), time.Now(), "and with no further attempt")
+		assert.Equal(t, Failed, get(t, s, task.ID).Status)
 	})
 }

@@ -219,6 +219,19 @@ func TestReadSucceedsWhereASuspicionCannotBeWritten(t *testing.T) {
 		_, err = s.Get(ctx, owner, task.ID)
 		assert.ErrorIs(t, err, ErrNotFound, "it is known to be gone")
 
+		task, _ = running(t, other)
+		time.Sleep(31 * time.Second)
+		b.onceBefore("write", taskPrefix, func() error {
+			key, err := taskKey(owner, task.ID)
+			require.NoError(t, err)
+			_, err = other.backend.Put(ctx, key, taskstore.Value{Data: []byte(`{"format":2}`)})
+			require.NoError(t, err)
+			return &taskstore.VersionConflictError{}
+		})
+		_, err = s.Get(ctx, owner, task.ID)
+		assert.ErrorIs(t, err, ErrFormat, "a newer version has it by now")
+		require.NoError(t, other.Delete(ctx, owner, task.ID))
+
 		task, _ = running(t, other) // settled it would have to be
 		abandon(t, other)
 		b.onceBefore("write", taskPrefix, func() error { return boom })
@@ -274,6 +287,7 @@ func TestOfferCanBeTakenUntilItsTaskIsSettled(t *testing.T) {
 				task, err = s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
 				require.NoError(t, err)
 				assert.Zero(t, task.Lease.IdleSince)
+				assert.Empty(t, orphans(t, s), "somebody is about to go on with it")
 				begin := time.Now()
 				for time.Since(begin) < after {
 					time.Sleep(time.Second)
