@@ -40,8 +40,8 @@ func (c *taskClient) request(ctx context.Context, session *mcp.ClientSession, pa
 			return nil, ctx.Err()
 		}
 		wait, again := retries(x, err)
-		if _, refusal := x.hints(); refusal != nil {
-			err = fmt.Errorf("%w: %w", refusal, err)
+		if _, refusal := x.hints(); refusal != nil && hasCode(err, codeRejected) {
+			err = fmt.Errorf("%w: %w", refusal, err) // the SDK has dropped it
 		}
 		if !again {
 			return nil, err

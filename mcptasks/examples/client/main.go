@@ -37,8 +37,12 @@ func run(ctx context.Context, url string, command []string) error {
 			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"really": true}}, nil
 		},
 	})
+	last := ""
 	err := mcptasks.InstallClient(client, &mcptasks.ClientOptions{OnTask: func(_ context.Context, task mcptasks.ClientTask) {
-		fmt.Printf("  task %.8s is %s %s\n", task.ID, task.Status, task.StatusMessage)
+		if line := fmt.Sprintf("  task %.8s is %s %s", task.ID, task.Status, task.StatusMessage); line != last {
+			fmt.Println(line) // one line for each change, however often it is looked at
+			last = line
+		}
 	}})
 	if err != nil {
 		return err
