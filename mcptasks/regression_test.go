@@ -135,6 +135,40 @@ func TestForeignTaskIsUnknown(t *testing.T) {
 	})
 }
 
+// tower-mcp#1390 (subscriptions/listen checked that the client knows tasks, and not
+// whose tasks it names; every push holds a whole task, with its result): each task
+// of a subscription is authorised, and of another's nothing is said, then or later.
+func TestASubscriptionAuthorizesEachTask(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		r := start(t, open(), nil, asking)
+		for owner, others := range map[string][]string{"alice": {"bob", ""}, "": {"alice", "bob"}} {
+			c, own := r.as(owner), r.as(owner).create("ask", nil)
+			c.until(own, "input_required")
+			named := []string{unknownID}
+			for _, other := range others {
+				named = append(named, r.as(other).create("ask", nil))
+			}
+			events := c.listen(t.Context(), map[string]any{"taskIds": append(named, own, named[1])})
+			ack := next(t, events)
+			if agreed, _ := ack.Params["notifications"].(map[string]any)["taskIds"].([]any); len(agreed) != 1 || agreed[0] != own {
+				t.Errorf("%q is told: %s", owner, ack.Raw)
+			}
+			for i, other := range others { // before the stream ends
+				theirs := named[i+1]
+				r.as(other).until(theirs, "input_required")
+				r.as(other).update(theirs, map[string]any{"confirm": accept(nil)})
+				r.as(other).until(theirs, "completed")
+			}
+			c.cancel(own)
+			for e := range events {
+				if e.Method != "" && e.Params["taskId"] != own {
+					t.Errorf("%q sees: %s", owner, e.Raw)
+				}
+			}
+		}
+	})
+}
+
 // The OpenClaw advisories (ids that could be guessed): an id has 122 random bits,
 // and nothing else in it.
 func TestIDsCannotBeGuessed(t *testing.T) {

@@ -21,7 +21,8 @@ import (
 // timeouts are those of a server for short answers.
 const timeouts = 300 * time.Millisecond
 
-// impatient serves the replica with timeouts for short answers.
+// impatient serves the replica with timeouts for short answers, over HTTP of either
+// version.
 func (r *replica) impatient(h http.Handler) {
 	r.t.Helper()
 	server := httptest.NewUnstartedServer(h)
@@ -47,7 +48,7 @@ func TestStreamsOutliveTheServersTimeouts(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					store := &slow{StorageBackend: memory()}
+					store := &slowOnce{StorageBackend: memory()}
 					r := start(t, store, nil, asking)
 					r.tasks.SetKeepAlive(timeouts / 3)
 					r.impatient(overHTTP(r.tasks, r.mcp))
@@ -99,15 +100,15 @@ func TestStreamsOutliveTheServersTimeouts(t *testing.T) {
 	}
 }
 
-// A slow store takes longer to read than the server's timeouts, once.
-type slow struct {
+// A slowOnce store takes longer to read than the server's timeouts, once.
+type slowOnce struct {
 	taskstore.StorageBackend
 	delay atomic.Bool
 }
 
-func (s *slow) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
+func (s *slowOnce) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
-func (s *slow) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
+func (s *slowOnce) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
 	if s.delay.CompareAndSwap(true, false) {
 		time.Sleep(2 * timeouts)
 	}
