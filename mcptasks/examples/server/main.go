@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore"
@@ -57,6 +58,7 @@ func run(ctx context.Context, addr, redis string, stdio bool) error {
 	mcptasks.AddTool(t, server, &mcp.Tool{Name: "count", Description: "Counts slowly"}, count, &mcptasks.ToolOptions{Retry: true})
 	mcptasks.AddTool(t, server, &mcp.Tool{Name: "delete", Description: "Asks, then pretends to delete a file"}, remove, nil)
 	mcptasks.AddTool(t, server, &mcp.Tool{Name: "fail", Description: "Fails"}, fail, nil)
+	mcptasks.AddTool(t, server, &mcp.Tool{Name: "refuse", Description: "Fails as a request does"}, refuse, nil)
 	if err := t.Install(server); err != nil {
 		return err
 	}
@@ -150,6 +152,12 @@ func remove(_ context.Context, req *mcp.CallToolRequest, in deleteInput) (*mcp.C
 
 func fail(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
 	return nil, nil, errors.New("this tool always fails")
+}
+
+// refuse gives its caller an error in the place of a result: its task is failed, where
+// that of fail is completed with a result that says so.
+func refuse(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+	return nil, nil, &jsonrpc.Error{Code: -32004, Message: "no such shelf"}
 }
 
 func text(s string) *mcp.CallToolResult {
