@@ -79,7 +79,7 @@ func TestResumeAfterCrash(t *testing.T) {
 		}
 		create := func(tool string) string {
 			task, _, err := dead.Create(t.Context(), "n:alice", tasks.CreateParams{
-				Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`),
+				Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}}`),
 				Holder:  "dead", Resumable: true, Service: "test",
 			})
 			if err != nil {

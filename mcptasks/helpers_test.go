@@ -155,13 +155,18 @@ type caller struct {
 	legacy bool   // does not declare the extension
 	header http.Header
 	meta   map[string]any // of every request, beside what it needs
+	// capabilities are what the client declares beside the extension; nil: elicitation.
+	capabilities map[string]any
 }
 
 func (r *replica) as(user string) *caller { return &caller{replica: r, user: user} }
 
 func (c *caller) request(ctx context.Context, method string, params map[string]any) *http.Request {
 	c.t.Helper()
-	capabilities := map[string]any{"elicitation": map[string]any{}}
+	capabilities := maps.Clone(c.capabilities)
+	if capabilities == nil {
+		capabilities = map[string]any{"elicitation": map[string]any{}}
+	}
 	if !c.legacy {
 		capabilities["extensions"] = map[string]any{extension: map[string]any{}}
 	}

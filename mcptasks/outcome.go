@@ -80,6 +80,11 @@ func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest) 
 		o.answer, err = in.next(ctx, methodCall, call)
 		return err
 	})
+	if o.asks() {
+		if err := unanswerable(call, o.result().InputRequests); err != nil {
+			return outcome{err: err}
+		}
+	}
 	return o
 }
 

@@ -102,7 +102,7 @@ func lose(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options, 
 		t.Fatal(err)
 	}
 	task, _, err := dead.Create(t.Context(), "n:alice", domain.CreateParams{
-		Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}`),
+		Request: []byte(`{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}}`),
 		Holder:  "dead", Resumable: true, Service: "test",
 	})
 	if err != nil {
