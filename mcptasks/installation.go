@@ -3,6 +3,7 @@ package mcptasks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"runtime"
 	"sync"
@@ -74,6 +75,9 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 	var o ToolOptions
 	if opts != nil {
 		o = *opts
+	}
+	if err := o.check(); err != nil {
+		panic(fmt.Sprintf("AddTool: tool %q: %v", tool.Name, err)) // as mcp.AddTool says it
 	}
 	in := t.installation(server)
 	mcp.AddTool(server, tool, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, Out, error) {

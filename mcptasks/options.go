@@ -2,6 +2,7 @@ package mcptasks
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -118,7 +119,8 @@ const (
 	Manual
 )
 
-// ToolOptions adjusts one tool. The zero value means the defaults.
+// ToolOptions adjusts one tool. The zero value means the defaults. [AddTool] panics
+// where one makes no sense.
 type ToolOptions struct {
 	Mode Mode
 	// Grace lets an Auto tool answer without a task if it is done this fast. The
@@ -139,4 +141,25 @@ type ToolOptions struct {
 	// or calling [os.Exit], ends the next replica too, until the task's TTL is over.
 	// Where that can be, count the calls in the checkpoint and give up in time.
 	Retry bool
+}
+
+// check says what is wrong with the options.
+func (o *ToolOptions) check() error {
+	if o.Mode != Auto && o.Mode != Manual {
+		return fmt.Errorf("ToolOptions.Mode is %d; it must be Auto or Manual", o.Mode)
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		zero  string
+	}{
+		{"Grace", o.Grace, "0 makes every call a task at once"},
+		{"TTL", o.TTL, "0 means that of Options.Tasks"},
+		{"PollInterval", o.PollInterval, "0 means that of Options.Tasks"},
+	} {
+		if d.value < 0 {
+			return fmt.Errorf("ToolOptions.%s is %v; it must not be negative: %s", d.name, d.value, d.zero)
+		}
+	}
+	return nil
 }
