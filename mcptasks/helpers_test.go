@@ -154,7 +154,6 @@ type caller struct {
 	user   string // bearer token; empty: none
 	legacy bool   // does not declare the extension
 	header http.Header
-	meta   map[string]any // of every request, beside what it needs
 	// capabilities are what the client declares beside the extension; nil: elicitation.
 	capabilities map[string]any
 }
@@ -170,12 +169,13 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 	if !c.legacy {
 		capabilities["extensions"] = map[string]any{extension: map[string]any{}}
 	}
-	meta := map[string]any{
-		"io.modelcontextprotocol/protocolVersion":    "2026-07-28",
-		"io.modelcontextprotocol/clientInfo":         map[string]any{"name": "test", "version": "1"},
-		"io.modelcontextprotocol/clientCapabilities": capabilities,
+	meta := map[string]any{}
+	if more, ok := params["_meta"].(map[string]any); ok {
+		meta = maps.Clone(more)
 	}
-	maps.Copy(meta, c.meta)
+	meta["io.modelcontextprotocol/protocolVersion"] = "2026-07-28"
+	meta["io.modelcontextprotocol/clientInfo"] = map[string]any{"name": "test", "version": "1"}
+	meta["io.modelcontextprotocol/clientCapabilities"] = capabilities
 	params["_meta"] = meta
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
 	if err != nil {

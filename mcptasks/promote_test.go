@@ -185,8 +185,9 @@ func TestProgressReachesTheClientUntilThereIsATask(t *testing.T) {
 				}, opts)
 			})
 			c := r.as("alice")
-			c.meta = map[string]any{"progressToken": "p", "io.modelcontextprotocol/logLevel": "info"}
-			got := c.answer("tools/call", map[string]any{"name": "work", "arguments": map[string]any{}})
+			got := c.answer("tools/call", map[string]any{"name": "work", "arguments": map[string]any{}, "_meta": map[string]any{
+				"progressToken": "p", "io.modelcontextprotocol/logLevel": "info",
+			}})
 			reported := strings.Contains(got, "halfway") && strings.Contains(got, "a log line")
 			if task := strings.Contains(got, `"resultType":"task"`); task != (mode == "task") || reported == task {
 				t.Errorf("the client got: %s", got)
