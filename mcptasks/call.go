@@ -50,7 +50,7 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 		grace := time.AfterFunc(e.opts.Grace, func() {
 			if err := e.promote(ctx); err != nil && !errors.Is(err, ErrAnswered) {
 				// The handler runs already: its answer is worth waiting for.
-				e.in.log.Warn("mcptasks: a call could not become a task", "tool", e.call.Params.Name, "error", err)
+				e.in.log.noTask(e.call.Params.Name, err)
 			}
 		})
 		defer grace.Stop()
@@ -88,7 +88,7 @@ func (in *installation) reached(ctx context.Context, req *mcp.CallToolRequest) e
 	case refused(err) && !t.e.opts.Required:
 		// The tool's author, not its client, asked for tasks: the call goes on as that of
 		// a client without the extension would.
-		in.log.Warn("mcptasks: a call is answered without a task", "tool", t.e.call.Params.Name, "error", err)
+		in.log.noTask(t.e.call.Params.Name, err)
 		return nil
 	}
 	return in.wireError(methodCall, err)

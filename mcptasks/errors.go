@@ -108,7 +108,7 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 		return invalidParams("invalid params")
 	}
 	if !errors.Is(err, context.Canceled) { // the client is gone
-		t.log.Error("mcptasks: "+what, "error", err)
+		t.log.requestFailed(what, err)
 	}
 	for _, definite := range []error{
 		taskstore.ErrCorrupt, tasks.ErrFormat, taskstore.ErrCapacityExceeded, taskstore.ErrInvalidArgument, taskstore.ErrInvalidKey,

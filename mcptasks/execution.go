@@ -143,7 +143,7 @@ func (e *execution) create(ctx context.Context) error {
 		err = errors.Join(err, e.saveState(ctx, func(*checkpoint) {}))
 	}
 	if err != nil {
-		e.in.log.Info("mcptasks: what a handler had reported before there was a task could not be stored", "tool", e.call.Params.Name, "error", err)
+		e.in.log.reportLost(e.call.Params.Name, err)
 	}
 	return nil
 }
@@ -153,12 +153,9 @@ func (e *execution) create(ctx context.Context) error {
 func (e *execution) takeBack(t tasks.Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), e.in.store.Options().Lease)
 	defer cancel()
-	err := retry(ctx, func() error { return e.in.store.Delete(ctx, t.Owner, t.ID) }, func(err error) bool {
+	_ = retry(ctx, func() error { return e.in.store.Delete(ctx, t.Owner, t.ID) }, func(err error) bool {
 		return errors.Is(err, tasks.ErrNotFound)
 	})
-	if err != nil && !errors.Is(err, tasks.ErrNotFound) {
-		e.in.log.Info("mcptasks: a task that nobody needs could not be deleted", "tool", e.call.Params.Name, "error", err)
-	}
 }
 
 // settle says that the call gets its answer without a task. It reports false if

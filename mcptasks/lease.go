@@ -50,13 +50,13 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 			if t.Status.Terminal() {
 				e.see(&t)
 			}
-			e.lost(err)
+			e.cancel(ErrLost)
 			return
 		case err != nil && failed:
 			pause = min(2*pause, maxRenewPause, third)
 		case err != nil:
 			// While nobody has taken the task it is still ours.
-			e.in.log.Info("mcptasks: a lease could not be renewed; it is tried again", "tool", e.call.Params.Name, "error", err)
+			e.in.log.renewalFailed(e.call.Params.Name, err)
 			pause, failed = min(minRenewPause, third), true
 		default:
 			pause, failed = third, false
@@ -64,7 +64,7 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 			now := t.Lease.ExpiresAt.Add(-e.in.store.Options().Lease) // a renewal is for a lease
 			if !kept && t.TTL > 0 && now.Sub(t.CreatedAt) > t.TTL {
 				kept = true
-				e.in.log.Info("mcptasks: a task is kept beyond its TTL, since it runs", "tool", e.call.Params.Name)
+				e.in.log.overstays(e.call.Params.Name)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 func (e *execution) see(t *tasks.Task) {
 	switch {
 	case t.Error != nil && t.Error.Message == tasks.MessageOvertime:
-		e.in.log.Warn("mcptasks: a task failed, since it ran for MaxTTL", "tool", e.call.Params.Name)
+		e.in.log.givenUp(e.call.Params.Name, tasks.MessageOvertime)
 		e.cancel(ErrExpired)
 	case t.Status == tasks.Cancelled || t.CancelRequested:
 		e.cancel(ErrCancelled)
@@ -83,21 +83,13 @@ func (e *execution) see(t *tasks.Task) {
 	}
 }
 
-// lost ends the handler's ctx because the task is no longer this replica's.
-func (e *execution) lost(err error) {
-	if errors.Is(err, tasks.ErrNotFound) {
-		e.in.log.Info("mcptasks: a task expired, or was deleted, while it ran", "tool", e.call.Params.Name)
-	}
-	e.cancel(ErrLost)
-}
-
 func (e *execution) follow(ctx context.Context, run *tasks.Run, suspected chan<- struct{}) {
 	mine := run.Task()
 	for ctx.Err() == nil {
 		for t, err := range run.Changes(ctx) {
 			switch {
 			case errors.Is(err, tasks.ErrNotFound):
-				e.lost(err)
+				e.cancel(ErrLost)
 				return
 			case err != nil: // the loop is over
 			case t.Lease.Token != mine.Lease.Token:

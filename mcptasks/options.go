@@ -45,8 +45,9 @@ type Options struct {
 	// callers have together, at 256 times themselves, and not what one of them has.
 	Owner func(context.Context, mcp.Request) (string, error)
 
-	// Logger gets what no caller can be told. It never gets ids, owners or
-	// payloads. Nil: nothing is logged.
+	// Logger gets what no caller can be told; the package documentation has the lines.
+	// It never gets ids, owners or payloads. Nil: [slog.Default], as it is when New is
+	// called. To log nothing give one with [slog.DiscardHandler].
 	Logger *slog.Logger
 
 	// RequireNameHeader refuses requests about a task over HTTP that lack the
@@ -84,7 +85,7 @@ func (o Options) resolve() Options {
 		o.Owner = tokenOwner
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	if o.MaxListen <= 0 {
 		o.MaxListen = 64

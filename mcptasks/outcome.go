@@ -61,7 +61,7 @@ func (e *execution) work() (o outcome, answer bool) {
 func (e *execution) invoke() outcome {
 	session, err := e.privateSession()
 	if err != nil {
-		e.in.log.Error("mcptasks: no session for a task", "error", err)
+		e.in.log.noSession(e.call.Params.Name, err)
 		return outcome{err: internalError("internal error")}
 	}
 	defer session.Close()
@@ -97,8 +97,7 @@ func (in *installation) guard(tool string, f func() error) (err error) {
 			return
 		}
 		// The value may hold payload; its type and the stack do not.
-		in.log.Error("mcptasks: a tool panicked", "tool", tool,
-			"type", fmt.Sprintf("%T", recover()), "stack", string(debug.Stack()))
+		in.log.panicked(tool, fmt.Sprintf("%T", recover()), string(debug.Stack()))
 		err = internalError("internal error")
 	}()
 	err = f()
@@ -118,15 +117,20 @@ func (e *execution) conclude(o outcome) {
 		err = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}))
 	}
 	switch {
-	case errors.Is(err, tasks.ErrNotFound):
-		e.in.log.Warn("mcptasks: a task had expired before its outcome could be stored", "tool", e.call.Params.Name)
-	case err != nil && !errors.Is(err, tasks.ErrLeaseLost):
-		e.in.log.Error("mcptasks: the outcome of a task is lost", "tool", e.call.Params.Name, "error", err)
+	case errors.Is(err, tasks.ErrNotFound): // it has expired
+		e.in.log.outcomeLost(e.call.Params.Name, err)
+	case errors.Is(err, tasks.ErrLeaseLost):
+		e.in.log.lost(e.call.Params.Name)
+	case err != nil:
+		e.in.log.outcomeLost(e.call.Params.Name, err)
 	}
 }
 
 // An ending is the write that an outcome leads to.
 type ending func(ctx context.Context) error
+
+// ended is the ending of a task that has ended, or is another replica's.
+func ended(context.Context) error { return nil }
 
 // ending returns the write for o. Marshaling calls code of the server's author, so
 // it happens under guard, and once.
@@ -135,18 +139,23 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.asks()
 	res := o.result()
 	switch {
-	case errors.Is(cause, ErrLost), errors.Is(cause, ErrExpired):
-		return func(context.Context) error { return nil }, nil
+	case errors.Is(cause, ErrLost):
+		e.in.log.lost(e.call.Params.Name)
+		return ended, nil
+	case errors.Is(cause, ErrExpired):
+		return ended, nil
 	case !o.good() && errors.Is(cause, ErrCancelled):
 		return e.cancelled, nil
 	case cutShort && e.opts.Retry:
 		return e.release, nil
 	case cutShort:
-		return nil, internalError("the server was shut down")
+		const reason = "the server was shut down"
+		e.in.log.failed(e.call.Params.Name, reason)
+		return nil, internalError(reason)
 	case o.err != nil:
 		return nil, o.err
 	case res == nil:
-		e.in.log.Error("mcptasks: a tool call gave no CallToolResult", "tool", e.call.Params.Name)
+		e.in.log.noResult(e.call.Params.Name)
 		return nil, internalError("internal error")
 	case o.asks():
 		return e.park(res)
@@ -208,7 +217,7 @@ func (e *execution) cancelled(ctx context.Context) error {
 func (e *execution) release(ctx context.Context) error {
 	t, err := e.run.Release(ctx)
 	if err == nil && t.Status == tasks.Working {
-		e.in.log.Info("mcptasks: a task was handed over", "tool", e.call.Params.Name)
+		e.in.log.handedOver(e.call.Params.Name)
 	}
 	return err
 }

@@ -58,13 +58,13 @@ func (t *Tasks) identify(ctx context.Context, req mcp.Request) (tenant, error) {
 		if errors.As(err, &wire) {
 			return tenant{}, wire
 		}
-		t.log.Warn("mcptasks: request refused: its owner is not known", "error", err)
+		t.log.ownerUnknown(err)
 		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner is not known"}
 	case owner == "":
-		t.log.Warn("mcptasks: request refused: Options.Owner returned an empty owner; for nobody in particular it returns ErrAnonymous")
+		t.log.ownerUnusable(0)
 		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "the request's owner is empty"}
 	case len(owner) > maxNamed:
-		t.log.Warn("mcptasks: request refused: Options.Owner returned an owner that is too long", "bytes", len(owner), "max", maxNamed)
+		t.log.ownerUnusable(len(owner))
 		return tenant{}, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: fmt.Sprintf("the request's owner is too long: at most %d bytes", maxNamed)}
 	}
 	return tenant{named: namedPrefix + owner}, nil

@@ -225,7 +225,7 @@ func TestLimitsOfTasksAreNoneOfCalls(t *testing.T) {
 	if got := c.call("strict", nil); got.Error == nil || !strings.Contains(got.Error.Message, "too many tasks") {
 		t.Errorf("one more of a tool that has to be a task: %v", got)
 	}
-	if n := strings.Count(r.log.String(), "answered without a task"); n != 2 {
+	if n := strings.Count(r.log.String(), "could not become a task"); n != 2 {
 		t.Errorf("%d log lines: %s", n, r.log)
 	}
 }

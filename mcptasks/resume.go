@@ -52,7 +52,14 @@ func (in *installation) resume(t tasks.Task, ended func()) {
 		return // another replica will
 	}
 	e.ended = ended
-	go e.goOn(t.ID)
+	go func() {
+		if e.acquire(t.ID) {
+			in.log.resumed(e.call.Params.Name)
+			e.work()
+		} else {
+			e.end()
+		}
+	}()
 }
 
 // prepare makes the execution of a stored task. The caller must call goOn or end.
@@ -105,7 +112,7 @@ func (e *execution) acquire(id string) bool {
 	e.adopt(run)
 	e.mu.Unlock()
 	if err != nil {
-		e.in.log.Error("mcptasks: a task cannot be resumed: its checkpoint is damaged", "tool", e.call.Params.Name)
+		e.in.log.damaged(e.call.Params.Name, "checkpoint")
 		_ = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the task cannot be resumed"}))
 		e.stop()
 		return false
@@ -118,11 +125,12 @@ func (e *execution) acquire(id string) bool {
 
 // abandon fails a task that no server can run any more.
 func (in *installation) abandon(ctx context.Context, t tasks.Task, tool string) {
+	const reason = "no server can go on with this task: its tool is gone, or is not to be run again"
 	run, err := in.store.Acquire(ctx, t.Owner, t.ID, in.holder)
 	if err == nil {
-		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: "no server can go on with this task: its tool is gone, or is not to be run again"})
+		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: reason})
 	}
 	if err == nil {
-		in.log.Warn("mcptasks: a task failed, since no server has its tool any more, or none may run it again", "tool", tool)
+		in.log.givenUp(tool, reason)
 	}
 }

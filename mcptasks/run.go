@@ -42,7 +42,7 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 	for t, err := range in.store.Orphans(ctx, in.service) {
 		if err != nil {
 			if ctx.Err() == nil {
-				in.log.Warn("mcptasks: looking for lost tasks failed", "error", err)
+				in.log.lookingFailed(err)
 			}
 			return
 		}

@@ -66,7 +66,7 @@ func (t *Tasks) serveListen(next http.Handler, w *answerWriter, r *http.Request)
 		return
 	}
 	if !canFlush(w.ResponseWriter) {
-		t.log.Error("mcptasks: subscriptions/listen refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like")
+		t.log.cannotFlush()
 		refuse(w, http.StatusInternalServerError, req.ID,
 			internalError("this server cannot stream: its ResponseWriter cannot flush; poll with tasks/get"))
 		return

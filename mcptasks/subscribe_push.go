@@ -138,7 +138,7 @@ func (in *installation) push(ctx context.Context, who tenant, s *subscription, a
 		}
 		if err != nil {
 			if !errors.Is(err, tasks.ErrNotFound) {
-				in.log.Warn("mcptasks: pushes of a task end", "error", err)
+				in.log.pushesEnd(err)
 			}
 			continue
 		}

@@ -3,7 +3,6 @@ package mcptasks
 import (
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -21,7 +20,7 @@ type Tasks struct {
 	backend taskstore.StorageBackend
 	store   *tasks.Store
 	opts    Options
-	log     *slog.Logger
+	log     logger
 	holder  string        // this replica's name in leases
 	slots   chan struct{} // one for each lost task that runs here
 	runs    executions
@@ -51,7 +50,7 @@ func New(store taskstore.StorageBackend, opts *Options) (*Tasks, error) {
 		backend:   store,
 		store:     s,
 		opts:      resolved,
-		log:       resolved.Logger,
+		log:       logger{resolved.Logger},
 		holder:    fmt.Sprintf("%.64q %d %s", host, os.Getpid(), rand.Text()),
 		slots:     make(chan struct{}, resolved.MaxResumed),
 		servers:   make(map[weak.Pointer[mcp.Server]]weak.Pointer[installation]),

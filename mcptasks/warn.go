@@ -14,7 +14,7 @@ import (
 func (in *installation) warnIfUninstalled(req *mcp.CallToolRequest) {
 	if capable(req) && !in.installed() {
 		in.warned.uninstalled.Do(func() {
-			in.log.Warn("mcptasks: a client that declares tasks was answered synchronously: Install was not called for its server", "tool", req.Params.Name)
+			in.log.notInstalled(req.Params.Name)
 		})
 	}
 }
@@ -30,7 +30,6 @@ func (in *installation) warnIfTooOld(found *mcp.DiscoverResult) {
 
 func (t *Tasks) warnTooOld() {
 	t.warned.tooOld.Do(func() {
-		t.log.Warn("mcptasks: protocol version " + firstVersion + " was refused, and clients get no tasks without it: " +
-			"over HTTP it needs a handler with StreamableHTTPOptions.Stateless, or Tasks.HTTPHandler")
+		t.log.tooOld()
 	})
 }

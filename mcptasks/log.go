@@ -1,0 +1,141 @@
+// # Log lines
+//
+// [Options].Logger gets these lines, each with "mcptasks: " before it. Their
+// attributes are a tool's name, numbers, methods, and errors of the store, which name
+// no owner, id, key or payload; error is also what Options.Owner returned, as it is. A
+// task that is created and one that ends as its handler says are not logged: middleware
+// sees every call.
+//
+//	INFO   a lost task goes on here                  tool
+//	INFO   a task is handed over                     tool
+//	INFO   a task failed                             tool, reason
+//	INFO   a task is lost, its handler is stopped    tool
+//	INFO   a task runs on beyond its TTL             tool
+//	INFO   a call could not become a task            tool, error: a limit of Options.Tasks
+//	WARN   a call could not become a task            tool, error: of the store
+//	WARN   a task is given up                        tool, reason
+//	WARN   a lease could not be renewed              tool, error
+//	WARN   what a new task had reported is lost      tool, error
+//	WARN   looking for lost tasks failed             error
+//	WARN   pushes of a task end                      error
+//	WARN   a request is refused: its owner is not known    error: of Options.Owner
+//	WARN   a request is refused: Options.Owner returned an owner that is empty or too long; for nobody in particular it returns ErrAnonymous    bytes, max
+//	WARN   a client that declares tasks was answered synchronously: Install was not called for its server    tool
+//	WARN   a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless    version
+//	ERROR  subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like    method
+//	ERROR  a request failed                          method, error
+//	ERROR  a tool handler panicked                   tool, type, stack
+//	ERROR  a call has no result                      tool
+//	ERROR  a call has no session                     tool, error
+//	ERROR  the outcome of a task is lost             tool, error
+//	ERROR  a stored task is damaged                  tool, part
+//
+// INFO tells what the server did by itself; at WARN somebody has to look at the store
+// or the configuration; at ERROR work was lost or a program is wrong.
+package mcptasks
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A logger writes the log lines: each is one method, whose parameters are all that
+// the line can hold.
+type logger struct{ to *slog.Logger }
+
+func (l logger) resumed(tool string)    { l.to.Info("mcptasks: a lost task goes on here", "tool", tool) }
+func (l logger) handedOver(tool string) { l.to.Info("mcptasks: a task is handed over", "tool", tool) }
+
+// failed is for a reason of the server's: it was shut down, or is gone.
+func (l logger) failed(tool, reason string) {
+	l.to.Info("mcptasks: a task failed", "tool", tool, "reason", reason)
+}
+
+// lost is for a task that was removed, has expired or is another replica's by now.
+func (l logger) lost(tool string) {
+	l.to.Info("mcptasks: a task is lost, its handler is stopped", "tool", tool)
+}
+
+func (l logger) overstays(tool string) {
+	l.to.Info("mcptasks: a task runs on beyond its TTL", "tool", tool)
+}
+
+func (l logger) noTask(tool string, err error) {
+	write := l.to.Warn
+	if errors.Is(err, tasks.ErrLimit) {
+		write = l.to.Info
+	}
+	write("mcptasks: a call could not become a task", "tool", tool, "error", err)
+}
+
+// givenUp is for a task that only another configuration would have let end: it ran for
+// as long as MaxTTL allows, or no server has its tool.
+func (l logger) givenUp(tool, reason string) {
+	l.to.Warn("mcptasks: a task is given up", "tool", tool, "reason", reason)
+}
+
+func (l logger) renewalFailed(tool string, err error) {
+	l.to.Warn("mcptasks: a lease could not be renewed", "tool", tool, "error", err)
+}
+
+// reportLost is for what a handler said of its work before there was a task.
+func (l logger) reportLost(tool string, err error) {
+	l.to.Warn("mcptasks: what a new task had reported is lost", "tool", tool, "error", err)
+}
+
+func (l logger) lookingFailed(err error) {
+	l.to.Warn("mcptasks: looking for lost tasks failed", "error", err)
+}
+
+func (l logger) pushesEnd(err error) { l.to.Warn("mcptasks: pushes of a task end", "error", err) }
+
+func (l logger) notInstalled(tool string) {
+	l.to.Warn("mcptasks: a client that declares tasks was answered synchronously: Install was not called for its server", "tool", tool)
+}
+
+func (l logger) tooOld() {
+	l.to.Warn("mcptasks: a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless",
+		"version", firstVersion)
+}
+
+func (l logger) cannotFlush() {
+	l.to.Error("mcptasks: subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like",
+		"method", methodListen)
+}
+
+func (l logger) ownerUnknown(err error) {
+	l.to.Warn("mcptasks: a request is refused: its owner is not known", "error", err)
+}
+
+// ownerUnusable is for an owner of so many bytes.
+func (l logger) ownerUnusable(bytes int) {
+	l.to.Warn("mcptasks: a request is refused: Options.Owner returned an owner that is empty or too long; for nobody in particular it returns ErrAnonymous",
+		"bytes", bytes, "max", maxNamed)
+}
+
+func (l logger) requestFailed(method string, err error) {
+	l.to.Error("mcptasks: a request failed", "method", method, "error", err)
+}
+
+// panicked is told the type of what the handler panicked with: the value may hold
+// payload.
+func (l logger) panicked(tool, kind, stack string) {
+	l.to.Error("mcptasks: a tool handler panicked", "tool", tool, "type", kind, "stack", stack)
+}
+
+func (l logger) noResult(tool string) { l.to.Error("mcptasks: a call has no result", "tool", tool) }
+
+func (l logger) noSession(tool string, err error) {
+	l.to.Error("mcptasks: a call has no session", "tool", tool, "error", err)
+}
+
+func (l logger) outcomeLost(tool string, err error) {
+	l.to.Error("mcptasks: the outcome of a task is lost", "tool", tool, "error", err)
+}
+
+// damaged names the part: the request, then without a tool, or the checkpoint.
+func (l logger) damaged(tool, part string) {
+	l.to.Error("mcptasks: a stored task is damaged", "tool", tool, "part", part)
+}
