@@ -134,7 +134,7 @@ func (c *taskClient) call(ctx context.Context, next mcp.MethodHandler, session *
 	declare(&own)
 	x := &exchange{method: methodCall}
 	res, err := next(x.in(ctx), methodCall, &mcp.ClientRequest[mcp.Params]{Session: session, Params: &own})
-	if err != nil && ctx.Err() != nil {
+	if err != nil && (ctx.Err() != nil || x.pending() != nil) { // or the http.Client has a Timeout
 		go c.abandon(ctx, session, x)
 		return nil, err
 	}
@@ -164,13 +164,11 @@ func (c *taskClient) call(ctx context.Context, next mcp.MethodHandler, session *
 // and cancels the task that it is.
 func (c *taskClient) abandon(ctx context.Context, session *mcp.ClientSession, x *exchange) {
 	defer x.end()
-	answered := x.underWay()
-	if answered == nil {
-		return
-	}
-	select {
-	case <-answered:
-	case <-time.After(linger):
+	if answered := x.pending(); answered != nil {
+		select {
+		case <-answered:
+		case <-time.After(linger):
+		}
 	}
 	if task, _ := x.answer(); task != nil && task.id != "" {
 		_ = c.cancel(ctx, session, task.id)

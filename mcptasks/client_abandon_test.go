@@ -98,6 +98,30 @@ func TestClientCancelsTheTaskOfACallThatWasGivenUp(t *testing.T) {
 	}
 }
 
+// A Timeout of the http.Client gives a call up as well.
+func TestClientCancelsTheTaskOfACallThatTimedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, nil)
+		f.http = func(_ http.ResponseWriter, method, _ string) bool {
+			if method == "tools/call" {
+				time.Sleep(2 * time.Second)
+			}
+			return false
+		}
+		session := connect(t, &mcp.StreamableClientTransport{
+			Endpoint: "http://fake/", HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(direct{f}), Timeout: time.Second},
+		}, mcptasks.ClientOptions{})
+		if got, err := callTool(t, session); err == nil {
+			t.Errorf("got %q", got)
+		}
+		time.Sleep(10 * time.Second)
+		if n := f.times("tasks/cancel"); n != 1 {
+			t.Errorf("%d cancels", n)
+		}
+		_ = session.Close()
+	})
+}
+
 // The server hears of a call that was given up when the client has waited in vain.
 func TestClientHangsUpInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

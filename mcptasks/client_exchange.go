@@ -17,7 +17,7 @@ type exchange struct {
 	method string
 
 	mu       sync.Mutex
-	answered chan struct{} // closed with the answer; nil before anything was sent
+	answered chan struct{} // closed with the answer, or when none comes; nil before anything was sent
 	created  *taskState    // the task that is the answer to a tools/call
 	invalid  error         // why the answer is none
 	refusal  *jsonrpc.Error
@@ -67,12 +67,36 @@ func (x *exchange) answer() (created *taskState, invalid error) {
 	return x.created, x.invalid
 }
 
-// underWay returns a channel that is closed with the answer, and nil where the
-// transport is not one of ours.
-func (x *exchange) underWay() <-chan struct{} {
+// over says that no answer comes any more.
+func (x *exchange) over() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.answered
+	x.settle()
+}
+
+// settle closes x.answered, under the lock.
+func (x *exchange) settle() {
+	select {
+	case <-x.answered:
+	default:
+		if x.answered != nil {
+			close(x.answered)
+		}
+	}
+}
+
+// pending returns a channel that is closed when the answer has come, or comes no
+// more. It is nil where that has happened, or where the transport is not one of
+// ours.
+func (x *exchange) pending() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	select {
+	case <-x.answered:
+		return nil
+	default:
+		return x.answered
+	}
 }
 
 // overHTTP reports whether RoundTripper sends the request.
@@ -101,13 +125,7 @@ func (x *exchange) hints() (retryIn time.Duration, body *jsonrpc.Error) {
 func (x *exchange) inspect(raw json.RawMessage) (changed bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.answered != nil {
-		select {
-		case <-x.answered:
-		default:
-			close(x.answered)
-		}
-	}
+	x.settle()
 	switch x.method {
 	case methodGet, methodUpdate, methodCancel:
 		return false, nil // taskState reads whatever comes

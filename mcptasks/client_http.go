@@ -115,11 +115,13 @@ func (t roundTripper) outlive(x *exchange, req *http.Request) (*http.Response, e
 func (t roundTripper) send(x *exchange, req *http.Request, end func()) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
+		x.over()
 		end()
 		return nil, err
 	}
 	resp.Body = &endingBody{resp.Body, end}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		x.over()
 		return resp, keepRefusal(x, resp)
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -129,6 +131,7 @@ func (t roundTripper) send(x *exchange, req *http.Request, end func()) (*http.Re
 		// the session.
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
+		defer x.over() // after look, which may find a task
 		if err != nil {
 			return nil, err
 		}

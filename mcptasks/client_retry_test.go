@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -211,4 +212,40 @@ func TestClientGivesUpWithItsCaller(t *testing.T) {
 		}
 		_ = session.Close()
 	})
+}
+
+// People who are asked for authorization have more time than a request.
+func TestClientGivesPeopleTimeToAuthorize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, map[string][]string{"tasks/get": {working, done}})
+		refusals := 1
+		f.http = func(w http.ResponseWriter, method, _ string) bool {
+			if method != "tasks/get" || refusals == 0 {
+				return false
+			}
+			refusals--
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}
+		session := connect(t, &mcp.StreamableClientTransport{
+			Endpoint: "http://fake/", OAuthHandler: new(slowPeople), HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(direct{f})},
+		}, mcptasks.ClientOptions{})
+		if got, err := callTool(t, session, time.Hour); got != "done" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		_ = session.Close()
+	})
+}
+
+// slowPeople take ten minutes.
+type slowPeople struct{ auth.AuthorizationCodeHandler }
+
+func (*slowPeople) Authorize(ctx context.Context, _ *http.Request, resp *http.Response) error {
+	_ = resp.Body.Close()
+	select {
+	case <-time.After(10 * time.Minute):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
