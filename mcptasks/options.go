@@ -61,14 +61,14 @@ type Options struct {
 	// MaxListen is how many tasks one subscriptions/listen can name; what is beyond
 	// is not looked at and left out of the acknowledgement. Default 64.
 	MaxListen int
-	// MaxListens is how many subscriptions/listen with tasks this process serves at
+	// MaxSubscriptions is how many subscriptions/listen with tasks this process serves at
 	// once. One more gets an error that says to ask again, as where the server shuts
 	// down; another replica may have room. Default 1000.
-	MaxListens int
-	// MaxOwnerListens is how many of them one named owner may have. One more gets
-	// error -32603, which says so. Anonymous ones are bounded by MaxListens alone.
+	MaxSubscriptions int
+	// MaxOwnerSubscriptions is how many of them one named owner may have. One more gets
+	// error -32603, which says so. Anonymous ones are bounded by MaxSubscriptions alone.
 	// Default 32.
-	MaxOwnerListens int
+	MaxOwnerSubscriptions int
 	// MaxRequestBytes bounds the bodies of subscriptions/listen that [Tasks.Handler]
 	// reads; all others the SDK's handler bounds. Default 4 MiB.
 	MaxRequestBytes int64
@@ -90,11 +90,11 @@ func (o Options) resolve() Options {
 	if o.MaxListen <= 0 {
 		o.MaxListen = 64
 	}
-	if o.MaxListens <= 0 {
-		o.MaxListens = 1000
+	if o.MaxSubscriptions <= 0 {
+		o.MaxSubscriptions = 1000
 	}
-	if o.MaxOwnerListens <= 0 {
-		o.MaxOwnerListens = 32
+	if o.MaxOwnerSubscriptions <= 0 {
+		o.MaxOwnerSubscriptions = 32
 	}
 	if o.MaxRequestBytes <= 0 {
 		o.MaxRequestBytes = 4 << 20

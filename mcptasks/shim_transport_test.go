@@ -123,7 +123,13 @@ func newScripted() *scripted {
 func (s *scripted) Connect(context.Context) (mcp.Connection, error) { return s, nil }
 func (s *scripted) SessionID() string                               { return "" }
 
+// Read yields what was under way when the connection was closed, too.
 func (s *scripted) Read(context.Context) (jsonrpc.Message, error) {
+	select {
+	case m := <-s.in:
+		return m, nil
+	default:
+	}
 	select {
 	case m := <-s.in:
 		return m, nil
@@ -138,7 +144,7 @@ func (s *scripted) Close() error                                     { s.once.Do
 // What a connection has opened ends with it, also what no server has seen yet: it
 // takes no room from others.
 func TestAClosedConnectionHasNoSubscriptions(t *testing.T) {
-	tasks, err := mcptasks.New(memory(), &mcptasks.Options{MaxListens: 2})
+	tasks, err := mcptasks.New(memory(), &mcptasks.Options{MaxSubscriptions: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +181,7 @@ func TestAClosedConnectionHasNoSubscriptions(t *testing.T) {
 		listen(conn, raw, 2)
 		_ = conn.Close()
 		_ = conn.Close() // as the SDK may
+		listen(conn, raw, 3)
 		if _, err := conn.Read(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("the connection below is not closed: %v", err)
 		}
@@ -203,7 +210,7 @@ func TestAClosedConnectionHasNoSubscriptions(t *testing.T) {
 func TestAConnectionThatBreaksLeavesNothing(t *testing.T) {
 	noLeaks(t)
 	opts := fast()
-	opts.MaxListens = 1
+	opts.MaxSubscriptions = 1
 	r := start(t, memory(), opts, asking)
 	c := r.as("")
 	id := c.create("ask", nil)

@@ -27,8 +27,7 @@ type subscription struct {
 	// push sends a notification to the client, after the acknowledgement.
 	push func(ctx context.Context, params json.RawMessage) error
 
-	// Guarded by the mutex of subscriptions.
-	owner string // counted for this owner; empty: for none
+	owner string // empty: unknown yet, or anonymous; guarded by the mutex of subscriptions
 
 	mu     sync.Mutex
 	agreed []string
@@ -58,7 +57,7 @@ func (t *Tasks) subscribe(req *jsonrpc.Request) (*subscription, *jsonrpc.Request
 	delete(notifications, "taskIds")
 	meta[tokenKey] = mustMarshal(s.token)
 	p["notifications"], p["_meta"] = mustMarshal(notifications), mustMarshal(meta)
-	if !t.subscriptions.open(s, t.opts.MaxListens) {
+	if !t.subscriptions.open(s, t.opts.MaxSubscriptions) {
 		return nil, nil, askAgain("too many subscriptions are open on this server: ask again, or poll with tasks/get")
 	}
 	changed := *req

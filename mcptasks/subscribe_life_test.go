@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,18 @@ func everything(id string) []map[string]any {
 func TestASubscriptionEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := &mcptasks.Options{Tasks: tasks.Options{DefaultTTL: 24 * time.Hour, Lease: 30 * time.Second}}
-		r := startDirect(t, memory(), opts, asking)
+		var late atomic.Bool
+		r := startDirect(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			asking(tasks, server)
+			server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+				return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+					if late.Load() {
+						<-ctx.Done()
+					}
+					return next(ctx, method, req)
+				}
+			})
+		})
 		defer r.tasks.Shutdown(t.Context())
 		alice, anonymous := r.as("alice"), r.as("") // alice's token is good for an hour
 		for _, notifications := range everything(alice.create("ask", nil)) {
@@ -64,6 +76,16 @@ func TestASubscriptionEndsWithItsToken(t *testing.T) {
 				t.Errorf("%v lived for %v and ended with %s", notifications, lived, last.Raw)
 			}
 		}
+
+		late.Store(true) // it expires before there is a stream
+		resp, err := alice.http.Do(alice.request(t.Context(), "subscriptions/listen", map[string]any{"notifications": map[string]any{"toolsListChanged": true}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("expired before the acknowledgement: HTTP %d", resp.StatusCode)
+		}
+		late.Store(false)
 
 		ctx, cancel := context.WithCancel(t.Context())
 		id := anonymous.create("ask", nil)
@@ -137,7 +159,7 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 func TestSubscriptionsAreBounded(t *testing.T) {
 	noLeaks(t)
 	opts := fast()
-	opts.MaxListens, opts.MaxOwnerListens = 3, 2
+	opts.MaxSubscriptions, opts.MaxOwnerSubscriptions = 3, 2
 	r := start(t, memory(), opts, asking)
 	alice, bob, anonymous := r.as("alice"), r.as("bob"), r.as("")
 	type open struct {

@@ -9,7 +9,6 @@ import (
 type subscriptions struct {
 	mu      sync.Mutex
 	byToken map[string]*subscription // those that are open
-	owners  map[string]int           // how many of them each named owner has
 	// running are the subscriptions/listen that the middleware handles, with and
 	// without tasks, and what ends each.
 	running map[*listening]struct{}
@@ -29,7 +28,7 @@ func (all *subscriptions) open(s *subscription, most int) bool {
 		return false
 	}
 	if all.byToken == nil {
-		all.byToken, all.owners = make(map[string]*subscription), make(map[string]int)
+		all.byToken = make(map[string]*subscription)
 	}
 	all.byToken[s.token] = s
 	return true
@@ -42,17 +41,19 @@ func (all *subscriptions) find(token string) *subscription {
 	return all.byToken[token]
 }
 
-// claim counts s for its owner, unless the owner has most already.
+// claim gives s to its owner, unless the owner has most already.
 func (all *subscriptions) claim(s *subscription, owner string, most int) bool {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if all.byToken[s.token] == nil { // closed meanwhile
-		return true
+	n := 0
+	for _, other := range all.byToken {
+		if other.owner == owner {
+			n++
+		}
 	}
-	if all.owners[owner] >= most {
+	if n >= most {
 		return false
 	}
-	all.owners[owner]++
 	s.owner = owner
 	return true
 }
@@ -61,16 +62,7 @@ func (all *subscriptions) claim(s *subscription, owner string, most int) bool {
 func (all *subscriptions) close(s *subscription) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if all.byToken[s.token] == nil {
-		return
-	}
 	delete(all.byToken, s.token)
-	if s.owner == "" {
-		return
-	}
-	if all.owners[s.owner]--; all.owners[s.owner] == 0 {
-		delete(all.owners, s.owner)
-	}
 }
 
 // enter notes that in handles a subscriptions/listen, which end ends. The caller

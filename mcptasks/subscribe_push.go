@@ -45,8 +45,8 @@ func (in *installation) listen(ctx context.Context, req *mcp.SubscriptionsListen
 	if err != nil {
 		return nil, err
 	}
-	if who.named != "" && !in.subscriptions.claim(s, who.named, in.opts.MaxOwnerListens) {
-		return nil, internalError(fmt.Sprintf("too many subscriptions: at most %d are open for one owner; end one, or poll with tasks/get", in.opts.MaxOwnerListens))
+	if who.named != "" && !in.subscriptions.claim(s, who.named, in.opts.MaxOwnerSubscriptions) {
+		return nil, internalError(fmt.Sprintf("too many subscriptions: at most %d are open for one owner; end one, or poll with tasks/get", in.opts.MaxOwnerSubscriptions))
 	}
 	agreed, err := in.agree(ctx, who, s.asked)
 	if err != nil {
