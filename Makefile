@@ -9,7 +9,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race faults torture check conformance bench need-go
+.PHONY: help test race faults torture check conformance interop bench need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -31,7 +31,7 @@ torture: need-go ## the same with new seeds, for an hour or more
 	@$(redis); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
 
 check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
-	@for f in .ci/run scripts/*.sh mcptasks/conformance/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
+	@for f in .ci/run scripts/*.sh mcptasks/*/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
 	@echo "-- gofmt -l"; files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
 	@$(call each,$(MODULES),go mod tidy -diff)
 	@$(call each,$(MODULES),go vet ./...)
@@ -42,6 +42,11 @@ check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scri
 conformance: need-go ## run the official MCP conformance suite; needs npm
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@$(redis); bash mcptasks/conformance/run.sh
+
+interop: need-go ## try clients and servers of others; needs npm and Python
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
+	@python3 -c 'import ensurepip' || { echo "Python with venv is missing: install Python 3.11 or later, or on Debian: apt-get install python3-venv"; exit 1; }
+	@$(redis); bash mcptasks/interop/run.sh
 
 bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md
 	@$(redis); cd bench && go run .

@@ -9,7 +9,7 @@
 #
 # A control has all three meet a server that does nothing right: every scenario must fail.
 #
-# It needs Go, npm, Python 3.10 or later with venv, and a Redis server,
+# It needs Go, npm, Python 3.11 or later with venv, and a Redis server,
 # TASKSTORE_REDIS_SERVER or else redis-server; what requirements.txt and package.json list
 # it installs into interop/.cache. Prints a line for each check and at the end "N passed,
 # N failed"; exits 1 if any failed or if one is missing.
@@ -25,8 +25,8 @@ install() {
 	wanted=$(cat requirements.txt package.json | cksum)
 	[ "$(cat "$cache/installed" 2>/dev/null)" != "$wanted" ] || return 0
 	echo "installing FastMCP, the TypeScript client and node 22 into $cache"
-	python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-		{ echo "Python 3.10 or later is missing" >&2; exit 1; }
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+		{ echo "Python 3.11 or later is missing" >&2; exit 1; }
 	rm -rf "$cache"
 	mkdir "$cache"
 	cp package.json "$cache"
@@ -92,8 +92,8 @@ report() {
 		printf '%-11s %-6s %-7s %s\n' "$client" "$2" "$3" "$line"
 	done <"$4"
 	ok=$(grep -c '^[a-z]* ok$' "$4" || true)
-	bad=$((want - ok))
-	passed=$((passed + ok)) failed=$((failed + (bad > 0 ? bad : -bad)))
+	bad=$((ok > want ? ok - want : want - ok)) # a scenario that is missing has failed
+	passed=$((passed + ok)) failed=$((failed + bad))
 }
 
 # control CLIENT FILE counts a client as passed if all its scenarios failed.

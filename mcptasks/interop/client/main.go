@@ -181,12 +181,16 @@ func (c *client) cancel(ctx context.Context) error {
 	if _, _, err := c.call(impatient, "count", map[string]any{"to": 1000}); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("expected to give up, not: %w", err)
 	}
-	for ctx.Err() == nil {
+	for {
 		if now, err := c.stopped(ctx); err != nil || now != before {
 			return err
 		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.New("the server did not stop the work")
+		}
 	}
-	return errors.New("the server did not stop the work")
 }
 
 // stopped asks the server how many runs of count were cancelled.
