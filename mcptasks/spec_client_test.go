@@ -164,7 +164,7 @@ func TestClientDeclaresAndNamesInEachRequest(t *testing.T) {
 	if _, err := session.CallTool(context.WithValue(ctx, canceller{}, true), &mcp.CallToolParams{Name: "wait"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("CallTool: %v", err)
 	}
-	<-ended
+	mustBeCancelled(t, ended)
 	for _, method := range []string{"tools/call", "tasks/get", "tasks/update", "tasks/cancel"} {
 		all := s.of(method)
 		if len(all) == 0 {
@@ -315,7 +315,5 @@ func TestClientCancelsByTasksCancel(t *testing.T) {
 	if _, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "wait"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("CallTool: %v", err)
 	}
-	if cause := <-ended; !errors.Is(cause, mcptasks.ErrCancelled) {
-		t.Errorf("the handler was told %v", cause)
-	}
+	mustBeCancelled(t, ended)
 }
