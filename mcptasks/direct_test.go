@@ -3,6 +3,7 @@ package mcptasks_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"sync"
@@ -18,7 +19,14 @@ import (
 // live in the bubble of a synctest. Whoever starts it shuts it down.
 func startDirect(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) *replica {
 	t.Helper()
-	tasks, server, err := assemble(store, opts, add)
+	var quiet mcptasks.Options
+	if opts != nil {
+		quiet = *opts
+	}
+	if quiet.Logger == nil {
+		quiet.Logger = slog.New(slog.DiscardHandler)
+	}
+	tasks, server, err := assemble(store, &quiet, add)
 	if err != nil {
 		t.Fatal(err)
 	}

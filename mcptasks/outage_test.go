@@ -2,7 +2,6 @@ package mcptasks_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,70 +10,9 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/mcptasks"
 	domain "github.com/taskstore/taskstore/tasks"
 )
-
-// An outage is a store that can be away: then every call fails.
-type outage struct {
-	taskstore.StorageBackend
-	away atomic.Bool
-}
-
-var errAway = errors.New("the store is away")
-
-func (o *outage) err() error {
-	if o.away.Load() {
-		return errAway
-	}
-	return nil
-}
-
-func (o *outage) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
-	if err := o.err(); err != nil {
-		return taskstore.Record{}, err
-	}
-	return o.StorageBackend.Get(ctx, key)
-}
-
-func (o *outage) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if err := o.err(); err != nil {
-		return 0, err
-	}
-	return o.StorageBackend.PutIfVersion(ctx, key, v, expected)
-}
-
-func (o *outage) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
-	if err := o.err(); err != nil {
-		return false, err
-	}
-	return o.StorageBackend.Delete(ctx, key)
-}
-
-func (o *outage) ListPage(ctx context.Context, prefix taskstore.Key, cursor string, limit int) ([]taskstore.Record, string, error) {
-	if err := o.err(); err != nil {
-		return nil, "", err
-	}
-	pager, _ := taskstore.As[taskstore.Pager](o.StorageBackend)
-	return pager.ListPage(ctx, prefix, cursor, limit)
-}
-
-func (o *outage) Now(ctx context.Context) (time.Time, error) {
-	if err := o.err(); err != nil {
-		return time.Time{}, err
-	}
-	return taskstore.Now(ctx, o.StorageBackend)
-}
-
-func (o *outage) Unwrap() taskstore.StorageBackend { return o.StorageBackend }
-
-// during has the store be away from now on, for d.
-func (o *outage) during(d time.Duration) {
-	o.away.Store(true)
-	time.Sleep(d)
-	o.away.Store(false)
-}
 
 // healthy are the tools of a server whose handlers only wait.
 func healthy(after time.Duration, ends *atomic.Int32) func(*mcptasks.Tasks, *mcp.Server) {
@@ -105,7 +43,7 @@ func TestAnOutageFailsNoHealthyTask(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &outage{StorageBackend: memory()}
+				store := &failing{StorageBackend: memory()}
 				var ends atomic.Int32
 				r := startDirect(t, store, &mcptasks.Options{}, healthy(20*time.Minute, &ends))
 				defer func() { _ = r.tasks.Shutdown(t.Context()) }()
@@ -145,7 +83,7 @@ func TestAnOutageFailsNoHealthyTask(t *testing.T) {
 // An outcome waits for the store for as long as the process lives.
 func TestAnOutcomeOutlastsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &outage{StorageBackend: memory()}
+		store := &failing{StorageBackend: memory()}
 		var ends atomic.Int32
 		r := startDirect(t, store, &mcptasks.Options{}, healthy(10*time.Second, &ends))
 		alice := r.as("alice")
@@ -173,12 +111,12 @@ func TestAnOutcomeOutlastsAnOutage(t *testing.T) {
 // A shutdown does not wait for ever for a store that is away, and says what is lost.
 func TestShutdownGivesUpOutcomesThatCannotBeStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &outage{StorageBackend: memory()}
+		store := &failing{StorageBackend: memory()}
 		var ends atomic.Int32
 		opts := &mcptasks.Options{}
 		r := startDirect(t, store, opts, healthy(time.Second, &ends))
 		r.as("alice").create("work", nil)
-		store.away.Store(true)
+		store.fail(errAway)
 		time.Sleep(10 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()

@@ -25,16 +25,16 @@ type sent struct {
 	at     time.Time
 }
 
-// A scripted is a transport on which some methods are answered by the test, as a
+// A specServer is a transport on which some methods are answered by the test, as a
 // server of somebody else might, and all others by a replica.
-type scripted struct {
+type specServer struct {
 	script map[string]func(n int) any // n: which request of the method this is, from 1
 
 	mu   sync.Mutex
 	sent []sent
 }
 
-func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
+func (s *specServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body == nil {
 		return http.DefaultTransport.RoundTrip(req)
 	}
@@ -64,7 +64,7 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answering(http.StatusOK, "application/json", string(raw))(req)
 }
 
-func (s *scripted) record(request sent) (n int) {
+func (s *specServer) record(request sent) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = append(s.sent, request)
@@ -77,7 +77,7 @@ func (s *scripted) record(request sent) (n int) {
 }
 
 // of returns the requests of a method.
-func (s *scripted) of(method string) (all []sent) {
+func (s *specServer) of(method string) (all []sent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.sent {
@@ -88,16 +88,16 @@ func (s *scripted) of(method string) (all []sent) {
 	return all
 }
 
-// scriptedSession is the session of a client to r that hears what the script says.
-func scriptedSession(t *testing.T, r *replica, client *mcp.Client, opts *mcptasks.ClientOptions, script map[string]func(n int) any) (*mcp.ClientSession, *scripted) {
+// specSession is the session of a client to r that hears what the script says.
+func specSession(t *testing.T, r *replica, client *mcp.Client, opts *mcptasks.ClientOptions, script map[string]func(n int) any) (*mcp.ClientSession, *specServer) {
 	t.Helper()
 	if client == nil {
-		client = accepting(nil)
+		client = acceptingClient(nil)
 	}
 	if err := mcptasks.InstallClient(client, opts); err != nil {
 		t.Fatal(err)
 	}
-	s := &scripted{script: script}
+	s := &specServer{script: script}
 	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{
 		Endpoint: r.url, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(s)},
 	}, nil)
@@ -108,8 +108,8 @@ func scriptedSession(t *testing.T, r *replica, client *mcp.Client, opts *mcptask
 	return session, s
 }
 
-// accepting is a client that accepts what it is asked and tells of it.
-func accepting(asked func(message string)) *mcp.Client {
+// acceptingClient is a client that accepts what it is asked and tells of it.
+func acceptingClient(asked func(message string)) *mcp.Client {
 	return mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{
 		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			if asked != nil {
@@ -155,7 +155,7 @@ func TestClientDeclaresAndNamesInEachRequest(t *testing.T) {
 		waiting(ended)(tasks, server)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	session, s := scriptedSession(t, r, nil, &mcptasks.ClientOptions{OnTask: func(ctx context.Context, _ mcptasks.ClientTask) {
+	session, s := specSession(t, r, nil, &mcptasks.ClientOptions{OnTask: func(ctx context.Context, _ mcptasks.ClientTask) {
 		if ctx.Value(canceller{}) != nil {
 			cancel()
 		}
@@ -188,7 +188,7 @@ func TestClientDeclaresAndNamesInEachRequest(t *testing.T) {
 	}
 
 	for _, id := range []string{"a b", "<&>", "tâche", " x", "x ", "a\nb", "=?base64?eA==?="} {
-		session, s := scriptedSession(t, r, nil, nil, map[string]func(int) any{
+		session, s := specSession(t, r, nil, nil, map[string]func(int) any{
 			"tools/call": always(aTask("working", map[string]any{"resultType": "task", "taskId": id})),
 			"tasks/get":  always(aTask("completed", map[string]any{"taskId": id, "result": aResult("done")})),
 		})
@@ -214,7 +214,7 @@ func TestClientPutsEachQuestionOnce(t *testing.T) {
 		}}
 	}
 	var asked []string
-	session, s := scriptedSession(t, r, accepting(func(message string) { asked = append(asked, message) }), nil, map[string]func(int) any{
+	session, s := specSession(t, r, acceptingClient(func(message string) { asked = append(asked, message) }), nil, map[string]func(int) any{
 		"tools/call": always(aTask("working", map[string]any{"resultType": "task"})),
 		"tasks/get": func(n int) any {
 			switch {
@@ -251,7 +251,7 @@ func TestClientPutsEachQuestionOnce(t *testing.T) {
 func TestClientFollowsTheIntervalAsItChanges(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	const long = 300 * time.Millisecond
-	session, s := scriptedSession(t, r, nil, nil, map[string]func(int) any{
+	session, s := specSession(t, r, nil, nil, map[string]func(int) any{
 		"tools/call": always(aTask("working", map[string]any{"resultType": "task"})),
 		"tasks/get": func(n int) any {
 			switch n {
@@ -274,7 +274,7 @@ func TestClientFollowsTheIntervalAsItChanges(t *testing.T) {
 // client's receiving middleware, which can refuse it.
 func TestQuestionsOfTasksPassTheClientsMiddleware(t *testing.T) {
 	r := start(t, memory(), nil, asking)
-	client := accepting(func(string) { t.Error("asked in spite of the middleware") })
+	client := acceptingClient(func(string) { t.Error("asked in spite of the middleware") })
 	seen := 0
 	client.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
@@ -285,7 +285,7 @@ func TestQuestionsOfTasksPassTheClientsMiddleware(t *testing.T) {
 			return next(ctx, method, req)
 		}
 	})
-	session, _ := scriptedSession(t, r, client, nil, nil)
+	session, _ := specSession(t, r, client, nil, nil)
 	mustCall(t, session, "ask", "answered: decline")
 	if seen != 1 {
 		t.Errorf("the middleware saw %d questions", seen)
@@ -297,7 +297,7 @@ func TestAnswersWithoutResultTypeAreComplete(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	bare := aTask("completed", map[string]any{"result": aResult("done")})
 	delete(bare, "resultType")
-	session, _ := scriptedSession(t, r, nil, nil, map[string]func(int) any{
+	session, _ := specSession(t, r, nil, nil, map[string]func(int) any{
 		"tools/call": always(aTask("working", map[string]any{"resultType": "task"})),
 		"tasks/get":  always(bare),
 	})

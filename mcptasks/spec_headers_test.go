@@ -72,7 +72,7 @@ func TestOtherHeadersMustMatchToo(t *testing.T) {
 func TestRefusalsCarryTheRequestID(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	for _, id := range []any{0.0, -1.0, 9007199254740991.0, "", "a", `"<&>\`, "ä\u2028"} {
-		for name, got := range map[string]message{
+		for name, got := range map[string]received{
 			"a header":     r.post(t, request(id, "tasks/get", map[string]any{"taskId": unknownID}, declaring), http.Header{"Mcp-Name": {"x"}}),
 			"a capability": r.post(t, request(id, "tasks/get", map[string]any{"taskId": unknownID}, silent), nil),
 			"a task":       r.post(t, request(id, "tasks/get", map[string]any{"taskId": unknownID}, declaring), nil),

@@ -14,8 +14,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A message is one JSON-RPC message as it came over the wire.
-type message struct {
+// A received is one JSON-RPC message as it came over the wire.
+type received struct {
 	HTTP   int            `json:"-"`
 	ID     any            `json:"id"`
 	Method string         `json:"method"`
@@ -29,19 +29,19 @@ type message struct {
 	Raw string `json:"-"`
 }
 
-func (m message) String() string { return m.Raw }
+func (m received) String() string { return m.Raw }
 
 // code is the code of the error, or 0.
-func (m message) code() int {
+func (m received) code() int {
 	if m.Error == nil {
 		return 0
 	}
 	return m.Error.Code
 }
 
-func parse(t *testing.T, raw []byte) message {
+func parse(t *testing.T, raw []byte) received {
 	t.Helper()
-	var m message
+	var m received
 	if err := json.Unmarshal(raw, &m); err != nil {
 		t.Fatalf("%v: %s", err, raw)
 	}
@@ -102,7 +102,7 @@ func (r *replica) send(ctx context.Context, t *testing.T, body map[string]any, h
 }
 
 // post sends a request and returns its answer, or what there is in its place.
-func (r *replica) post(t *testing.T, body map[string]any, header http.Header) message {
+func (r *replica) post(t *testing.T, body map[string]any, header http.Header) received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -118,16 +118,16 @@ func (r *replica) post(t *testing.T, body map[string]any, header http.Header) me
 		}
 	}
 	if !json.Valid(answer) {
-		return message{HTTP: resp.StatusCode, Raw: string(answer)}
+		return received{HTTP: resp.StatusCode, Raw: string(answer)}
 	}
 	m := parse(t, answer)
 	m.HTTP = resp.StatusCode
 	return m
 }
 
-// stream sends a request whose answer is a stream of events, and returns what
+// events sends a request whose answer is a stream of events, and returns what
 // reads the next message of it, or fails where the stream is over.
-func (r *replica) stream(ctx context.Context, t *testing.T, body map[string]any) (next func() message, header http.Header) {
+func (r *replica) events(ctx context.Context, t *testing.T, body map[string]any) (next func() received, header http.Header) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	resp := r.send(ctx, t, body, nil)
@@ -136,7 +136,7 @@ func (r *replica) stream(ctx context.Context, t *testing.T, body map[string]any)
 		_ = resp.Body.Close()
 	})
 	lines := bufio.NewReader(resp.Body)
-	return func() message {
+	return func() received {
 		t.Helper()
 		timer := time.AfterFunc(20*time.Second, cancel)
 		defer timer.Stop()
@@ -192,7 +192,7 @@ func (l *line) send(body map[string]any) {
 	}
 }
 
-func (l *line) next() message {
+func (l *line) next() received {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
 	defer cancel()
@@ -208,7 +208,7 @@ func (l *line) next() message {
 }
 
 // ask sends a request and returns the next message, which must be its answer.
-func (l *line) ask(id any, method string, params, capabilities map[string]any) message {
+func (l *line) ask(id any, method string, params, capabilities map[string]any) received {
 	l.t.Helper()
 	l.send(request(id, method, params, capabilities))
 	m := l.next()

@@ -32,9 +32,9 @@ func namesSubscription(t *testing.T, ids ...any) {
 			task := c.create("ask", nil)
 			c.until(task, "input_required")
 			listen := request(id, "subscriptions/listen", map[string]any{"notifications": map[string]any{"taskIds": []string{task}}}, declaring)
-			var next func() message
+			var next func() received
 			if name == "http" {
-				next, _ = r.stream(t.Context(), t, listen)
+				next, _ = r.events(t.Context(), t, listen)
 			} else {
 				l := r.dial(t)
 				l.send(listen)
@@ -58,7 +58,7 @@ func namesSubscription(t *testing.T, ids ...any) {
 }
 
 // What a handler sends to its client goes nowhere once there is a task: not on the
-// stream that tells of the task, nor on any other. A stream has only what was
+// events that tells of the task, nor on any other. A stream has only what was
 // asked for.
 func TestListenSendsWhatWasAskedForOnly(t *testing.T) {
 	noLeaks(t)
@@ -80,9 +80,9 @@ func TestListenSendsWhatWasAskedForOnly(t *testing.T) {
 	created := l.next()
 	id, _ := created.Result["taskId"].(string)
 	listen := request("listen", "subscriptions/listen", map[string]any{"notifications": map[string]any{"taskIds": []string{id}}}, declaring)
-	overHTTP, _ := r.stream(t.Context(), t, listen)
+	overHTTP, _ := r.events(t.Context(), t, listen)
 	l.send(listen)
-	for _, next := range []func() message{overHTTP, l.next} {
+	for _, next := range []func() received{overHTTP, l.next} {
 		next() // the acknowledgement
 		if m := next(); m.Params["status"] != "working" {
 			t.Fatalf("the snapshot: %s", m)
@@ -90,7 +90,7 @@ func TestListenSendsWhatWasAskedForOnly(t *testing.T) {
 	}
 	add(r.tasks, r.mcp, "another", confirm, nil) // which is not asked for either
 	close(step)
-	for name, next := range map[string]func() message{"http": overHTTP, "connection": l.next} {
+	for name, next := range map[string]func() received{"http": overHTTP, "connection": l.next} {
 		if m := next(); m.Method != "notifications/tasks" || m.Params["status"] != "completed" {
 			t.Errorf("%s: after the work: %s", name, m)
 		}

@@ -31,11 +31,11 @@ func TestCapabilityCountsForItsRequestOnly(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, ready)
 	l := r.dial(t)
-	for name, ask := range map[string]func(method string, params, capabilities map[string]any) message{
-		"http": func(method string, params, capabilities map[string]any) message {
+	for name, ask := range map[string]func(method string, params, capabilities map[string]any) received{
+		"http": func(method string, params, capabilities map[string]any) received {
 			return r.post(t, request(1, method, params, capabilities), nil)
 		},
-		"connection": func(method string, params, capabilities map[string]any) message {
+		"connection": func(method string, params, capabilities map[string]any) received {
 			return l.ask(1, method, params, capabilities)
 		},
 	} {
@@ -133,11 +133,11 @@ func TestOlderProtocolsHaveNoTasks(t *testing.T) {
 	}))
 	l.next()
 	l.send(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
-	for name, ask := range map[string]func(method string, params map[string]any) message{
-		"http": func(method string, params map[string]any) message {
+	for name, ask := range map[string]func(method string, params map[string]any) received{
+		"http": func(method string, params map[string]any) received {
 			return r.post(t, old(2, method, params), http.Header{"Mcp-Protocol-Version": {"2025-11-25"}})
 		},
-		"connection": func(method string, params map[string]any) message {
+		"connection": func(method string, params map[string]any) received {
 			l.send(old(2, method, params))
 			return l.next()
 		},

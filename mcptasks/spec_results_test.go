@@ -12,7 +12,6 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
@@ -152,44 +151,15 @@ func TestTaskIsThereWhenItsCallIsAnswered(t *testing.T) {
 	})
 }
 
-// failing is a store whose calls fail when told to.
-type failing struct {
-	taskstore.StorageBackend
-	broken chan struct{} // closed: broken
-}
-
-func (s *failing) err() error {
-	select {
-	case <-s.broken:
-		return errors.New("secret address")
-	default:
-		return nil
-	}
-}
-
-func (s *failing) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
-	if err := s.err(); err != nil {
-		return taskstore.Record{}, err
-	}
-	return s.StorageBackend.Get(ctx, key)
-}
-
-func (s *failing) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if err := s.err(); err != nil {
-		return 0, err
-	}
-	return s.StorageBackend.PutIfVersion(ctx, key, v, expected)
-}
-
 // What the server cannot do now is an internal error: no code of our own in the
 // range that the protocol keeps for itself, and no task that is not stored.
 func TestStoreFailureIsAnInternalError(t *testing.T) {
-	store := &failing{StorageBackend: memory(), broken: make(chan struct{})}
+	store := &failing{StorageBackend: memory()}
 	r := start(t, store, nil, ready)
 	l := r.dial(t)
 	created := l.ask(1, "tools/call", callOf("ask"), declaring)
 	id := created.Result["taskId"]
-	close(store.broken)
+	store.fail(errors.New("secret address"))
 	for method, params := range map[string]map[string]any{
 		"tools/call":           callOf("ask"),
 		"tasks/get":            {"taskId": id},

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -17,30 +16,6 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 	"github.com/taskstore/taskstore/tasks"
 )
-
-// A failing store gives the error that is set, if there is one.
-type failing struct {
-	taskstore.StorageBackend
-	err atomic.Pointer[error]
-}
-
-func (f *failing) fail(err error) { f.err.Store(&err) }
-
-func (f *failing) Unwrap() taskstore.StorageBackend { return f.StorageBackend }
-
-func (f *failing) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
-	if err := f.err.Load(); err != nil && *err != nil {
-		return taskstore.Record{}, *err
-	}
-	return f.StorageBackend.Get(ctx, key)
-}
-
-func (f *failing) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if err := f.err.Load(); err != nil && *err != nil {
-		return 0, *err
-	}
-	return f.StorageBackend.PutIfVersion(ctx, key, v, expected)
-}
 
 // aboutTask are the requests that need the store.
 func aboutTask(id string) []question {
