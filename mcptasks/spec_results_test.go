@@ -46,7 +46,6 @@ func TestTaskEndsAsItsCallWould(t *testing.T) {
 		"several contents":    {"rich", "completed", map[string]any{}},
 		"isError":             {"bad", "completed", map[string]any{}},
 		"an error of Go":      {"error", "completed", map[string]any{}},
-		"bad arguments":       {"typed", "completed", map[string]any{"a": "x"}},
 		"an error of JSONRPC": {"fail", "failed", map[string]any{}},
 	} {
 		call := map[string]any{"name": c.tool, "arguments": c.args}

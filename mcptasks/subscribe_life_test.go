@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,18 +50,7 @@ func everything(id string) []map[string]any {
 func TestASubscriptionEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := &mcptasks.Options{Tasks: tasks.Options{DefaultTTL: 24 * time.Hour, Lease: 30 * time.Second}}
-		var late atomic.Bool
-		r := startDirect(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
-			asking(tasks, server)
-			server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
-				return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-					if late.Load() {
-						<-ctx.Done()
-					}
-					return next(ctx, method, req)
-				}
-			})
-		})
+		r := startDirect(t, memory(), opts, asking)
 		defer r.tasks.Shutdown(t.Context())
 		alice, anonymous := r.as("alice"), r.as("") // alice's token is good for an hour
 		for _, notifications := range everything(alice.create("ask", nil)) {
@@ -76,16 +64,6 @@ func TestASubscriptionEndsWithItsToken(t *testing.T) {
 				t.Errorf("%v lived for %v and ended with %s", notifications, lived, last.Raw)
 			}
 		}
-
-		late.Store(true) // it expires before there is a stream
-		resp, err := alice.http.Do(alice.request(t.Context(), "subscriptions/listen", map[string]any{"notifications": map[string]any{"toolsListChanged": true}}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _ = resp.Body.Close(); resp.StatusCode != http.StatusServiceUnavailable {
-			t.Errorf("expired before the acknowledgement: HTTP %d", resp.StatusCode)
-		}
-		late.Store(false)
 
 		ctx, cancel := context.WithCancel(t.Context())
 		id := anonymous.create("ask", nil)
@@ -151,6 +129,34 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 	close(release)
 	if err := <-drained; err != nil {
 		t.Error(err)
+	}
+}
+
+// A subscription that a Shutdown meets before it is acknowledged is for another
+// replica, too.
+func TestShutdownRefusesWhatIsNotAcknowledged(t *testing.T) {
+	noLeaks(t)
+	waits := make(chan struct{}, 1)
+	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		asking(tasks, server)
+		server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+			return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+				if method == "subscriptions/listen" {
+					waits <- struct{}{}
+					<-ctx.Done()
+				}
+				return next(ctx, method, req)
+			}
+		})
+	})
+	s := r.stream()
+	s.send(r.as(""), 1, map[string]any{"taskIds": []string{unknownID}})
+	<-waits
+	if err := r.tasks.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if e := s.next(); e.Error["code"] != float64(-32603) || e.Error["data"] == nil {
+		t.Errorf("the answer: %s", e.Raw)
 	}
 }
 
