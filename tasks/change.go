@@ -156,7 +156,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			conflict = err
 		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
-		case !full && cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
+		case cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
 			full = true
 		default:
 			return give(Task{}, err)
