@@ -24,7 +24,7 @@ func restarted(t *testing.T, r *replica, user string, opts mcptasks.ClientOption
 	return connect(t, &mcp.StreamableClientTransport{Endpoint: r.url, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(base)}}, opts)
 }
 
-// Whoever has the id of a task, and is its owner, gets what its CallTool would have.
+// Await gives the owner of a task what its CallTool would have.
 func TestAwait(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		release, ended := make(chan struct{}), make(chan error, 1)

@@ -40,7 +40,7 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // begin is called when the request is sent. The SDK sends a tools/call once more
-// with the answers to its questions. Where the transport is not HTTP it can forget
+// with the answers to its questions. A transport other than HTTP can forget
 // the exchange.
 func (x *exchange) begin(forget func()) {
 	x.mu.Lock()

@@ -111,7 +111,7 @@ func TestClientComesBackWhenItIsTold(t *testing.T) {
 		"a date":                {503, map[string]string{"Retry-After": "Sat, 01 Jan 2000 00:02:00 GMT"}, unavailable, 1, 0},
 		"a date of its clock":   {503, map[string]string{"Retry-After": "Fri, 01 Feb 2030 00:00:45 GMT", "Date": "Fri, 01 Feb 2030 00:00:00 GMT"}, unavailable, 1, 45 * time.Second},
 		"too long":              {503, map[string]string{"Retry-After": "99999999999999999999"}, unavailable, 1, 10 * time.Minute},
-		"in the error":          {503, map[string]string{"Retry-After": "46"}, notFor45s, 1, 45 * time.Second},
+		"in the error":          {503, map[string]string{"Retry-After": "90"}, notFor45s, 1, 45 * time.Second},
 		"in the error, no HTTP": {200, nil, notFor45s, 3, 45 * time.Second},
 		"no number":             {503, map[string]string{"Retry-After": "soon"}, unavailable, 1, time.Second},
 		"negative":              {503, map[string]string{"Retry-After": "-5"}, unavailable, 1, time.Second},

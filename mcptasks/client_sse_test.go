@@ -13,7 +13,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// What the SDK reads of a response, whatever its form, the client reads too.
+// The client reads every form of a response that the SDK reads.
 func TestClientReadsWhatTheSDKReads(t *testing.T) {
 	events := func(status int, kind, form string) func(http.ResponseWriter, string, string) bool {
 		return func(w http.ResponseWriter, method, message string) bool {

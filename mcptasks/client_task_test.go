@@ -167,7 +167,7 @@ func TestClientTellsARefusedAnswerFromAnUnknownTask(t *testing.T) {
 	})
 }
 
-// What cannot be right is refused before anything is sent.
+// Arguments that cannot be right are refused before anything is sent.
 func TestClientRefusesBadInput(t *testing.T) {
 	f := newFake(t, nil)
 	session := f.overHTTP(mcptasks.ClientOptions{})
