@@ -168,15 +168,10 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	opts.MaxSubscriptions, opts.MaxOwnerSubscriptions = 3, 2
 	r := start(t, memory(), opts, asking)
 	alice, bob, anonymous := r.as("alice"), r.as("bob"), r.as("")
-	type open struct {
-		events <-chan event
-		end    context.CancelFunc
-	}
-	listen := func(c *caller) (o open) {
+	listen := func(c *caller) (end context.CancelFunc) {
 		t.Helper()
-		var ctx context.Context
-		ctx, o.end = context.WithCancel(context.Background())
-		t.Cleanup(o.end)
+		ctx, end := context.WithCancel(context.Background())
+		t.Cleanup(end)
 		id := c.create("ask", nil)
 		for range 500 { // the server has to notice that a client is gone
 			resp, err := c.http.Do(c.request(ctx, "subscriptions/listen", map[string]any{"notifications": map[string]any{"taskIds": []string{id}}}))
@@ -187,14 +182,14 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 				body := make([]byte, 8)
 				if _, err := resp.Body.Read(body); err == nil && string(body) == "event: m" {
 					t.Cleanup(func() { _ = resp.Body.Close() })
-					return o
+					return end
 				}
 			}
 			_ = resp.Body.Close()
 			time.Sleep(10 * time.Millisecond)
 		}
 		t.Fatal("no room")
-		return o
+		return end
 	}
 	refused := func(c *caller, status int, message string) {
 		t.Helper()
@@ -219,9 +214,9 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	if e := s.next(); e.Error == nil {
 		t.Errorf("over a stream: %s", e.Raw)
 	}
-	first.end()
+	first()
 	listen(alice)
-	third.end()
+	third()
 	listen(anonymous)
 	refused(alice, http.StatusServiceUnavailable, all)
 }
