@@ -8,31 +8,31 @@
 //	server := mcp.NewServer(impl, nil)
 //	opts := &mcptasks.ToolOptions{Retry: true}       // render may be called again
 //	mcptasks.AddTool(t, server, &mcp.Tool{Name: "render"}, render, opts)
-//	err = t.Install(server)                          // after other middleware
-//	drained := make(chan error, 1)
-//	go func() { drained <- t.Run(ctx, server) }()    // resumes what other replicas left
-//	h := t.Handler(mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{Stateless: true}))
-//	...                                              // serve h until the process is to end
-//	cancel()                                         // ends ctx, and with it Run
-//	<-drained                                        // handlers have finished, or were told to
+//	err = t.Install(server)
+//	web := &http.Server{Handler: t.HTTPHandler(getServer, nil)}
+//	go web.ListenAndServe()
+//	err = t.Run(ctx, server)    // until ctx ends; then hands tasks over and waits for handlers
+//	web.Shutdown(context.Background())
 //
 // Handlers stay ordinary [mcp.ToolHandlerFor] functions. A client that does not
 // declare the extension gets the ordinary synchronous answer.
 //
-// [InstallClient] makes a client's CallTool wait for tasks, and [Await] finds one
-// again after a restart.
+// [InstallClient] makes a client's CallTool wait for tasks; [StartTool], [GetTask],
+// [AnswerTask], [CancelTask] and [Await] go by the task's id, after a restart too.
 //
 // # How a task runs
 //
-// The task is stored before the client hears of it. Its handler then runs on a
-// session of its own, since the request's is over once it is answered: what it
-// sends to the client through req.Session goes nowhere, as the extension wants it
-// for progress and log messages. Report progress with [Task.SetStatusMessage].
+// The task is stored before its handler begins, and before the client hears of it.
+// The handler runs on a session of its own, since the request's is over once it is
+// answered: what it sends to the client through req.Session goes nowhere then, as the
+// extension wants it for progress and log messages; as long as the call has no task,
+// in its Grace or in Manual mode, they reach the client. Report the progress of a task
+// with [Task.SetStatusMessage].
 //
 // The handler's ctx outlives the request and ends when the task is cancelled, on
 // whichever replica, when its lease is lost, or on shutdown; [context.Cause] tells
-// [ErrCancelled], [ErrLost] and [ErrShutdown] apart. What a handler returns
-// decides how its task ends:
+// [ErrCancelled], [ErrLost], [ErrExpired] and [ErrShutdown] apart. What a handler
+// returns decides how its task ends:
 //
 //	result, also one with IsError        completed
 //	*jsonrpc.Error, or a panic           failed
@@ -42,18 +42,38 @@
 //	                                     called again with the answers, by whichever
 //	                                     replica took the last one
 //
+// An end clears the status message; a failed task says why. What is too much for a
+// task, such as big arguments or one task more than its owner may have, is answered
+// synchronously, as for a client without the extension; [ToolOptions].Required refuses
+// it instead.
+//
+// # Faults
+//
+// A runner holds a lease. Whoever finds it over marks the task as suspected, and only
+// if nobody renews it within a third of a lease is the task failed, or, with
+// [ToolOptions].Retry, run again by another replica: so an outage of the store that all
+// have met fails no healthy task. An outcome is stored for as long as the process
+// lives. A task lives on beyond its TTL while it is worked on, until MaxTTL.
+//
+// While the store is away, or the server shuts down, requests get error -32603 with
+// {"retryable":true,"retryAfterMs":…} as its data, and over HTTP status 503 with
+// Retry-After: the same request may be sent again. Nothing else is worth repeating.
+//
 // # Owners
 //
 // A task belongs to who made the request; for anybody else it does not exist. See
-// [Options.Owner].
+// [Options.Owner]. [Caller] names the owner in every call of a handler, and
+// [Tasks.Account] lists, counts and removes what an owner has.
 //
-// Who made it is for authentication to say, which goes around Handler: then every
+// Who made it is for authentication to say, which goes around HTTPHandler: then every
 // request is checked before anything reads it. The SDK has it for bearer tokens, in
 // its package auth; the verifier's UserID becomes the owner:
 //
-//	http.Handle("/mcp", auth.RequireBearerToken(verify, nil)(h))
+//	http.Handle("/mcp", auth.RequireBearerToken(verify, nil)(handler))
 //
-// Anonymous requests get through only where nothing demands a token.
+// Anonymous requests get through only where nothing demands a token. The id of an
+// anonymous task is all that guards it, and clients send it in the Mcp-Name header,
+// which proxies may log.
 //
 // # Input
 //
@@ -62,7 +82,8 @@
 // answers in req.Params when it is called again. The same handler works with and
 // without a task. In a task only the first call has req.Extra, the token and the
 // headers of the request: they are not stored, and later calls, on whatever
-// replica, find nil. [Task.Owner] is always there. Within one task the keys on the wire are unique, as the
-// extension demands: a key that a handler uses twice gets a suffix there and
-// comes back to the handler as it was.
+// replica, find nil. [Caller] tells whom every call comes from. Within one task the
+// keys on the wire are unique, as the extension demands: a key that a handler uses
+// twice gets a suffix there and comes back to the handler as it was. A question of a
+// kind that the client has not declared fails with error -32021.
 package mcptasks

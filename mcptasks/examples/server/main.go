@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -48,8 +47,7 @@ func run(ctx context.Context, addr, redis string, stdio bool) error {
 		store = backend
 	}
 	t, err := mcptasks.New(store, &mcptasks.Options{
-		Tasks:  tasks.Options{PollInterval: 500 * time.Millisecond},
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Tasks: tasks.Options{PollInterval: 500 * time.Millisecond},
 	})
 	if err != nil {
 		return err
@@ -63,45 +61,49 @@ func run(ctx context.Context, addr, redis string, stdio bool) error {
 		return err
 	}
 
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	drained := make(chan error, 1)
-	go func() { drained <- t.Run(background, server) }()
 	if stdio {
-		err = server.Run(ctx, t.Transport(&mcp.StdioTransport{}))
-	} else {
-		err = serve(ctx, addr, t.Handler(mcp.NewStreamableHTTPHandler(
-			func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true})))
+		return serveStdio(ctx, t, server)
 	}
-	cancel() // nothing comes in any more; let what runs finish
-	if drainErr := <-drained; err == nil && !errors.Is(drainErr, context.Canceled) {
-		err = drainErr
-	}
-	if ctx.Err() != nil {
-		return nil // asked to end
-	}
-	return err
+	return serveHTTP(ctx, addr, t, server)
 }
 
-func serve(ctx context.Context, addr string, handler http.Handler) error {
+// serveHTTP serves until ctx ends. Then Run hands over what another replica can go on
+// with and waits for the rest, while clients can still ask how their tasks stand.
+func serveHTTP(ctx context.Context, addr string, t *mcptasks.Tasks, server *mcp.Server) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("serving MCP at http://%s/\n", listener.Addr())
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
+	web := &http.Server{
+		Handler:           t.HTTPHandler(func(*http.Request) *mcp.Server { return server }, nil),
+		ReadHeaderTimeout: 10 * time.Second,
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	go func() { stop(web.Serve(listener)) }()
+	err = t.Run(ctx, server)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if web.Shutdown(closing) != nil {
-		_ = web.Close() // subscriptions stay open until then
+		_ = web.Close()
 	}
-	return nil
+	if failed := context.Cause(ctx); !errors.Is(failed, context.Canceled) {
+		return failed // the web server's
+	}
+	return err
+}
+
+// serveStdio serves until its client has gone, or ctx ends.
+func serveStdio(ctx context.Context, t *mcptasks.Tasks, server *mcp.Server) error {
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	drained := make(chan error, 1)
+	go func() { drained <- t.Run(background, server) }()
+	err := server.Run(ctx, t.Transport(&mcp.StdioTransport{}))
+	cancel()
+	if drainErr := <-drained; err == nil || ctx.Err() != nil {
+		err = drainErr
+	}
+	return err
 }
 
 type countInput struct {
