@@ -19,7 +19,7 @@ import (
 )
 
 // timeouts are those of a server for short answers.
-const timeouts = 300 * time.Millisecond
+const timeouts = time.Second
 
 // impatient serves the replica with timeouts for short answers, over HTTP of either
 // version.
@@ -41,6 +41,7 @@ func (r *replica) impatient(h http.Handler) {
 func TestStreamsOutliveTheServersTimeouts(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			for name, notifications := range map[string]map[string]any{
 				"tasks":      {"taskIds": nil},
 				"other":      {"toolsListChanged": true},
@@ -50,7 +51,7 @@ func TestStreamsOutliveTheServersTimeouts(t *testing.T) {
 					t.Parallel()
 					store := &slowOnce{StorageBackend: memory()}
 					r := start(t, store, nil, asking)
-					r.tasks.SetKeepAlive(timeouts / 3)
+					r.tasks.SetKeepAlive(timeouts / 4)
 					r.impatient(overHTTP(r.tasks, r.mcp))
 					if version == "HTTP/1.1" {
 						r.http.Transport.(*http.Transport).ForceAttemptHTTP2 = false
@@ -72,7 +73,7 @@ func TestStreamsOutliveTheServersTimeouts(t *testing.T) {
 						t.Errorf("%s with %v", resp.Proto, resp.Header)
 					}
 					lines := bufio.NewReader(resp.Body)
-					for comments := 0; comments < 9; { // three times the timeouts
+					for comments := 0; comments < 6; { // longer than the timeouts
 						line, err := lines.ReadString('\n')
 						if err != nil {
 							t.Fatalf("after %d comments: %v", comments, err)
