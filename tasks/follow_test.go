@@ -189,6 +189,51 @@ func TestChangesOfCostsOneWatchForAnOwner(t *testing.T) {
 	})
 }
 
+// Hints may get lost, and then a Resync says so: all tasks are looked at again.
+// Without either, a look costs the backend little: one in five poll intervals.
+func TestChangesOfLooksAtAResyncAndSeldomWithoutHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := &counting{StorageBackend: resyncing{plain{taskstore.NewMemoryBackend(nil)}}}
+		s := newStore(t, reads, &Options{PollInterval: 100 * time.Second, Lease: 10 * time.Hour, DefaultTTL: 20 * time.Hour, MaxTTL: 20 * time.Hour})
+		task, run := running(t, s)
+		start := time.Now()
+		go func() {
+			time.Sleep(5 * time.Second)
+			_, err := run.SetStatusMessage(ctx, "not hinted")
+			assert.NoError(t, err)
+		}()
+		following, stop := context.WithTimeout(ctx, 5000*time.Second)
+		defer stop()
+		var seen []time.Duration
+		for got, err := range s.ChangesOf(following, []taskstore.Key{keyOf(task)}) {
+			if err != nil {
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				break
+			}
+			if seen = append(seen, time.Since(start)); got.Revision == 2 {
+				reads.calls.Store(0)
+			}
+		}
+		assert.Equal(t, []time.Duration{0, 10 * time.Second}, seen)
+		assert.InDelta(t, 10, reads.calls.Load(), 3)
+	})
+}
+
+// A resyncing backend hints nothing, and says so after ten seconds.
+type resyncing struct{ plain }
+
+func (resyncing) Watch(ctx context.Context, k taskstore.Key) iter.Seq2[taskstore.Change, error] {
+	return func(yield func(taskstore.Change, error) bool) {
+		if !yield(taskstore.Change{Key: k, Resync: true}, nil) {
+			return
+		}
+		time.Sleep(10 * time.Second)
+		if yield(taskstore.Change{Key: k, Resync: true}, nil) {
+			<-ctx.Done()
+		}
+	}
+}
+
 // A watchCounting backend counts the watches that go on.
 type watchCounting struct {
 	plain
