@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 handlers may still ask, and log, in the ways that are deprecated
+
 package mcptasks_test
 
 import (

@@ -38,11 +38,11 @@ func TestChangesOfYieldsEachTaskUntilItsEnd(t *testing.T) {
 			got, err := first.SetStatusMessage(ctx, "one")
 			at(15*time.Second, got, err)
 			got, err = second.Renew(ctx)
-			at(16*time.Second, got, err)
-			got, err = third.Complete(ctx, raw(`3`))
 			at(20*time.Second, got, err)
-			got, err = first.Complete(ctx, raw(`1`))
+			got, err = third.Complete(ctx, raw(`3`))
 			at(30*time.Second, got, err)
+			got, err = first.Complete(ctx, raw(`1`))
+			at(40*time.Second, got, err)
 			got, err = second.Complete(ctx, raw(`2`))
 			at(0, got, err)
 		}()
@@ -64,7 +64,7 @@ func TestChangesOfYieldsEachTaskUntilItsEnd(t *testing.T) {
 		assert.Equal(t, []string{"/x false", owner + "/" + unknown.Task + " true", owner + "/" + gone.ID + " true"}, lost)
 		want := []seen{
 			{one.ID, 1, 0}, {two.ID, 1, 0}, {other.ID, 1, 0}, {gone.ID, 1, 0},
-			{one.ID, 2, 10 * time.Second}, {other.ID, 2, 16 * time.Second}, {one.ID, 3, 20 * time.Second}, {two.ID, 2, 30 * time.Second},
+			{one.ID, 2, 10 * time.Second}, {other.ID, 2, 20 * time.Second}, {one.ID, 3, 30 * time.Second}, {two.ID, 2, 40 * time.Second},
 		}
 		require.Len(t, got, len(want))
 		for i, w := range want {
