@@ -183,8 +183,11 @@ func (w *wait) handler(raw json.RawMessage) (func(context.Context) (mcp.Result, 
 	} else if w.capabilities[capability] == nil {
 		return nil, fmt.Errorf("it asks by %q, and this client has not declared %s", kind, capability)
 	}
+	if params := fields["params"]; kind == "roots/list" && (params == nil || string(params) == "null") {
+		fields["params"] = json.RawMessage("{}") // they may be left out, which the SDK cannot read
+	}
 	err := guarded(func() error {
-		return json.Unmarshal(mustMarshal(map[string]json.RawMessage{"": raw}), &byKey)
+		return json.Unmarshal(mustMarshal(map[string]any{"": fields}), &byKey)
 	})
 	if err != nil {
 		return nil, invalid("a request for input: %w", err)
