@@ -120,31 +120,31 @@ func (x *exchange) hints() (retryIn time.Duration, body *jsonrpc.Error) {
 	return x.retryIn, x.refusal
 }
 
-// inspect looks at the result before the SDK does. With changed the SDK is to get
-// another: an empty one in the place of a task, or an error.
-func (x *exchange) inspect(raw json.RawMessage) (changed bool, err error) {
+// inspect looks at the result before the SDK does. It reports whether the SDK is to
+// get an empty one in its place; the middleware knows why.
+func (x *exchange) inspect(raw json.RawMessage) (instead bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.settle()
 	switch x.method {
 	case methodGet, methodUpdate, methodCancel:
-		return false, nil // taskState reads whatever comes
+		return false // taskState reads whatever comes
 	}
 	var result map[string]json.RawMessage
 	if json.Unmarshal(raw, &result) != nil {
-		return false, nil
+		return false
 	}
 	switch isTask := textOf(result["resultType"]) == "task"; {
 	case isTask && x.method == methodCall:
 		x.created = readState(raw)
-		return true, nil
+		return true
 	case isTask:
 		x.invalid = invalid("a task in answer to %s; only tools/call may become one", x.method)
 	case hasNull(result["inputRequests"]):
 		// The SDK's decoder would panic.
 		x.invalid = invalid("a request for input that is null, in answer to %s", x.method)
 	}
-	return x.invalid != nil, x.invalid
+	return x.invalid != nil
 }
 
 func hasNull(object json.RawMessage) bool {
@@ -165,9 +165,6 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalidResponse}, args...)...)
 }
 
-// A rejected result reaches the SDK as this error; the middleware returns why.
-var errRejected = &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "invalid response"}
-
 // look does for an encoded message what inspect does for a result. It returns nil
 // for what the SDK is to read as it is.
 func (x *exchange) look(message []byte) []byte {
@@ -178,15 +175,12 @@ func (x *exchange) look(message []byte) []byte {
 	if _, ok := fields["method"]; ok {
 		return nil // a request of the server
 	}
-	changed, err := x.inspect(fields["result"])
-	switch {
-	case !changed:
+	if !x.inspect(fields["result"]) {
 		return nil
-	case err != nil:
-		return mustMarshal(map[string]any{"jsonrpc": "2.0", "id": fields["id"], "error": errRejected})
 	}
 	return mustMarshal(map[string]any{"jsonrpc": "2.0", "id": fields["id"], "result": emptyResult})
 }
 
-// emptyResult is what the SDK gets in the place of a task. It is shorter than any.
+// emptyResult is what the SDK gets in the place of another. It is shorter than any
+// that is replaced.
 var emptyResult = json.RawMessage(`{"content":[]}`)

@@ -60,12 +60,8 @@ func (c *clientConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	if x == nil {
 		return m, nil
 	}
-	changed, err := x.inspect(r.Result)
-	switch {
-	case r.Error != nil || !changed:
+	if !x.inspect(r.Result) || r.Error != nil {
 		return m, nil
-	case err != nil:
-		return &jsonrpc.Response{ID: r.ID, Error: errRejected, Extra: r.Extra}, nil
 	}
 	return &jsonrpc.Response{ID: r.ID, Result: emptyResult, Extra: r.Extra}, nil
 }
