@@ -152,9 +152,17 @@ func TestClientDeclaresAndNamesInEachRequest(t *testing.T) {
 	ended := make(chan error, 1)
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		asking(tasks, server)
-		waiting(ended)(tasks, server)
+		add(tasks, server, "wait", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+			select {
+			case <-ctx.Done():
+				ended <- context.Cause(ctx)
+			case <-time.After(10 * time.Second): // the client waits for a result
+			}
+			return nil, nil, errors.New("over")
+		}, nil)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	session, s := specSession(t, r, nil, &mcptasks.ClientOptions{OnTask: func(ctx context.Context, _ mcptasks.ClientTask) {
 		if ctx.Value(canceller{}) != nil {
 			cancel()

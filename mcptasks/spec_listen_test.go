@@ -4,7 +4,9 @@ package mcptasks_test
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -171,6 +173,8 @@ func TestHandlerOfATaskCannotCallItsClient(t *testing.T) {
 	refused := make(chan error, 3)
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "calls", func(ctx context.Context, req *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
 			_, err := req.Session.Elicit(ctx, elicit("now?"))
 			refused <- err
 			//lint:ignore SA1019 a handler may still try
@@ -184,8 +188,8 @@ func TestHandlerOfATaskCannotCallItsClient(t *testing.T) {
 	created := l.ask(1, "tools/call", callOf("calls"), declaring)
 	id, _ := created.Result["taskId"].(string)
 	for range cap(refused) {
-		if err := <-refused; err == nil {
-			t.Error("the handler called its client")
+		if err := <-refused; err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the handler called its client: %v", err)
 		}
 	}
 	r.as("").until(id, "completed")
