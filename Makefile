@@ -9,7 +9,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race faults torture check conformance interop bench need-go
+.PHONY: help test race faults torture check conformance interop mutants bench need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -47,6 +47,10 @@ interop: need-go ## try clients and servers of others; needs npm and Python
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@python3 -c 'import ensurepip' || { echo "Python with venv is missing: install Python 3.11 or later, or on Debian: apt-get install python3-venv"; exit 1; }
 	@$(redis); bash mcptasks/interop/run.sh
+
+# FILES="mcptasks/wire.go tasks" restricts it. Not for every change: it takes hours.
+mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices
+	@bash scripts/mutants.sh $(FILES)
 
 bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md
 	@$(redis); cd bench && go run .
