@@ -134,12 +134,16 @@ func (x *exchange) inspect(raw json.RawMessage) (instead bool) {
 	if json.Unmarshal(raw, &result) != nil {
 		return false
 	}
-	switch isTask := textOf(result["resultType"]) == "task"; {
+	kind, given := result["resultType"]
+	switch isTask := textOf(kind) == "task"; {
 	case isTask && x.method == methodCall:
 		x.created = readState(raw)
 		return true
 	case isTask:
 		x.invalid = invalid("a task in answer to %s; only tools/call may become one", x.method)
+	case x.method == methodCall && given && textOf(kind) != "complete" && textOf(kind) != "input_required":
+		// MCP 2026-07-28, ResultType: what is not known is invalid.
+		x.invalid = invalid("a resultType that this client does not know, in answer to %s", x.method)
 	case hasNull(result["inputRequests"]):
 		// The SDK's decoder would panic.
 		x.invalid = invalid("a request for input that is null, in answer to %s", x.method)
