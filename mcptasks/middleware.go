@@ -176,7 +176,13 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 		e, err = in.prepare(owner, t.Request)
 		return err
 	})
-	if err == nil && e != nil && task.Status == tasks.Working && task.Lease.Holder == "" {
+	goesOn := err == nil && task.Status == tasks.Working && task.Lease.Holder == "" && !task.Lease.ExpiresAt.IsZero()
+	if goesOn && e == nil && task.Service == in.service {
+		// The last answer was taken before, by a request that may not have come to its
+		// end: the client repeats it where it heard of none.
+		e, err = in.prepare(owner, task.Request)
+	}
+	if goesOn && e != nil {
 		go e.goOn(id)
 		return nil
 	}
