@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -65,7 +66,11 @@ func (e *execution) invoke() outcome {
 		return outcome{err: internalError("internal error")}
 	}
 	defer session.Close()
-	call := &mcp.CallToolRequest{Session: session, Params: e.call.Params}
+	// A copy, since e.call stays as it came: it is what the store keeps, also while
+	// middleware and handler change what they were given.
+	params := *e.call.Params
+	params.Meta, params.InputResponses = maps.Clone(params.Meta), maps.Clone(params.InputResponses)
+	call := &mcp.CallToolRequest{Session: session, Params: &params}
 	if extra := e.call.Extra; extra != nil {
 		call.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
 	}
@@ -110,7 +115,7 @@ func (in *installation) guard(tool string, f func() error) (err error) {
 func (e *execution) conclude(o outcome) {
 	end, err := e.ending(o)
 	if err != nil {
-		end = e.fail(storedError(err))
+		end = e.fail(e.storedError(err))
 	}
 	err = e.persist(end)
 	if refused(err) {
@@ -246,11 +251,24 @@ func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
 }
 
 // persist calls put until it succeeds, cannot, or a shutdown has waited for long
-// enough.
+// enough. A handler that returns after that has one attempt left.
 func (e *execution) persist(put func(context.Context) error) error {
-	return retry(e.storing, func() error { return put(e.storing) }, func(err error) bool {
-		return errors.Is(err, tasks.ErrLeaseLost) || refused(err)
+	return retry(e.storing, func() error {
+		if e.storing.Err() == nil {
+			return put(e.storing)
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.storing), handlerPatience)
+		defer cancel()
+		return put(ctx)
+	}, func(err error) bool {
+		return errors.Is(err, tasks.ErrLeaseLost) || refused(err) || hopeless(err)
 	})
+}
+
+// hopeless reports whether err is one that no time heals: the program has closed its
+// store, or the record is damaged or of a newer format.
+func hopeless(err error) bool {
+	return errors.Is(err, taskstore.ErrClosed) || errors.Is(err, taskstore.ErrCorrupt) || errors.Is(err, tasks.ErrFormat)
 }
 
 // retry calls put until it succeeds, its error is final, or ctx ends.
@@ -276,15 +294,21 @@ func refused(err error) bool {
 	return errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) || errors.As(err, &capacity)
 }
 
-// storedError returns err as the JSON-RPC error that the call would have had.
-func storedError(err error) tasks.Error {
-	var wire *jsonrpc.Error
-	if !errors.As(err, &wire) {
-		return tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}
-	}
-	e := tasks.Error{Code: wire.Code, Message: wire.Message, Data: wire.Data}
-	if e.Message == "" {
-		e.Message = "error"
-	}
-	return e
+// storedError returns err as the JSON-RPC error that the call would have had. The
+// methods of err are code of the server's author.
+func (e *execution) storedError(err error) tasks.Error {
+	stored := tasks.Error{Code: jsonrpc.CodeInternalError, Message: "internal error"}
+	_ = e.in.guard(e.call.Params.Name, func() error {
+		var wire *jsonrpc.Error
+		if !errors.As(err, &wire) {
+			stored.Message = err.Error()
+			return nil
+		}
+		stored = tasks.Error{Code: wire.Code, Message: wire.Message, Data: wire.Data}
+		if stored.Message == "" {
+			stored.Message = "error"
+		}
+		return nil
+	})
+	return stored
 }
