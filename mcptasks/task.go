@@ -103,12 +103,22 @@ func (e *execution) saveState(ctx context.Context, change func(*checkpoint)) err
 	if err != nil {
 		return err
 	}
-	if run != nil {
-		if _, err := run.SaveState(ctx, state); err != nil {
-			return err
-		}
-	} else if most := e.in.store.Options().MaxStateBytes; most >= 0 && len(state) > most {
+	if most := e.in.store.Options().MaxStateBytes; run == nil && most >= 0 && len(state) > most {
 		return &tasks.LimitError{Limit: tasks.LimitState, Max: most, Asked: len(state)}
+	}
+	if run == nil {
+		e.mu.Lock()
+		if run = e.run; run == nil {
+			e.state = next
+		}
+		e.mu.Unlock()
+		if run == nil {
+			return nil
+		}
+		// It has become a task meanwhile, which did not see this checkpoint.
+	}
+	if _, err := run.SaveState(ctx, state); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
