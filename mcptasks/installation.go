@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"sync"
+	"unicode/utf8"
 	"weak"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -26,6 +27,9 @@ type installation struct {
 	toolsMu sync.RWMutex
 	tools   map[string]*ToolOptions
 }
+
+// maxServiceBytes is the longest name that the store takes, see [tasks.CreateParams].
+const maxServiceBytes = 256
 
 // Install makes server speak the extension: it answers tasks/get, tasks/update
 // and tasks/cancel, makes tasks of calls of the tools that AddTool added, and
@@ -47,6 +51,9 @@ func (t *Tasks) Install(server *mcp.Server) error {
 		if in.service, ok = implementationName(server); !ok {
 			return errors.New("mcptasks: the server's name cannot be read from this version of the SDK: set Options.Name")
 		}
+	}
+	if len(in.service) > maxServiceBytes || !utf8.ValidString(in.service) {
+		return fmt.Errorf("mcptasks: the server's name must be UTF-8, of at most %d bytes: set Options.Name", maxServiceBytes)
 	}
 	t.mu.Lock()
 	twice := in.next != nil

@@ -48,3 +48,27 @@ func TestUnknownTool(t *testing.T) {
 		}
 	}
 }
+
+// A server's name is kept with its tasks: one that the store would refuse is refused
+// when there are no tasks yet.
+func TestAServersNameFitsTheStore(t *testing.T) {
+	for name, ok := range map[string]bool{strings.Repeat("n", 256): true, strings.Repeat("n", 257): false, "\xff": false} {
+		for what, install := range map[string]func() error{
+			"Options.Name": func() error {
+				_, _, err := assemble(memory(), &mcptasks.Options{Name: name}, func(*mcptasks.Tasks, *mcp.Server) {})
+				return err
+			},
+			"the implementation's": func() error {
+				tasks, err := mcptasks.New(memory(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tasks.Install(mcp.NewServer(&mcp.Implementation{Name: name, Version: "1"}, nil))
+			},
+		} {
+			if err := install(); (err == nil) != ok {
+				t.Errorf("%s, %d bytes: %v", what, len(name), err)
+			}
+		}
+	}
+}
