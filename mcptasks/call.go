@@ -76,6 +76,7 @@ func (in *installation) reached(ctx context.Context, req *mcp.CallToolRequest) e
 		in.warnIfUninstalled(req)
 		return nil
 	}
+	t.e.entered.Store(true)
 	if t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
 		return nil
 	}

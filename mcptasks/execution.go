@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -29,6 +30,7 @@ type execution struct {
 	ended   func() // called at the end; nil: nothing
 
 	promoted chan struct{} // closed when there is a task
+	entered  atomic.Bool   // the chain has come to the handler
 
 	// mu guards what follows and is never held over a call of the store.
 	mu        sync.Mutex

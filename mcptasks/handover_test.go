@@ -253,6 +253,33 @@ func TestATaskWithoutItsToolFails(t *testing.T) {
 	}
 }
 
+// A replica whose tool was removed leaves the tool's tasks to those that have it.
+func TestAReplicaWithoutTheToolLeavesItsTasksToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, opts := memory(), &mcptasks.Options{}
+		var runs atomic.Int32
+		ids := []string{lose(t, store, opts, "work"), lose(t, store, opts, "work")}
+		without := startDirect(t, store, opts, resumable(&runs, time.Second, mcptasks.ToolOptions{}))
+		without.mcp.RemoveTools("work")
+		stopFirst := without.run(t.Context())
+		time.Sleep(75 * time.Second)
+		for _, id := range ids {
+			if got := without.as("alice").get(id); got.Result["status"] != "working" {
+				t.Errorf("without the tool: %v", got)
+			}
+		}
+		with := startDirect(t, store, opts, resumable(&runs, time.Second, mcptasks.ToolOptions{}))
+		stopSecond := with.run(t.Context())
+		time.Sleep(30 * time.Second)
+		for _, id := range ids {
+			if got := with.as("alice").get(id); got.Result["status"] != "completed" {
+				t.Errorf("with the tool: %v", got)
+			}
+		}
+		_, _ = stopFirst(), stopSecond()
+	})
+}
+
 // A replica that drains, or that lacks the tool, takes no answer that it could not
 // go on with; another can.
 func TestAnAnswerIsTakenOnlyByWhoCanGoOn(t *testing.T) {

@@ -143,3 +143,12 @@ func implementationName(server *mcp.Server) (name string, ok bool) {
 	}
 	return impl.Elem().FieldByName("Name").String(), true
 }
+
+// forgetTool drops a tool that was removed from the server, unless it was added again.
+func (in *installation) forgetTool(name string, opts *ToolOptions) {
+	in.toolsMu.Lock()
+	defer in.toolsMu.Unlock()
+	if in.tools[name] == opts {
+		delete(in.tools, name)
+	}
+}

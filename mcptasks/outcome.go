@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -151,7 +152,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 		return ended, nil
 	case !o.good() && errors.Is(cause, ErrCancelled):
 		return e.cancelled, nil
-	case cutShort && e.opts.Retry:
+	case cutShort && e.opts.Retry, e.opts.Retry && e.toolIsGone(o):
 		return e.release, nil
 	case cutShort:
 		const reason = "the server was shut down"
@@ -178,6 +179,18 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 		}, nil
 	}
 	return e.unlessCancelled(func(t *tasks.Task) { t.Status, t.Result = tasks.Completed, result }), nil
+}
+
+// toolIsGone reports whether the chain ended because the server does not have the tool
+// any more. Other replicas may, so this one leaves its tasks to them from now on.
+func (e *execution) toolIsGone(o outcome) bool {
+	var wire *jsonrpc.Error
+	gone := e.request == nil && !e.entered.Load() && errors.As(o.err, &wire) &&
+		wire.Code == jsonrpc.CodeInvalidParams && strings.HasPrefix(wire.Message, "unknown tool ")
+	if gone {
+		e.in.forgetTool(e.call.Params.Name, e.opts)
+	}
+	return gone
 }
 
 // marshal calls f, which marshals what the handler returned.
