@@ -17,12 +17,12 @@ help: ## list the targets
 # The tag only adds tests: one run has all of them, but those of torture.
 test: need-go ## run all tests but faults; finds redis-server or installs it
 	@$(redis); \
-	$(call each,$(TESTED),go test -parallel 8 -count=1 -timeout 6m -tags integration ./...)
+	$(call each,$(TESTED),go test -parallel 8 -count=1 -timeout 7m -tags integration ./...)
 
 race: need-go ## run those of the library with the race detector; needs a C compiler
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
 	@$(redis); \
-	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -parallel 8 -count=1 -timeout 7m -tags integration ./...)
+	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
 faults: need-go ## check histories of calls under lost answers, crashes and failovers
 	@$(redis); $(call each,./torture,go test -count=1 -timeout 5m -tags integration ./...)
