@@ -110,8 +110,12 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	if !errors.Is(err, context.Canceled) { // the client is gone
 		t.log.requestFailed(what, err)
 	}
+	var tooBig *taskstore.CapacityError // a backend that is full just now gives none
+	if errors.As(err, &tooBig) {
+		return internalError("internal error")
+	}
 	for _, definite := range []error{
-		taskstore.ErrCorrupt, tasks.ErrFormat, taskstore.ErrCapacityExceeded, taskstore.ErrInvalidArgument, taskstore.ErrInvalidKey,
+		taskstore.ErrCorrupt, tasks.ErrFormat, taskstore.ErrInvalidArgument, taskstore.ErrInvalidKey,
 		tasks.ErrTerminal, tasks.ErrTransition, tasks.ErrInputKeyReused, tasks.ErrIdempotencyMismatch,
 	} {
 		if errors.Is(err, definite) {

@@ -65,7 +65,27 @@ func TestAFailingStoreIsNotNowAndNotNo(t *testing.T) {
 	}
 }
 
-// The same over a transport without HTTP statuses.
+// A backend that has no room just now may have some soon, unlike one that never takes
+// so much.
+func TestAFullBackendIsNotNow(t *testing.T) {
+	store := &failing{StorageBackend: memory()}
+	c := start(t, store, nil, asking).as("alice")
+	id := c.create("ask", nil)
+	c.until(id, "input_required")
+	store.fail(fmt.Errorf("%w: the server is out of memory", taskstore.ErrCapacityExceeded))
+	for _, q := range aboutTask(id) {
+		if got := c.do(q.method, q.params); got.HTTP != http.StatusServiceUnavailable || got.Error.Data["retryable"] != true {
+			t.Errorf("%s: %v", q.method, got)
+		}
+	}
+	store.fail(nil)
+	if got := c.update(id, map[string]any{"confirm": accept(nil)}); got.Error != nil {
+		t.Errorf("when there is room: %v", got)
+	}
+	c.until(id, "completed")
+}
+
+// A store that fails is not now over a transport without HTTP statuses too.
 func TestAFailingStoreIsNotNowOverAStream(t *testing.T) {
 	store := &failing{StorageBackend: memory()}
 	r := start(t, store, nil, asking)
