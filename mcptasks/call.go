@@ -47,12 +47,7 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 		}
 	}()
 	if e.opts.Mode == Auto && e.opts.Grace > 0 {
-		grace := time.AfterFunc(e.opts.Grace, func() {
-			if err := e.promote(ctx); err != nil && !errors.Is(err, ErrAnswered) {
-				// The handler runs already: its answer is worth waiting for.
-				e.in.log.noTask(e.call.Params.Name, err)
-			}
-		})
+		grace := time.AfterFunc(e.opts.Grace, func() { e.promoteInTime(ctx) })
 		defer grace.Stop()
 	}
 	select {
@@ -66,6 +61,22 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 		}
 	}
 	return created(&e.created), nil
+}
+
+// promoteInTime makes a task of a call whose Grace is over. While the store fails it
+// tries again: the handler runs already, and its answer may be far away.
+func (e *execution) promoteInTime(ctx context.Context) {
+	logged := false
+	_ = retry(ctx, func() error { return e.promote(ctx) }, func(err error) bool {
+		if errors.Is(err, ErrAnswered) || ctx.Err() != nil {
+			return true
+		}
+		if !logged {
+			logged = true
+			e.in.log.noTask(e.call.Params.Name, err)
+		}
+		return refused(err) || hopeless(err)
+	})
 }
 
 // reached is called when the chain has come to the tool's handler, with what that
