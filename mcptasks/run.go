@@ -23,7 +23,7 @@ func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 		return errors.New("mcptasks: Run before Install")
 	}
 	// A look that finds a lease over is followed by one that finds its grace over.
-	pause := t.store.Options().Lease*11/30 + time.Millisecond
+	pause := t.store.Options().Lease/30*11 + time.Millisecond
 	for ctx.Err() == nil {
 		in.resumeOrphans(ctx)
 		select {
@@ -52,7 +52,7 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		}
 		what, tool := in.judge(&t, func(leases int) bool {
 			since := t.Lease.IdleSince
-			return !since.IsZero() && now.Sub(since) > time.Duration(leases)*in.store.Options().Lease
+			return !since.IsZero() && now.Sub(since)/time.Duration(leases) > in.store.Options().Lease
 		})
 		switch what {
 		case abandon:

@@ -10,8 +10,9 @@ import (
 const handlerPatience = 2 * time.Second
 
 // Shutdown lets the running handlers of all servers finish. From its call on no
-// handler is started: calls and answers get an error that says to ask again, another
-// replica. Every subscriptions/listen ends with its result, by which clients know that
+// handler is started for a client of the extension: calls and answers get an error that
+// says to ask again, another replica. Calls of other clients it leaves to the server's
+// own shutdown, as if this package were not there. Every subscriptions/listen ends with its result, by which clients know that
 // they should listen elsewhere. The contexts of handlers of tools with [ToolOptions].Retry end
 // at once, with [ErrShutdown], so that their tasks are handed to other replicas;
 // those of the others when ctx ends, and their tasks fail.
