@@ -63,8 +63,10 @@ func internalError(message string) *jsonrpc.Error {
 }
 
 // unavailable answers what this server cannot do now, and may be able to do soon:
-// the store cannot be reached, or the server shuts down. Nothing, or nothing that
-// making the request again would spoil, was done. [Tasks.Handler] gives it status
+// the store cannot be reached, or the server shuts down. Nothing was done, or nothing
+// that making the request again would spoil; but a tools/call whose create lost its
+// answer may have become a task that nobody was told of, which fails as a lost one
+// does, or runs where its tool has Retry. [Tasks.Handler] gives it status
 // 503.
 func unavailable() *jsonrpc.Error { return askAgain("temporarily unavailable, ask again") }
 

@@ -235,13 +235,13 @@ func TestATaskWithoutItsToolFails(t *testing.T) {
 				}
 				r := startDirect(t, store, opts, tools)
 				stop := r.run(t.Context())
-				time.Sleep(80 * time.Second)
+				time.Sleep(4 * time.Minute)
 				for _, id := range []string{lost, handedOver} {
 					if got := r.as("alice").get(id); got.Result["status"] != "working" {
 						t.Errorf("while another replica may come: %v", got)
 					}
 				}
-				time.Sleep(2 * time.Minute)
+				time.Sleep(3 * time.Minute)
 				for _, id := range []string{lost, handedOver} {
 					if got := r.as("alice").get(id); got.Result["status"] != "failed" || !strings.Contains(got.String(), "its tool is gone") {
 						t.Errorf("after some leases: %v", got)

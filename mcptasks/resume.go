@@ -18,9 +18,9 @@ const (
 	abandon                // nobody can
 )
 
-// abandonAfter is for how many leases a task waits for a server that has its tool,
-// as long as a rolling deploy may take to bring one.
-const abandonAfter = 3
+// abandonAfter is for how many leases a task waits for a server that has its tool: for
+// a rolling deploy to bring one, or for those that have it to come to the task.
+const abandonAfter = 10
 
 // judge tells what to do with t, which waits for a runner, and returns its tool's
 // name for logs.
