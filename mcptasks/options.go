@@ -72,11 +72,13 @@ type Options struct {
 	// MaxRequestBytes bounds the bodies of subscriptions/listen that [Tasks.Handler]
 	// reads; all others the SDK's handler bounds. Default 4 MiB.
 	MaxRequestBytes int64
-	// MaxResumed is how many tasks of dead replicas [Tasks.Run] runs at once. Tasks
-	// that go on because they were answered do not count. Default 16.
+	// MaxResumed is how many tasks of lost replicas [Tasks.Run] runs at once; the next
+	// one is taken as soon as another has ended. Tasks that go on because
+	// they were answered do not count. Default 16.
 	MaxResumed int
 	// DrainTimeout is how long [Tasks.Run] lets handlers finish when its context
-	// ends. Default 10 s.
+	// ends, but for those of tools with Retry, whose tasks it hands over at once.
+	// Default 10 s.
 	DrainTimeout time.Duration
 }
 
@@ -138,9 +140,12 @@ type ToolOptions struct {
 	// [Tasks.Run]. Without it such a task fails. As after input, req.Extra is then
 	// nil: see [Caller].
 	//
+	// A record of such a task lives until MaxTTL of [Options].Tasks. One that no server
+	// has the tool for, or may call again, fails after ten leases, and a warning says so.
+	//
 	// Nothing counts how often: a handler that ends its process, by using up memory
-	// or calling [os.Exit], ends the next replica too, until the task's TTL is over.
-	// Where that can be, count the calls in the checkpoint and give up in time.
+	// or calling [os.Exit], ends the next replica too, until MaxTTL. Where that can be,
+	// count the calls in the checkpoint and give up in time.
 	Retry bool
 }
 
