@@ -57,6 +57,7 @@ type ClientOptions struct {
 // of a handler ends with its question, see [ErrQuestionClosed]; CallTool does not
 // wait for a handler that goes on. One task may ask up to 10 times, up to 16
 // questions at a time.
+// Receiving middleware sees these questions if it was added before InstallClient.
 //
 // Call it once for a client, before it connects, and let it connect through
 // [RoundTripper] or [ClientTransport]: the SDK drops what a task has beside a

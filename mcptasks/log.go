@@ -135,7 +135,7 @@ func (l logger) outcomeLost(tool string, err error) {
 	l.to.Error("mcptasks: the outcome of a task is lost", "tool", tool, "error", err)
 }
 
-// damaged names the part: the request, then without a tool, or the checkpoint.
+// damaged names the part of the task.
 func (l logger) damaged(tool, part string) {
 	l.to.Error("mcptasks: a stored task is damaged", "tool", tool, "part", part)
 }

@@ -17,7 +17,7 @@ type Options struct {
 	// Name says which servers share their work: a task goes on, after its replica was
 	// lost or when it was answered, only on a server of the name that made it.
 	// Default: the name in the server's [mcp.Implementation]. Set it where that
-	// differs between replicas.
+	// differs between replicas. It is UTF-8, of at most 256 bytes.
 	//
 	// Programs of different names may share a store, and then its owners and their
 	// limits too. Give each a store of its own, by a Prefix say, where one is not to
@@ -25,9 +25,9 @@ type Options struct {
 	Name string
 
 	// Tasks are the policy and the limits of the stored tasks: TTL, retention, poll
-	// interval, lease, how many an owner may have, sizes. A call whose owner has too
-	// many gets error -32603, which says so; one that runs already, in its Grace or
-	// in Manual mode, goes on without a task.
+	// interval, lease, how many an owner may have, sizes. A call that is too much for
+	// them is answered without a task; where its tool is [ToolOptions].Required it gets
+	// an error that says why. [Task.Promote] returns that error to its handler.
 	Tasks tasks.Options
 
 	// Owner tells whom a request comes from; its tasks belong to that owner. The
@@ -127,7 +127,8 @@ const (
 type ToolOptions struct {
 	Mode Mode
 	// Grace lets an Auto tool answer without a task if it is done this fast. The
-	// task is then stored only after Grace.
+	// task is then stored only after Grace; if the store is away just then, when it is
+	// back.
 	Grace time.Duration
 	// Required refuses clients without the extension, with error -32021, instead of
 	// running the tool synchronously.
