@@ -1,0 +1,72 @@
+package mcptasks_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/mcptasks"
+)
+
+// A hindered store holds creates of tasks back until they are let go, and is away
+// when the next task is deleted.
+type hindered struct {
+	failing
+	waiting, release chan struct{}
+	deletes          atomic.Int32
+}
+
+func (s *hindered) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	if expected == 0 && strings.HasPrefix(key.Task, "t/") {
+		s.waiting <- struct{}{}
+		<-s.release
+	}
+	return s.failing.PutIfVersion(ctx, key, v, expected)
+}
+
+func (s *hindered) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
+	if strings.HasPrefix(key.Task, "t/") && s.deletes.Add(1) < 4 {
+		return false, errAway
+	}
+	return s.failing.Delete(ctx, key)
+}
+
+// A task that is stored when the call has its answer is taken back, also where that
+// does not succeed at once: nobody was told its id, and nobody works on it.
+func TestATaskThatComesAfterTheAnswerIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hindered{failing: failing{StorageBackend: memory()}, waiting: make(chan struct{}, 1), release: make(chan struct{})}
+		promoted := make(chan error, 1)
+		log := new(lockedBuffer)
+		r := startDirect(t, store, &mcptasks.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "work", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+				go func() { promoted <- mcptasks.FromContext(ctx).Promote(context.Background()) }()
+				<-store.waiting
+				return text("done"), nil, nil
+			}, &mcptasks.ToolOptions{Mode: mcptasks.Manual})
+		})
+		if got := r.as("alice").call("work", nil); textOf(got) != "done" || got.Result["resultType"] == "task" {
+			t.Fatalf("the answer: %v", got)
+		}
+		close(store.release)
+		if err := <-promoted; !errors.Is(err, mcptasks.ErrAnswered) {
+			t.Errorf("Promote: %v", err)
+		}
+		counts, err := r.tasks.Account("alice").Count(t.Context())
+		if err != nil || len(counts) != 0 {
+			t.Errorf("%v are left, %v", counts, err)
+		}
+		time.Sleep(time.Minute)
+		if n := store.deletes.Load(); n != 4 || log.String() != "" {
+			t.Errorf("%d deletes; the log: %s", n, log)
+		}
+	})
+}
