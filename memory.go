@@ -2,7 +2,6 @@ package taskstore
 
 import (
 	"bytes"
-	"container/heap"
 	"context"
 	"iter"
 	"slices"
@@ -35,10 +34,10 @@ type MemoryBackend struct {
 
 	mu       sync.RWMutex
 	owners   map[string]*memoryOwner
-	sequence uint64       // the last record's
-	expiring memoryExpiry // the records that expire, soonest first
-	sweeper  *time.Timer  // nil while nothing expires
-	sweepAt  int64        // when sweeper fires, Unix ms
+	sequence uint64                   // the last record's
+	expiring expiryHeap[*memoryOwner] // the owners that have records that expire
+	sweeper  *time.Timer              // nil while nothing expires
+	sweepAt  int64                    // when sweeper fires, Unix ms
 }
 
 var (
@@ -284,11 +283,13 @@ func (m *MemoryBackend) Now(ctx context.Context) (time.Time, error) {
 
 // What follows is called with m.mu held, for writing except where it says so.
 
-// A memoryOwner holds the records of one owner, by task and by age.
+// A memoryOwner holds the records of one owner, by task, by age and by expiry.
 type memoryOwner struct {
-	tasks   map[string]*memoryRecord
-	order   []*memoryRecord // by sequence; removed ones stay until they are many
-	removed int             // how many of order are removed
+	tasks     map[string]*memoryRecord
+	order     []*memoryRecord           // by sequence; removed ones stay until they are many
+	removed   int                       // how many of order are removed
+	expiring  expiryHeap[*memoryRecord] // those that expire
+	heapIndex int                       // in MemoryBackend.expiring, while expiring is not empty
 }
 
 type memoryRecord struct {
@@ -299,7 +300,7 @@ type memoryRecord struct {
 	version   Version
 	data      []byte // never changed in place, so that readers may copy it later
 	expiresAt int64  // Unix ms, 0: never
-	heapIndex int    // in MemoryBackend.expiring, while expiresAt is not 0
+	heapIndex int    // in memoryOwner.expiring, while expiresAt is not 0
 	removed   bool
 }
 
@@ -322,19 +323,20 @@ func (m *MemoryBackend) find(key Key) *memoryRecord {
 	return nil
 }
 
-// admit refuses one more record of owner if that goes beyond the limit. Only
-// here the count must be exact, so only here expired records are all reclaimed.
+// admit refuses one more record of owner if that goes beyond the limit. Expired
+// records make room: as many of the owner's own as it takes, so that no owner waits
+// for what others have left behind.
 func (m *MemoryBackend) admit(ctx context.Context, owner string, now int64) error {
 	limit := RecordLimit(ctx, m.opts.MaxRecordsPerOwner)
-	full := func() bool {
-		o := m.owners[owner]
-		return limit > 0 && o != nil && len(o.tasks) >= limit
+	o := m.owners[owner]
+	if limit == 0 || o == nil {
+		return nil
 	}
-	if full() {
-		m.reclaim(now, -1)
-	}
-	if full() {
-		return &CapacityError{Limit: LimitRecords, Max: uint64(limit), Asked: uint64(len(m.owners[owner].tasks)) + 1}
+	for len(o.tasks) >= limit {
+		if len(o.expiring) == 0 || !o.expiring[0].expired(now) {
+			return &CapacityError{Limit: LimitRecords, Max: uint64(limit), Asked: uint64(len(o.tasks)) + 1}
+		}
+		m.remove(o.expiring[0])
 	}
 	return nil
 }
@@ -353,9 +355,7 @@ func (m *MemoryBackend) insert(key Key) *memoryRecord {
 }
 
 func (m *MemoryBackend) remove(r *memoryRecord) {
-	if r.expiresAt != 0 {
-		heap.Remove(&m.expiring, r.heapIndex)
-	}
+	m.dropExpiry(r)
 	o := r.owner
 	delete(o.tasks, r.task)
 	r.removed, r.data = true, nil

@@ -15,55 +15,92 @@ const (
 	sweepLookahead  = 24 * time.Hour // a Duration does not reach the year 9999
 )
 
-// A memoryExpiry is a heap of the records that expire, soonest first.
-type memoryExpiry []*memoryRecord
-
-func (e memoryExpiry) Len() int           { return len(e) }
-func (e memoryExpiry) Less(i, j int) bool { return e[i].expiresAt < e[j].expiresAt }
-func (e memoryExpiry) Swap(i, j int) {
-	e[i], e[j] = e[j], e[i]
-	e[i].heapIndex, e[j].heapIndex = i, j
+// What is in an expiryHeap knows when it is due and where it is.
+type expiring interface {
+	due() int64 // Unix ms
+	place() *int
 }
 
-func (e *memoryExpiry) Push(x any) {
-	r := x.(*memoryRecord)
-	r.heapIndex = len(*e)
-	*e = append(*e, r)
+// An expiryHeap has what is due soonest first. A backend has one of its owners, and
+// each owner one of its records: what an owner's records cost does not depend on how
+// many others there are.
+type expiryHeap[T expiring] []T
+
+func (r *memoryRecord) due() int64  { return r.expiresAt }
+func (r *memoryRecord) place() *int { return &r.heapIndex }
+func (o *memoryOwner) due() int64   { return o.expiring[0].expiresAt }
+func (o *memoryOwner) place() *int  { return &o.heapIndex }
+
+func (h expiryHeap[T]) Len() int           { return len(h) }
+func (h expiryHeap[T]) Less(i, j int) bool { return h[i].due() < h[j].due() }
+func (h expiryHeap[T]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	*h[i].place(), *h[j].place() = i, j
 }
 
-func (e *memoryExpiry) Pop() any {
-	last := len(*e) - 1
-	r := (*e)[last]
-	(*e)[last] = nil
-	*e = (*e)[:last]
-	return r
+func (h *expiryHeap[T]) Push(x any) {
+	e := x.(T)
+	*e.place() = len(*h)
+	*h = append(*h, e)
+}
+
+func (h *expiryHeap[T]) Pop() any {
+	var none T
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = none
+	*h = (*h)[:last]
+	return e
 }
 
 // setExpiry gives r an expiry, 0 for none. m.mu is held.
 func (m *MemoryBackend) setExpiry(r *memoryRecord, expiresAt, now int64) {
-	had := r.expiresAt != 0
-	if r.expiresAt == expiresAt {
-		return
-	}
-	if expiresAt == 0 {
-		heap.Remove(&m.expiring, r.heapIndex)
-	}
-	r.expiresAt = expiresAt
+	o := r.owner
 	switch {
+	case r.expiresAt == expiresAt:
+		return
 	case expiresAt == 0:
-	case had:
-		heap.Fix(&m.expiring, r.heapIndex)
+		m.dropExpiry(r)
+		r.expiresAt = 0
+	case r.expiresAt == 0:
+		r.expiresAt = expiresAt
+		heap.Push(&o.expiring, r)
+		if len(o.expiring) == 1 {
+			heap.Push(&m.expiring, o)
+		} else {
+			heap.Fix(&m.expiring, o.heapIndex)
+		}
 	default:
-		heap.Push(&m.expiring, r)
+		r.expiresAt = expiresAt
+		heap.Fix(&o.expiring, r.heapIndex)
+		heap.Fix(&m.expiring, o.heapIndex)
 	}
 	m.schedule(now)
 }
 
-// reclaim removes up to limit expired records, all if limit is negative. m.mu is
-// held.
+// dropExpiry takes r out of what expires, if it is there. m.mu is held.
+func (m *MemoryBackend) dropExpiry(r *memoryRecord) {
+	if r.expiresAt == 0 {
+		return
+	}
+	o := r.owner
+	if len(o.expiring) == 1 {
+		heap.Remove(&m.expiring, o.heapIndex) // first: it goes by what o has
+	}
+	heap.Remove(&o.expiring, r.heapIndex)
+	if len(o.expiring) > 0 {
+		heap.Fix(&m.expiring, o.heapIndex)
+	}
+}
+
+// reclaim removes up to limit expired records. m.mu is held.
 func (m *MemoryBackend) reclaim(now int64, limit int) (removed int) {
-	for len(m.expiring) > 0 && m.expiring[0].expired(now) && removed != limit {
-		m.remove(m.expiring[0])
+	for len(m.expiring) > 0 && removed < limit {
+		soonest := m.expiring[0].expiring[0]
+		if !soonest.expired(now) {
+			break
+		}
+		m.remove(soonest)
 		removed++
 	}
 	return removed
@@ -81,7 +118,7 @@ func (m *MemoryBackend) schedule(now int64) {
 	}
 	// Not at once, however dense the expiries: a sweep that removes one record is
 	// a waste.
-	at := max(m.expiring[0].expiresAt+1, now+sweepInterval.Milliseconds())
+	at := max(m.expiring[0].due()+1, now+sweepInterval.Milliseconds())
 	at = min(at, now+sweepLookahead.Milliseconds())
 	if m.sweeper != nil && m.sweepAt <= at {
 		return

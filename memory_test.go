@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -124,4 +125,80 @@ func TestMemoryGetAllocatesOnlyTheCopy(t *testing.T) {
 	require.NoError(t, err)
 	ctx := context.Background()
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = m.Get(ctx, key) }), 1.0)
+}
+
+// An owner at its limit makes room with its own expired records: it neither pays for
+// those of others nor needs all of its own.
+func TestMemoryOwnerAtItsLimitPaysForItsOwnRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		m.mu.Lock()
+		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+		m.mu.Unlock()
+		const others, own = 5000, 100
+		soon := time.Now().Add(time.Second)
+		create := func(ctx context.Context, owner string, i int, at time.Time) error {
+			_, err := m.PutIfVersion(ctx, Key{owner, fmt.Sprint(i)}, Value{ExpiresAt: at}, 0)
+			return err
+		}
+		for i := range others {
+			require.NoError(t, create(t.Context(), fmt.Sprint("other", i%10), i, soon))
+		}
+		for i := range own {
+			require.NoError(t, create(t.Context(), "o", i, soon.Add(time.Millisecond)))
+		}
+		time.Sleep(2 * time.Second)
+		require.NoError(t, create(WithRecordLimit(t.Context(), own), "o", own, time.Time{}))
+		assert.Len(t, m.owners["o"].tasks, own, "one made room")
+		assert.Equal(t, others+own-reclaimPerWrite, m.held(), "others pay what any write reclaims")
+
+		err := create(WithRecordLimit(t.Context(), 1), "o", own+1, time.Time{})
+		var full *CapacityError
+		require.ErrorAs(t, err, &full)
+		assert.Equal(t, CapacityError{Limit: LimitRecords, Max: 1, Asked: 2}, *full, "none of the expired counts")
+	})
+}
+
+// Records are reclaimed in the order of the expiries that they have now, whatever they
+// had before.
+func TestMemoryReclaimsByTheLatestExpiry(t *testing.T) {
+	for name, change := range map[string]func(m *MemoryBackend, key Key, at time.Time) error{
+		"Shortened": func(m *MemoryBackend, key Key, at time.Time) error {
+			_, err := m.Put(t.Context(), key, Value{ExpiresAt: at})
+			return err
+		},
+		"TakenAwayAndGiven": func(m *MemoryBackend, key Key, at time.Time) error {
+			if _, err := m.Put(t.Context(), key, Value{}); err != nil {
+				return err
+			}
+			_, err := m.Put(t.Context(), key, Value{ExpiresAt: at})
+			return err
+		},
+	} {
+		for _, owners := range []int{1, 7} {
+			t.Run(fmt.Sprint(name, owners), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m := NewMemoryBackend(nil)
+					const records = 300
+					random := rand.New(rand.NewPCG(1, uint64(owners)))
+					begin := time.Now()
+					later := func(n int) time.Time { return begin.Add(time.Duration(n) * time.Minute) }
+					key := func(i int) Key { return Key{fmt.Sprint("o", i%owners), fmt.Sprint(i)} }
+					for i := range records {
+						_, err := m.Put(t.Context(), key(i), Value{ExpiresAt: later(10000 + random.IntN(10000))})
+						require.NoError(t, err)
+					}
+					for _, i := range random.Perm(records) {
+						require.NoError(t, change(m, key(i), later(i+1)))
+					}
+					for i := range records {
+						time.Sleep(later(i + 1).Add(time.Second).Sub(time.Now()))
+						synctest.Wait()
+						require.Equal(t, records-i-1, m.held(), "after %d minutes", i+1)
+					}
+					assert.Empty(t, m.expiring)
+				})
+			})
+		}
+	}
 }
