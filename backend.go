@@ -41,6 +41,7 @@ package taskstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -153,9 +154,14 @@ type StorageBackend interface {
 	// ListByPrefix returns the records of exactly prefix.Owner whose task starts
 	// with prefix.Task (all, where that is empty), in order of creation, oldest
 	// first. No match is an empty list. A record that lived through the whole call
-	// is in the list once, and none is in it twice; the list is not a snapshot of
-	// one instant. It holds all of an owner's records at once: use [All] where there
-	// may be many.
+	// is in the list. No key is in it twice: of one that is deleted and created again
+	// meanwhile it has the latest life that it met. The list is not a snapshot of one
+	// instant. It holds all of an owner's records at once: use [All] where there may
+	// be many.
+	//
+	// Records that cannot be read are left out. The error then matches [ErrCorrupt],
+	// and the list is what it would be without them: errors.Join of a [*CorruptError],
+	// which names the record, for each. With any other error there is no list.
 	ListByPrefix(ctx context.Context, prefix Key) ([]Record, error)
 
 	// CleanupExpired reclaims the memory of expired records and returns how many
@@ -173,8 +179,13 @@ type Pager interface {
 	// does: a page holds at most limit records and may hold fewer, even none.
 	//
 	// A cursor stays valid while records come and go. A record that lives through
-	// the whole walk is returned exactly once; one that is deleted and created
-	// again may be returned once for each of its lives.
+	// the whole walk is returned exactly once. No key is twice in one page; one that is
+	// deleted and created again may be in several pages, once for each of its lives.
+	//
+	// Records that cannot be read are left out and told as ListByPrefix tells them:
+	// where the error matches [ErrCorrupt], page and next are what they would be
+	// without them, so go on with next to list the rest. With any other error there is
+	// neither page nor next.
 	//
 	// A limit below 1 gives an error that matches [ErrInvalidArgument]; a cursor
 	// that is malformed or belongs to another prefix, [ErrInvalidCursor].
@@ -239,42 +250,55 @@ func Now(ctx context.Context, b StorageBackend) (time.Time, error) {
 // allPageSize is how many records All holds at a time.
 const allPageSize = 500
 
-// All yields the records that ListByPrefix would return. Where b has a [Pager]
-// it reads page by page and holds one page in memory. It yields (record, nil),
-// or (zero, err) and then stops. No lock is held while it yields.
+// All yields the records that ListByPrefix would return. Where b has a [Pager] it
+// reads page by page, holds one page in memory, and may yield a key once for each of
+// its lives. No lock is held while it yields.
+//
+// It yields (record, nil), or (zero, err) and then stops. Where a record cannot be read
+// it yields (zero, [*CorruptError]), which names it, and goes on behind it if the loop
+// does.
 func All(ctx context.Context, b StorageBackend, prefix Key) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		pager, ok := As[Pager](b)
 		if !ok {
 			records, err := b.ListByPrefix(ctx, prefix)
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			for _, r := range records {
-				if !yield(r, nil) {
-					return
-				}
-			}
+			yieldAll(yield, records, err)
 			return
 		}
 		for cursor := ""; ; {
 			page, next, err := pager.ListPage(ctx, prefix, cursor, allPageSize)
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			for _, r := range page {
-				if !yield(r, nil) {
-					return
-				}
-			}
-			if next == "" {
+			if !yieldAll(yield, page, err) || next == "" {
 				return
 			}
 			cursor = next
 		}
 	}
+}
+
+// yieldAll yields what a list or a page returned and reports whether to go on.
+func yieldAll(yield func(Record, error) bool, records []Record, err error) bool {
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		yield(Record{}, err)
+		return false
+	}
+	for _, r := range records {
+		if !yield(r, nil) {
+			return false
+		}
+	}
+	if err == nil {
+		return true
+	}
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	for _, err := range errs {
+		if !yield(Record{}, err) {
+			return false
+		}
+	}
+	return true
 }
 
 // As finds the first of b and the backends that it wraps which is a T, usually

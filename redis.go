@@ -18,7 +18,7 @@ import (
 // so all keys of an owner carry one hash tag and lie in one slot of a Cluster.
 //
 //	key                              type        content
-//	<prefix>:tasks:{<owner>}:<task>  hash        one record, TTL from expires_at
+//	<prefix>:tasks:{<owner>}:<task>  hash        one record
 //	    version                                  decimal
 //	    data                                     any bytes
 //	    expires_at                               Unix milliseconds; absent: never
@@ -27,7 +27,13 @@ import (
 //	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
 //	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
 //	                                             expires_at
-//	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone
+//	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone; in a
+//	                                             database n but 0 its name ends with
+//	                                             /n, for channels know no databases
+//
+// An expiring record has a TTL that ends a second after its expires_at. The TTL only
+// reclaims memory; whether a record is past is told by the field and the server's
+// clock (redis_lua.go says why).
 //
 // The score in idx is the server's time of creation in microseconds, raised
 // where needed to be greater than every earlier one: a total order, and so a
@@ -139,6 +145,9 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 		return nil, err
 	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
+	if c, ok := client.(*redis.Client); ok && c.Options().DB != 0 {
+		b.keys.database = "/" + strconv.Itoa(c.Options().DB)
+	}
 	if b.opts.AutoPipeline {
 		var err error
 		if b.pipeline, err = autoPipeline(client); err != nil {
@@ -152,7 +161,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if b.opts.NoHints {
 		publish = ""
 	}
-	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish, b.opts.MinReplicas > 0)
+	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish, b.keys.database, b.opts.MinReplicas > 0)
 	b.clock.local = time.Now
 	b.watch.init(b)
 	return b, nil
@@ -208,15 +217,9 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	if err := checkKey(key); err != nil {
 		return Record{}, err
 	}
-	recordKey := b.keys.record(key)
-	earliest := b.earliest()
-	rec, ok, err := b.read(ctx, key, recordKey)
-	if err == nil && ok && doubtful(rec.expiresAt, earliest) {
-		var now time.Time
-		if now, err = b.insistOnClock(ctx, recordKey); err == nil {
-			rec, ok, err = b.read(ctx, key, recordKey)
-			ok = ok && !doubtful(rec.expiresAt, now.UnixMilli())
-		}
+	rec, ok, err := b.read(ctx, key)
+	if err == nil && ok && b.doubtful(rec.expiresAt) {
+		rec, ok, err = b.judge(ctx, key)
 	}
 	switch {
 	case errors.Is(err, ErrCorrupt):
@@ -229,37 +232,22 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	return rec.Record, nil
 }
 
-// read returns what the server shows of a record.
-func (b *RedisBackend) read(ctx context.Context, key Key, recordKey string) (rec redisRecord, ok bool, err error) {
-	fields, err := persist(ctx, b, func() ([]any, error) {
-		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		if err := b.do(ctx, onceRead{cmd}); err != nil {
-			return nil, err
-		}
-		return cmd.Val(), nil
-	})
-	if err != nil {
-		return redisRecord{}, false, err
-	}
-	return decodeRecord(key, fields)
-}
-
 // Put implements [StorageBackend]. Resent after a lost answer it may be applied
 // twice, see RedisBackend.
 func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
-	w, expiresAt, err := b.prepare(ctx, key, v)
+	w, err := b.prepare(ctx, key, v)
 	if err != nil {
 		return 0, err
 	}
 	w.script, w.again = b.scripts.put, b.scripts.putAgain
-	w.judge = !b.ahead(expiresAt) || w.limit != max(b.opts.MaxRecordsPerOwner, 0)
+	w.judge = w.limit != max(b.opts.MaxRecordsPerOwner, 0)
 	return b.write(ctx, "put", w, 0)
 }
 
 // PutIfVersion implements [StorageBackend]. Resent after a lost answer it is
 // recognised, see RedisBackend.
 func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
-	w, expiresAt, err := b.prepare(ctx, key, v)
+	w, err := b.prepare(ctx, key, v)
 	if err != nil {
 		return 0, err
 	}
@@ -269,21 +257,22 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 		next = strconv.FormatUint(uint64(expected)+1, 10)
 	}
 	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
-	w.judge = expected == 0 || next == "" || !b.ahead(expiresAt)
+	w.judge = expected == 0 || next == ""
 	return b.write(ctx, "put if version", w, expected)
 }
 
 // prepare returns a write but for its scripts, with the arguments that both verbs
-// have, and its expiry in Unix ms.
-func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWrite, expiresAt int64, err error) {
+// have.
+func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWrite, err error) {
 	if err := b.usable(ctx); err != nil {
-		return redisWrite{}, 0, err
+		return redisWrite{}, err
 	}
 	if err := checkKey(key); err != nil {
-		return redisWrite{}, 0, err
+		return redisWrite{}, err
 	}
-	if expiresAt, err = checkValue(v, b.opts.MaxDataBytes); err != nil {
-		return redisWrite{}, 0, err
+	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
+	if err != nil {
+		return redisWrite{}, err
 	}
 	expires := ""
 	if expiresAt != 0 {
@@ -293,7 +282,7 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWr
 	// when the caller has its slice back.
 	w.args = append(scriptArgs(8, b.keys.all(key)...), newOperationID(), string(v.Data), expires, key.Task)
 	w.key, w.limit = key, RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
-	return w, expiresAt, nil
+	return w, nil
 }
 
 func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, expected Version) (Version, error) {

@@ -30,6 +30,7 @@ func (n *checkedNode) probes(key string) [][]any {
 		{"hget", key, "version"},
 		{"hset", key, "version", "1", "data"}, // a value is missing
 		{"hdel", key, "version"},
+		{"hstrlen", key, "data"},
 		{"exists", key},
 		{"del", key},
 		{"pexpireat", key, 1},
@@ -72,7 +73,7 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 		}
 	}
 	if !n.b.opts.NoHints {
-		if err := n.probeHints(ctx, &d, o.index); err != nil {
+		if err := n.probeHints(ctx, &d, n.b.keys.channel(checkOwner+id)); err != nil {
 			return err
 		}
 	}

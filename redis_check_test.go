@@ -17,7 +17,7 @@ import (
 // Every command that a script or the backend itself sends is tried by Check.
 func TestCheckTriesEveryCommand(t *testing.T) {
 	n := checkedNode{b: new(RedisBackend), addr: "a Cluster's"}
-	n.b.scripts = newScripts(0, "PUBLISH", true)
+	n.b.scripts = newScripts(0, "PUBLISH", "", true)
 	n.b.opts.MinReplicas = 1
 	var tried []string
 	for _, probe := range n.probes("key") {

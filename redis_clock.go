@@ -8,10 +8,13 @@ import (
 	"time"
 )
 
-// clockReadingAge is how long one reading of the server's clock is relied on. A
-// step of that clock is noticed within it, and two quartz clocks part by less
-// than a millisecond meanwhile.
+// clockReadingAge is how long one reading of the server's clock is told as the time. A
+// step of that clock is noticed within it, and two quartz clocks part by less than a
+// millisecond meanwhile.
 const clockReadingAge = 10 * time.Second
+
+// neverRead is the age of a reading that there is not.
+const neverRead time.Duration = math.MaxInt64
 
 // A serverClock estimates the server's clock from one reading and the process's
 // monotonic clock. The process's wall clock plays no part, so it may be wrong by
@@ -39,7 +42,7 @@ func (c *serverClock) estimate() (now time.Time, slack, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at.IsZero() {
-		return time.Time{}, 0, math.MaxInt64
+		return time.Time{}, 0, neverRead
 	}
 	age = c.local().Sub(c.at)
 	return c.server.Add(age), c.slack, age
@@ -54,19 +57,14 @@ func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 	if err := b.usable(ctx); err != nil {
 		return time.Time{}, err
 	}
-	if now, _, ok := b.serverTime(); ok {
+	if now, _, age := b.serverTime(); age <= clockReadingAge {
 		return now, nil
 	}
-	now, err := b.insistOnClock(ctx, b.keys.clock())
+	now, err := persist(ctx, b, func() (time.Time, error) { return b.readClock(ctx, b.keys.clock()) })
 	if err != nil {
 		return time.Time{}, failure("read the server's clock", Key{}, err)
 	}
 	return now, nil
-}
-
-// insistOnClock reads the clock however often it takes, see persist.
-func (b *RedisBackend) insistOnClock(ctx context.Context, key string) (time.Time, error) {
-	return persist(ctx, b, func() (time.Time, error) { return b.readClock(ctx, key) })
 }
 
 // readClock asks the server that has key.
@@ -81,12 +79,12 @@ func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, er
 	return now, nil
 }
 
-// serverTime is the estimate of the server's clock. One that is old or getting old
-// is renewed in the background, so that no call has to wait for it while calls come
+// serverTime is the estimate of the server's clock. A reading that is old or getting
+// old is renewed in the background, so that no call has to wait for it while calls come
 // in every now and then.
-func (b *RedisBackend) serverTime() (now time.Time, slack time.Duration, ok bool) {
-	now, slack, age := b.clock.estimate()
-	if age > clockReadingAge/2 && b.clock.reading.CompareAndSwap(false, true) {
+func (b *RedisBackend) serverTime() (now time.Time, slack, age time.Duration) {
+	now, slack, age = b.clock.estimate()
+	if age > clockReadingAge/2 && age != neverRead && b.clock.reading.CompareAndSwap(false, true) {
 		go func() {
 			defer b.clock.reading.Store(false)
 			ctx, cancel := context.WithTimeout(context.Background(), clockReadingAge)
@@ -94,34 +92,20 @@ func (b *RedisBackend) serverTime() (now time.Time, slack time.Duration, ok bool
 			_, _ = b.readClock(ctx, b.keys.clock())
 		}()
 	}
-	return now, slack, age <= clockReadingAge
+	return now, slack, age
 }
 
-// earliest returns the least that the server's clock says now, in Unix ms, 0 where
-// that cannot be told.
-func (b *RedisBackend) earliest() int64 {
-	now, slack, ok := b.serverTime()
-	if !ok {
-		return 0
-	}
-	return now.Add(-slack).UnixMilli()
-}
-
-// doubtful reports whether a record that the server showed after the instant
-// earliest was past its expiresAt. That takes a TTL that somebody removed, or an
-// estimate that is wrong; so it is looked at again, after asking the server for
-// the time. What became of the record, or of the time, after the server showed it
-// must not matter: the record was there.
-func doubtful(expiresAt, earliest int64) bool {
-	return expiresAt != 0 && (earliest == 0 || expiresAt < earliest)
-}
-
-// ahead reports whether expiresAt is surely in the server's future. Where that
-// cannot be told it is not.
-func (b *RedisBackend) ahead(expiresAt int64) bool {
+// doubtful reports whether a record with that expiresAt, which the server showed just
+// now, may be past. It is not where the estimate of the server's clock, and as much
+// more as the estimate may be wrong, is before that instant. An old reading will do:
+// clocks part by less than a thousandth, and a second more allows for a step that the
+// clock has made since; where it was a greater one, the record's TTL hides what is
+// past for a second.
+func (b *RedisBackend) doubtful(expiresAt int64) bool {
 	if expiresAt == 0 {
-		return true
+		return false
 	}
-	now, slack, ok := b.serverTime()
-	return ok && now.Add(slack+time.Second).UnixMilli() < expiresAt
+	_, _, _ = b.serverTime() // renews an old reading
+	now, slack, age := b.serverTime()
+	return age == neverRead || now.Add(slack+age/1000+time.Second).UnixMilli() > expiresAt
 }

@@ -9,14 +9,17 @@ import "net/url"
 // brace and no colon of theirs through. So the parts cannot be confused, and the
 // only hash tag of a key is the owner's: all keys of an owner are in one slot of
 // a Cluster.
-type redisKeys struct{ prefix string }
+type redisKeys struct {
+	prefix   string
+	database string // what the names of channels end with: they know no databases
+}
 
 func escapeKeyPart(s string) string { return url.QueryEscape(s) }
 
 // ownerKeys are the keys of one owner.
 type ownerKeys struct {
 	tasks  string // what the keys of the tasks start with
-	index  string // also the name of the channel
+	index  string
 	expiry string
 }
 
@@ -42,6 +45,10 @@ func (k redisKeys) all(key Key) []string {
 	o := k.owner(key.Owner)
 	return []string{o.task(key.Task), o.index, o.expiry}
 }
+
+// channel is the name of an owner's channel. That of database 0 is the name of the
+// index.
+func (k redisKeys) channel(owner string) string { return k.owner(owner).index + k.database }
 
 // clock is the key that the clock script names so that a Cluster sends it to
 // always the same node. Nothing is ever stored there.

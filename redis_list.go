@@ -1,32 +1,30 @@
 package taskstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// A listing walks the index in order of creation, a range of names at a time, and
-// reads the records of a range in batches, each in one pipeline; the last batch of a
-// range fetches the next range too. No command of it is long, however many tasks
-// there are; only what has been created since a range was read is asked for at once.
+// A listing walks the index in order of creation. In one round trip, a pipeline, it
+// reads the records of a batch of tasks, how long the data of the next ones are, and
+// further tasks of the index. So no command is long, however many tasks there are, and
+// a batch is chosen by its bytes; only the first one is chosen by the server, while it
+// reads it.
 //
-// A task that is deleted and created again after its range was read is at another
+// A task that is deleted and created again after its place was read is at another
 // place by now, behind all that was there. So the newest place is read before each
-// range, and behind the records what has come after it: a record whose task has
-// moved there is left to the range that it moved to.
+// range of the index, and behind the records what has come after it: a record whose
+// task has moved is left to its new place, if the walk gets there.
 const (
-	maxRange   = 500     // so many names take a third of a millisecond
-	firstBatch = 128     // while it has read no record
-	minBatch   = 16      // however large they are
-	batchBytes = 1 << 20 // what a batch should come to
-	pageBytes  = 4 << 20 // a page that has more ends early
+	maxRange   = 500     // so many tasks take a third of a millisecond
+	firstBatch = 128     // while the lengths are not known
+	batchBytes = 1 << 20 // a batch has no more, but for a single record that has
+	pageBytes  = 4 << 20 // so does a page
 )
 
 // ListByPrefix implements [StorageBackend].
@@ -37,15 +35,16 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 	if err := checkPrefix(prefix); err != nil {
 		return nil, err
 	}
-	l := &listing{b: b, prefix: prefix, left: math.MaxInt, room: math.MaxInt, most: maxRange}
+	l := b.list(prefix, 0, math.MaxInt, math.MaxInt)
 	if err := l.complete(ctx); err != nil {
 		return nil, err
 	}
-	return l.records, nil
+	return l.lives(), damage(l.damaged)
 }
 
-// ListPage implements [Pager]. It looks at no more than limit tasks, and at 500
-// at most, so a page is short where the prefix leaves tasks out.
+// ListPage implements [Pager]. It looks at no more than limit tasks, and at 500 at
+// most, so a page is short where the prefix leaves tasks out. It holds no more than 4
+// MiB of data, but for a single record that has more.
 func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, limit int) ([]Record, string, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, "", err
@@ -60,64 +59,85 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if err != nil {
 		return nil, "", err
 	}
-	l := &listing{b: b, prefix: prefix, passed: after, left: min(limit, maxRange), room: pageBytes, most: maxRange}
+	l := b.list(prefix, after, min(limit, maxRange), pageBytes)
 	if err := l.complete(ctx); err != nil {
 		return nil, "", err
 	}
-	if l.end {
-		return l.records, "", nil
+	if l.atEnd() {
+		return l.lives(), "", damage(l.damaged)
 	}
-	return l.records, encodeCursor(redisCursor, prefix, l.passed), nil
+	return l.records, encodeCursor(redisCursor, prefix, l.passed), damage(l.damaged)
+}
+
+// damage is one error for those of records that cannot be read.
+func damage(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
 }
 
 // A listing is a walk along an index, and what it has gathered so far.
 type listing struct {
-	b       *RedisBackend
-	prefix  Key
-	left    int // how many more tasks to look at
-	room    int // how many bytes of data end it early
-	most    int // how many records a batch may have
+	b      *RedisBackend
+	prefix Key
+	owner  ownerKeys
+	left   int // how many more tasks to look at
+	room   int // how many bytes of data to gather, the first record's in any case
+	most   int // how many records a batch may have
+
+	queue  []place // what comes next
+	looked uint64  // the score of the last task that was looked at
+	last   bool    // nothing was behind that
+	passed uint64  // the score of the last task that is done with
+	newest uint64  // the greatest score there was before the first place was read; 0: not read yet
+
 	records []Record
+	scores  []uint64 // theirs
 	bytes   int
-
-	ahead  *indexRange // what comes next; nil: not read yet
-	passed uint64      // the score of the last task before it
-	end    bool        // nothing comes next
-	full   bool        // what comes next is left to another listing
+	late    []lateRecord
+	damaged []error // one for each record that cannot be read
 }
 
-// An indexRange is a stretch of an owner's index.
-type indexRange struct {
-	tasks  []string  // those that match the prefix
-	scores []float64 // theirs
-	looked int       // how many there were to look at
-	last   uint64    // the score of the last of them
-	end    bool      // nothing was behind it
-	newest uint64    // the greatest score there was before
+// A place is where the index has a task.
+type place struct {
+	task   string
+	score  uint64
+	newest uint64 // the greatest score there was before it was read
+	length int    // of the task's data, -1 while that is not known
 }
 
-// cut cuts r behind its first n tasks. Where it has no more, rest is nil.
-func (r indexRange) cut(n int) (batch indexRange, rest *indexRange) {
-	if n >= len(r.tasks) {
-		return r, nil
+// A lateRecord is one whose task has moved behind all that the walk looks at.
+type lateRecord struct {
+	Record
+	score uint64
+}
+
+// list returns a listing of up to left tasks behind the score after.
+func (b *RedisBackend) list(prefix Key, after uint64, left, room int) *listing {
+	return &listing{
+		b: b, prefix: prefix, owner: b.keys.owner(prefix.Owner), left: left, room: room, most: maxRange, looked: after, passed: after,
 	}
-	batch, behind := r, r
-	batch.tasks, batch.scores = r.tasks[:n], r.scores[:n]
-	batch.last, batch.end = uint64(r.scores[n-1]), false
-	behind.tasks, behind.scores = r.tasks[n:], r.scores[n:]
-	return batch, &behind
+}
+
+// atEnd reports whether nothing is left of the index.
+func (l *listing) atEnd() bool { return len(l.queue) == 0 && l.last }
+
+// done reports whether there is nothing more to do.
+func (l *listing) done() bool {
+	if len(l.queue) == 0 {
+		return l.last || l.left == 0
+	}
+	return l.bytes > 0 && l.bytes+max(l.queue[0].length, 0) > l.room
 }
 
 // complete walks to the end. All steps that succeed in a row are made aside at
 // once, and patience begins anew with each that fails.
 func (l *listing) complete(ctx context.Context) error {
-	for !l.end && !l.full {
+	for !l.done() {
 		_, err := persist(ctx, l.b, func() (struct{}, error) {
 			return within(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
 		})
-		if errors.Is(err, ErrCorrupt) {
-			return err // it names the record
-		}
 		if err != nil {
 			return failure("list", l.prefix, err)
 		}
@@ -127,7 +147,7 @@ func (l *listing) complete(ctx context.Context) error {
 
 // walk makes steps until one fails, and fails itself only if that is the first.
 func (l *listing) walk(ctx context.Context) error {
-	for progress := false; !l.end && !l.full; progress = true {
+	for progress := false; !l.done(); progress = true {
 		if err := l.step(ctx); err != nil && progress {
 			return nil
 		} else if err != nil {
@@ -137,235 +157,126 @@ func (l *listing) walk(ctx context.Context) error {
 	return nil
 }
 
-// step reads the first range, or gathers a batch of what is ahead, in one round
-// trip, which also reads the range behind it where that was the last. If it fails
-// all is as before, but for the size of the batch.
+// step makes one round trip. If it fails all is as before, but for the size of the
+// next batch.
 func (l *listing) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // nobody waits for it any more
 	}
-	if l.ahead == nil {
-		next, err := l.first(ctx, min(l.left, maxRange))
-		if err == nil {
-			l.goTo(next)
-		}
-		return err
-	}
-	batch, rest := l.ahead.cut(l.batch())
-	n := 0
-	if rest == nil {
-		n = min(l.left, maxRange)
-	}
-	o := l.b.keys.owner(l.prefix.Owner)
-	earliest := l.b.earliest()
-	shown, next, err := l.read(ctx, o, batch, n)
+	t := l.nextTrip()
+	err := t.make(ctx, l)
 	var network net.Error
 	switch {
 	case errors.As(err, &network) && network.Timeout():
 		// The client waits so long for all of them together: fewer may come in time.
-		l.most = max(len(batch.tasks)/2, 1)
+		l.most = max(len(t.batch), min(t.most, len(t.unknown)), 2) / 2
 		return err
 	case err != nil:
 		return err
 	}
-	if err := l.settle(ctx, o, batch, shown, earliest); err != nil {
-		return err
-	}
-	l.gather(ctx, o, shown)
 	l.most = min(l.most+l.most/8+1, maxRange) // it may only have been the server that was slow
-	l.passed, l.end = batch.last, batch.end
-	l.full = l.bytes > l.room || rest == nil && n == 0
-	if rest != nil {
-		l.ahead = rest
+	l.queue = l.queue[len(t.batch):]
+	if t.names > 0 {
+		l.extend(t)
+	}
+	l.gather(ctx, t)
+	if len(l.queue) == 0 {
+		l.passed = l.looked
+	}
+	return nil
+}
+
+// nextTrip chooses what the next round trip reads.
+func (l *listing) nextTrip() *trip {
+	t := &trip{}
+	if room := min(batchBytes, l.room-l.bytes); len(l.queue) > 0 && l.queue[0].length < 0 {
+		t.unknown, t.room, t.most = l.queue[:min(len(l.queue), maxRange)], room, min(firstBatch, l.most)
 	} else {
-		l.goTo(next)
-	}
-	return nil
-}
-
-func (l *listing) goTo(next indexRange) {
-	l.ahead = &next
-	l.left -= next.looked
-	l.end = l.end || next.end && len(next.tasks) == 0
-}
-
-// batch returns how many records to read at once, by the size of those before.
-func (l *listing) batch() int {
-	n := firstBatch
-	if len(l.records) > 0 {
-		n = max(batchBytes/max(l.bytes/len(l.records), 1), minBatch)
-	}
-	return min(n, l.most)
-}
-
-// first reads the range of n behind the last task.
-func (l *listing) first(ctx context.Context, n int) (indexRange, error) {
-	pipe := l.b.client.Pipeline()
-	asked := l.askRange(ctx, pipe, l.passed, n)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return indexRange{}, err
-	}
-	return l.decodeRange(asked), nil
-}
-
-// A shownRecord is what the server shows of a task in the index.
-type shownRecord struct {
-	redisRecord
-	ok    bool // it shows a record
-	moved bool // the task is not at its place in the index any more
-}
-
-// read asks in one pipeline for the records of r and, if n is not 0, for the
-// range of n behind it.
-func (l *listing) read(ctx context.Context, o ownerKeys, r indexRange, n int) (shown []shownRecord, next indexRange, err error) {
-	pipe := l.b.client.Pipeline()
-	records := make([]*redis.SliceCmd, len(r.tasks))
-	args := make([]any, 0, hmgetLength*len(r.tasks)) // of all commands
-	for i, task := range r.tasks {
-		args = appendHMGet(args, o.task(task))
-		records[i] = redis.NewSliceCmd(ctx, slices.Clip(args[hmgetLength*i:])...)
-		_ = pipe.Process(ctx, once{records[i]})
-	}
-	moved := l.askBehind(ctx, pipe, r.newest, -1)
-	var asked rangeCommand
-	if n > 0 && !r.end {
-		asked = l.askRange(ctx, pipe, r.last, n)
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !serverSaid(err, "WRONGTYPE") {
-		return nil, indexRange{}, err // WRONGTYPE is said of one command, which is looked at below
-	}
-	if err := moved.Err(); err != nil {
-		return nil, indexRange{}, err
-	}
-	newer := make(map[string]float64, len(moved.Val()))
-	for _, m := range moved.Val() {
-		newer[m.Member.(string)] = m.Score
-	}
-	shown = make([]shownRecord, len(r.tasks))
-	for i, task := range r.tasks {
-		key := Key{Owner: l.prefix.Owner, Task: task}
-		fields, err := records[i].Result()
-		if err != nil {
-			return nil, indexRange{}, failure("list", key, err)
+		n := 0
+		for n < len(l.queue) && n < l.most && l.queue[n].length >= 0 && (n == 0 || l.queue[n].length <= room) {
+			room -= l.queue[n].length
+			n++
 		}
-		if shown[i].redisRecord, shown[i].ok, err = decodeRecord(key, fields); err != nil {
-			return nil, indexRange{}, err
-		}
-		shown[i].Key = key
-		score, isNewer := newer[task]
-		shown[i].moved = isNewer && score != r.scores[i]
-	}
-	if asked.members != nil {
-		next, err = l.decodeRange(asked), asked.members.Err()
-	}
-	return shown, next, err
-}
-
-// settle looks again at the records about which there is doubt, see doubtful, and
-// takes away those that are past.
-func (l *listing) settle(ctx context.Context, o ownerKeys, ofRange indexRange, shown []shownRecord, earliest int64) error {
-	doubts := indexRange{newest: ofRange.newest}
-	var at []int
-	for i, r := range shown {
-		if r.ok && doubtful(r.expiresAt, earliest) {
-			doubts.tasks = append(doubts.tasks, r.Key.Task)
-			doubts.scores = append(doubts.scores, ofRange.scores[i])
-			at = append(at, i)
+		t.batch = l.queue[:n]
+		behind := l.queue[n:]
+		if known := slices.IndexFunc(behind, func(p place) bool { return p.length < 0 }); known >= 0 {
+			t.unknown = behind[known:min(len(behind), known+maxRange)]
 		}
 	}
-	if len(at) == 0 {
-		return nil
+	if !l.last && len(l.queue) <= maxRange {
+		t.names = min(l.left, maxRange)
 	}
-	now, err := l.b.readClock(ctx, o.index)
-	if err != nil {
-		return err
-	}
-	again, _, err := l.read(ctx, o, doubts, 0)
-	if err != nil {
-		return err
-	}
-	for j, i := range at {
-		shown[i] = again[j]
-		shown[i].ok = again[j].ok && !doubtful(again[j].expiresAt, now.UnixMilli())
-	}
-	return nil
+	return t
 }
 
-// gather adds the records that there are, and has the index repaired where it
-// named others.
-func (l *listing) gather(ctx context.Context, o ownerKeys, shown []shownRecord) {
+// extend appends what the index had behind the last task.
+func (l *listing) extend(t *trip) {
+	l.left -= t.looked
+	if l.newest == 0 {
+		l.newest = t.newest
+	}
+	for _, p := range t.places {
+		l.looked = p.score
+		if strings.HasPrefix(p.task, l.prefix.Task) {
+			l.queue = append(l.queue, p)
+		}
+	}
+	l.last = t.looked < t.names
+}
+
+// gather adds the records that there are, and has the index repaired where it named
+// others.
+func (l *listing) gather(ctx context.Context, t *trip) {
 	var gone []string
-	l.records = slices.Grow(l.records, len(shown))
-	for _, r := range shown {
-		if !r.ok {
-			gone = append(gone, r.Key.Task)
+	l.records = slices.Grow(l.records, len(t.batch))
+	for i, p := range t.batch {
+		l.passed = p.score
+		score, moved := t.newer[p.task]
+		moved = moved && score != p.score
+		if moved && (score <= l.looked || !l.last) {
+			continue // the walk gets there
+		}
+		rec, ok, err := t.shown.record(i, Key{Owner: l.prefix.Owner, Task: p.task})
+		switch {
+		case err != nil:
+			l.damaged = append(l.damaged, err)
 			continue
-		}
-		if r.moved {
+		case !ok:
+			gone = append(gone, p.task)
 			continue
+		case moved:
+			l.late = append(l.late, lateRecord{rec.Record, score})
+		default:
+			l.records, l.scores = append(l.records, rec.Record), append(l.scores, p.score)
 		}
-		l.records = append(l.records, r.Record)
-		l.bytes += len(r.Data)
+		l.bytes += len(rec.Data)
 	}
-	l.b.repair(ctx, o, gone)
+	l.b.repair(ctx, l.owner, gone)
 }
 
-// A rangeCommand asks for a range of n, and before it for the newest place.
-type rangeCommand struct {
-	newest, members *redis.ZSliceCmd
-	n               int
-}
-
-func (l *listing) askRange(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) rangeCommand {
-	newest := redis.NewZSliceCmd(ctx, "zrange", l.b.keys.owner(l.prefix.Owner).index, -1, -1, "withscores")
-	_ = pipe.Process(ctx, once{newest})
-	return rangeCommand{newest: newest, members: l.askBehind(ctx, pipe, after, n), n: n}
-}
-
-// askBehind asks for what has a greater score than after, at most n if that is not
-// negative.
-func (l *listing) askBehind(ctx context.Context, pipe redis.Pipeliner, after uint64, n int) *redis.ZSliceCmd {
-	command := redis.NewZSliceCmd(ctx, "zrangebyscore", l.b.keys.owner(l.prefix.Owner).index,
-		"("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
-	_ = pipe.Process(ctx, once{command})
-	return command
-}
-
-func (l *listing) decodeRange(c rangeCommand) indexRange {
-	members := c.members.Val()
-	r := indexRange{looked: len(members), end: len(members) < c.n}
-	for _, m := range c.newest.Val() {
-		r.newest = uint64(m.Score)
+// lives returns the records at the end of the walk, those that it did not get to last,
+// and each task once: where it has met two lives of one, the later. Only what was
+// created since it began can be a second life.
+func (l *listing) lives() []Record {
+	slices.SortFunc(l.late, func(a, b lateRecord) int { return cmp.Compare(a.score, b.score) })
+	for _, r := range l.late {
+		l.records, l.scores = append(l.records, r.Record), append(l.scores, r.score)
 	}
-	for _, m := range members {
-		task := m.Member.(string) // as go-redis always has it
-		if strings.HasPrefix(task, l.prefix.Task) {
-			r.tasks = append(r.tasks, task)
-			r.scores = append(r.scores, m.Score)
+	latest := make(map[string]int)
+	for i := len(l.records) - 1; i >= 0 && l.scores[i] > l.newest; i-- {
+		if _, ok := latest[l.records[i].Key.Task]; !ok {
+			latest[l.records[i].Key.Task] = i
 		}
-		r.last = uint64(m.Score)
 	}
-	return r
-}
-
-// maxRepair keeps the script short; the next listing goes on.
-const maxRepair = 128
-
-// repair removes index entries of tasks that seem to be gone; the script looks
-// again itself, for one of them may just have been created anew. Nothing that can
-// be observed depends on it, so it may fail.
-func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) {
-	if len(gone) == 0 {
-		return
+	if len(latest) == 0 {
+		return l.records
 	}
-	gone = gone[:min(len(gone), maxRepair)]
-	keys := []string{o.index, o.expiry}
-	for _, task := range gone {
-		keys = append(keys, o.task(task))
+	kept := l.records[:0]
+	for i, r := range l.records {
+		if at, ok := latest[r.Key.Task]; !ok || at == i {
+			kept = append(kept, r)
+		}
 	}
-	args := scriptArgs(len(gone), keys...)
-	for _, task := range gone {
-		args = append(args, task)
-	}
-	_, _ = b.run(ctx, b.scripts.repair, args)
+	clear(l.records[len(kept):])
+	return kept
 }

@@ -3,9 +3,7 @@ package taskstore
 import (
 	"crypto/sha1"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -16,10 +14,12 @@ import (
 //   - All checks and reads that can fail come before the first write, and the
 //     first write of a put is one that Redis refuses when it is out of memory,
 //     read-only or short of replicas. So a script is applied whole or not at all.
-//   - TIME is asked for where something depends on it. The server judges TTLs
-//     inside a script by the moment the script began, while TIME goes on, and
-//     somebody may have taken a TTL away: what TIME says is expired is deleted
-//     before it is written over.
+//   - A record is past when TIME, the server's clock, is past its expires_at. TTLs
+//     only reclaim memory. They lie a second later, since servers differ in when they
+//     delete: Redis 8 in the very millisecond, a slot that moves carries what is left
+//     of a TTL to a clock that may be behind. And the server judges them inside a
+//     script by the moment the script began, while TIME goes on. So what is past may
+//     still be there: it is deleted before it is written over.
 //   - Versions and instants pass through as decimal strings. Lua's numbers are
 //     doubles and its tostring rounds to 14 digits; where a number must become
 //     text it goes through string.format('%.0f'), or to redis.call, which keeps
@@ -32,13 +32,24 @@ import (
 // backend, its limit and the command for its hints, is written into the source:
 // every argument of a script costs the server a tenth of a microsecond.
 //
-// An update that keeps the expiry goes first and short: two commands and the
-// hint. It does not ask for TIME. A caller that is not sure that the expiry is in
-// the future, or that wants to create, adds the limit and gets the long way.
+// An update that keeps the expiry goes first and short: two commands and the hint,
+// and TIME where there is an expiry. A caller that wants to create adds the limit and
+// gets the long way.
 
 // luaFields reads the record.
 const luaFields = `
 local fields = redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
+`
+
+// luaKeeps finds out whether the write keeps the expiry of the record, and that is
+// ahead or never: a short update. A call may have been under way for any time, so the
+// client cannot tell.
+const luaKeeps = `
+local keeps = (fields[2] or '') == ARGV[3]
+if keeps and ARGV[3] ~= '' then
+  local t = redis.call('TIME')
+  keeps = t[1] * 1000 + t[2] / 1000 < tonumber(ARGV[3])
+end
 `
 
 // luaJudge takes the long way. It finds out what there is:
@@ -71,12 +82,11 @@ end
 
 // luaStore writes the record as version next and keeps the two indexes exact.
 // Only a write that creates the record or changes its expiry touches them. An
-// expiry that is past already leaves nothing behind; the server would delete at
-// once what is given a TTL of now or earlier. A live record that is missing from
+// expiry that is past already leaves nothing behind. A live record that is missing from
 // the index, which an eviction can cause, is entered again.
 const luaStore = `
 local hint = next
-if version and was == expires then
+if version and was == expires and (was == '' or tonumber(was) > ms) then
   redis.call('HSET', record, 'version', next, 'data', data, 'ops', op .. string.sub(ops, 1, 56))
 else
   local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
@@ -100,7 +110,7 @@ else
     ops = op .. string.sub(ops, 1, 56)
     if expires ~= '' then
       redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops, 'expires_at', expires)
-      redis.call('PEXPIREAT', record, expires)
+      redis.call('PEXPIREAT', record, expires + 1000)
       expiring = expiring + redis.call('ZADD', expiry, expires, task)
     else
       redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops)
@@ -117,9 +127,7 @@ end
 
 // luaSettle trims members that are expired, oldest first and not too many for
 // one call, and gives both indexes the TTL that lets them die with their last
-// member: the latest expiry while all members expire, none otherwise. A second
-// more keeps them beyond the last instant of that member, in which it may still
-// be prolonged, and both TTLs in the future while this script sets them.
+// member: that of its record while all members expire, none otherwise.
 //
 //	members, expiring  how many members index and expiry have
 //	temporary          all members expired before this call: there is a TTL
@@ -152,9 +160,9 @@ const luaSettle = `
 //	ARGV  1 operation id (8 bytes), 2 data, 3 expires_at in ms or '', 4 task,
 //	      5 limit of records: where it is given, judge
 //	reply <version>, full <live records>, overflow <version>, corrupt <what>
-const luaPut = luaFields + `
-if not ARGV[5] and fields[1] and (fields[2] or '') == ARGV[3]
-    and #fields[1] < 16 and string.find(fields[1], '^[1-9]%d*$') then
+const luaPut = luaFields + luaKeeps + `
+if keeps and not ARGV[5] and fields[1] and #fields[1] < 16
+    and string.find(fields[1], '^[1-9]%d*$') then
   local next = string.format('%.0f', fields[1] + 1)
   redis.call('HSET', KEYS[1], 'version', next, 'data', ARGV[2], 'ops', ARGV[1] .. string.sub(fields[3] or '', 1, 56))
   local hint, task = next, ARGV[4]
@@ -189,8 +197,8 @@ return next`
 //	ARGV  1-4 as luaPut, 5 expected version, 6 its successor or '', 7 limit of
 //	      records: where it is given, judge; needed where 5 is 0 or 6 is ''
 //	reply as luaPut, and conflict <present version>
-const luaPutIfVersion = luaFields + `
-if not ARGV[7] and fields[1] == ARGV[5] and (fields[2] or '') == ARGV[3] then
+const luaPutIfVersion = luaFields + luaKeeps + `
+if keeps and not ARGV[7] and fields[1] == ARGV[5] then
   redis.call('HSET', KEYS[1], 'version', ARGV[6], 'data', ARGV[2], 'ops', ARGV[1] .. string.sub(fields[3] or '', 1, 56))
   local hint, task = ARGV[6], ARGV[4]
 ` + luaHint + `
@@ -208,8 +216,8 @@ if next == '' then return {'overflow', version} end
 ` + luaStore + luaHint + `
 return next`
 
-// luaDelete removes a record, its index entries included. It also removes what
-// is damaged: it is the remedy for that.
+// luaDelete removes a record, its index entries included. It also removes what is
+// damaged, or of another type: it is the remedy for that.
 //
 // A delete that is resent removes only what was there before: a successor is not
 // its business. Where the index has nothing it cannot tell whether it had.
@@ -224,7 +232,8 @@ if ARGV[3] then
   local born = redis.call('ZSCORE', index, task)
   if not born or tonumber(born) >= tonumber(ARGV[3]) then return {'unknown', '0'} end
 end
-local was = redis.call('HGET', record, 'expires_at')
+local was = redis.pcall('HGET', record, 'expires_at')
+if type(was) == 'table' then was = false end
 local there = redis.call('EXISTS', record) == 1
 local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
 local temporary = members == expiring
@@ -239,50 +248,16 @@ local hint = '0'
 ` + luaHint + `
 return '1'`
 
-// luaRepair removes the index entries of tasks that have no live record. It
-// looks again itself: what a reader saw missing may have been created since.
-//
-//	KEYS  1 index, 2 expiry index, 3... records
-//	ARGV  1... the tasks of KEYS 3...
-//	reply <how many were removed>
-const luaRepair = `
-local index, expiry = KEYS[1], KEYS[2]
-local t = redis.call('TIME')
-local ms = t[1] * 1000 + math.floor(t[2] / 1000)
-local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
-local temporary = members == expiring
-local gone = {}
-for i = 3, #KEYS do
-  local was = redis.call('HGET', KEYS[i], 'expires_at')
-  if (tonumber(was or '') or ms) < ms or redis.call('EXISTS', KEYS[i]) == 0 then
-    gone[#gone + 1] = i
-  end
-end
-for _, i in ipairs(gone) do
-  redis.call('DEL', KEYS[i])
-  members = members - redis.call('ZREM', index, ARGV[i - 2])
-  expiring = expiring - redis.call('ZREM', expiry, ARGV[i - 2])
-end
-` + luaSettle + `
-return string.format('%.0f', #gone)`
-
-// luaClock tells the time of the server that has the key.
-//
-//	KEYS  1 any key: it only says which node of a Cluster is asked
-//	reply <Unix time in microseconds>
-const luaClock = `
-local t = redis.call('TIME')
-return string.format('%.0f', t[1] * 1000000 + t[2])`
-
 // luaHint publishes '<hint> <task>', hint being the version or 0, where the
 // backend gives hints. The channel has the name of the index, so that it needs no
-// argument; channels and keys do not get in each other's way. A hint must never
-// fail a write that is done, hence pcall. Servers before 7.0 know no SPUBLISH.
+// argument, and of the database; channels and keys do not get in each other's way. A
+// hint must never fail a write that is done, hence pcall. Servers before 7.0 know no
+// SPUBLISH.
 const luaHint = `
 if publish then
-  local sent = redis.pcall(publish, KEYS[2], hint .. ' ' .. task)
+  local sent = redis.pcall(publish, KEYS[2] .. database, hint .. ' ' .. task)
   if publish == 'SPUBLISH' and type(sent) == 'table' then
-    redis.pcall('PUBLISH', KEYS[2], hint .. ' ' .. task)
+    redis.pcall('PUBLISH', KEYS[2] .. database, hint .. ' ' .. task)
   end
 end
 `
@@ -295,17 +270,17 @@ type script struct {
 }
 
 // scripts are those of one backend.
-type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, delete, repair, clock *script }
+type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, delete, read, repair, clock *script }
 
 // newScripts makes the scripts for at most limit records per owner, 0 for any
-// number, and hints by the command publish, empty for none. wait says that replicas
-// are to acknowledge writes.
-func newScripts(limit int, publish string, wait bool) scripts {
+// number, and hints by the command publish, empty for none, on channels whose names
+// end with database. wait says that replicas are to acknowledge writes.
+func newScripts(limit int, publish, database string, wait bool) scripts {
 	hints := "false"
 	if publish != "" {
 		hints = "'" + publish + "'"
 	}
-	settings := fmt.Sprintf("local limit, publish, wait = %d, %s, %t\n", limit, hints, wait)
+	settings := fmt.Sprintf("local limit, publish, database, wait = %d, %s, '%s', %t\n", limit, hints, database, wait)
 	make := func(name, source string) *script {
 		source = settings + strings.TrimSpace(source)
 		sum := sha1.Sum([]byte(source))
@@ -317,80 +292,8 @@ func newScripts(limit int, publish string, wait bool) scripts {
 		putIfVersion:      make("putIfVersion", luaPutIfVersion),
 		putIfVersionAgain: make("putIfVersionAgain", luaPutIfVersionAgain),
 		delete:            make("delete", luaDelete),
+		read:              make("read", luaRead),
 		repair:            make("repair", luaRepair),
 		clock:             make("clock", luaClock),
 	}
-}
-
-// The statuses of a reply. Only a script that refuses names one.
-const (
-	statusOK       = "ok"
-	statusConflict = "conflict"
-	statusFull     = "full"
-	statusOverflow = "overflow"
-	statusCorrupt  = "corrupt"
-	statusUnknown  = "unknown" // of a resent write
-)
-
-// A reply is what a script answers: a status, and a value that is a number for
-// every status but corrupt.
-type reply struct {
-	status string
-	number uint64
-	reason string // of statusCorrupt
-	resent bool   // an earlier copy of the write was lost, and may be late
-}
-
-// errUnexpectedReply is no fault that passes.
-var errUnexpectedReply = errors.New("unexpected reply")
-
-// decodeReply accepts what the scripts say and nothing else: anything that
-// surprises is an error that names the script.
-func (s *script) decodeReply(raw any) (reply, error) {
-	surprise := func() (reply, error) {
-		return reply{}, fmt.Errorf("script %s: %w of type %T", s.name, errUnexpectedReply, raw)
-	}
-	status, value := statusOK, raw
-	if refusal, ok := raw.([]any); ok {
-		if len(refusal) != 2 {
-			return surprise()
-		}
-		if status, ok = refusal[0].(string); !ok {
-			return surprise()
-		}
-		value = refusal[1]
-	}
-	text, ok := value.(string)
-	if !ok {
-		return surprise()
-	}
-	n, err := parseVersion(text)
-	switch status {
-	case statusOK, statusFull:
-		if err != nil {
-			return surprise()
-		}
-	case statusConflict, statusOverflow, statusUnknown: // a version, passed on as it was found
-		if err != nil {
-			return reply{status: statusCorrupt, reason: "version is not a number"}, nil
-		}
-	case statusCorrupt:
-		return reply{status: status, reason: text}, nil
-	default:
-		return surprise()
-	}
-	return reply{status: status, number: n}, nil
-}
-
-// parseVersion reads a decimal number as the scripts write it: no sign, no
-// leading zero, at most MaxVersion.
-func parseVersion(s string) (uint64, error) {
-	if s == "" || s[0] < '0' || s[0] > '9' || s[0] == '0' && s != "0" {
-		return 0, strconv.ErrSyntax
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, strconv.ErrSyntax
-	}
-	return uint64(n), nil
 }

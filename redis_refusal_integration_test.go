@@ -180,10 +180,11 @@ func TestRedisDamagedRecords(t *testing.T) {
 		"VersionTooGreat":   {do: func(s store) error { return record(s, "data", "payload", "version", "9999999999999999999") }},
 		"DataMissing":       {do: func(s store) error { return record(s, "version", "1") }, writesMend: true},
 		"ExpiryNotNumeric":  {do: func(s store) error { return record(s, "version", "1", "data", "payload", "expires_at", "soon") }},
-		"RecordIsAString": {
-			do:            func(s store) error { return s.client.Set(ctx, s.recordKey(key), "payload", 0).Err() },
-			deleteRefuses: true,
-		},
+		"RecordIsAString":   {do: func(s store) error { return s.client.Set(ctx, s.recordKey(key), "payload", 0).Err() }},
+		"RecordIsAList": {do: func(s store) error {
+			s.client.Del(ctx, s.recordKey(key))
+			return s.client.RPush(ctx, s.recordKey(key), "payload").Err()
+		}},
 		"IndexIsAString": {
 			do: func(s store) error {
 				s.client.Del(ctx, s.recordKey(key))

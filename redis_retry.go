@@ -160,21 +160,25 @@ const clockMargin = 10 * time.Millisecond
 
 // sentAfter returns an instant before begin by the clock of the server that has
 // key, in Unix µs. A record that is older than that was there when the call that
-// began at begin was first sent. In a Cluster each master goes by its own clock, so
-// it is asked.
+// began at begin was first sent.
+//
+// The server is asked, which may have set its clock since it was asked last, or may be
+// another one by now. A step since begin shows where an earlier reading says otherwise:
+// the lesser of the two counts, for what is taken for too young is an unknown outcome
+// and no wrong one.
 func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key string) (string, error) {
-	if _, cluster := b.client.(clusterClient); !cluster {
-		if now, slack, ok := b.serverTime(); ok {
-			return strconv.FormatInt(now.Add(-b.clock.local().Sub(begin)-slack-clockMargin).UnixMicro(), 10), nil
-		}
-	}
+	estimate, slack, age := b.clock.estimate()
+	estimate = estimate.Add(-b.clock.local().Sub(begin) - slack)
 	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
 	if err != nil {
 		return "", err
 	}
 	// The server said it before now: that much earlier begin may be, and not less.
-	earliest := time.UnixMicro(int64(r.number)).Add(-b.clock.local().Sub(begin) - clockMargin)
-	return strconv.FormatInt(earliest.UnixMicro(), 10), nil
+	earliest := time.UnixMicro(int64(r.number)).Add(-b.clock.local().Sub(begin))
+	if _, cluster := b.client.(clusterClient); !cluster && age <= clockReadingAge && estimate.Before(earliest) {
+		earliest = estimate // in a Cluster each master goes by its own clock
+	}
+	return strconv.FormatInt(earliest.Add(-clockMargin).UnixMicro(), 10), nil
 }
 
 // transient reports whether the same command may succeed if it is sent again in a

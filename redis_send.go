@@ -75,13 +75,22 @@ func (f *flight) landed(err error) error {
 	return err
 }
 
-// run sends a script once and returns its reply. A server that does not have the
+// run sends a script once and returns its reply, see eval.
+func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
+	raw, err := b.eval(ctx, s, args)
+	if err != nil {
+		return reply{}, err
+	}
+	return s.decodeReply(raw)
+}
+
+// eval sends a script once and returns what it replies. A server that does not have the
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
 // nothing when it says so, and is sent the source.
 //
-// args are those of scriptArgs. They are run's own from now on: a command that ctx
+// args are those of scriptArgs. They are eval's own from now on: a command that ctx
 // left behind may still read them.
-func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
+func (b *RedisBackend) eval(ctx context.Context, s *script, args []any) (any, error) {
 	f := new(flight)
 	send := func(command string, script []byte, args []any) (*redis.Cmd, error) {
 		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
@@ -94,9 +103,9 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 		cmd, err = send("eval", []byte(s.source), slices.Clone(args))
 	}
 	if err != nil {
-		return reply{}, f.landed(err)
+		return nil, f.landed(err)
 	}
-	return s.decodeReply(cmd.Val())
+	return cmd.Val(), nil
 }
 
 // do sends a command once, which cmd sees to, and waits for the answer until ctx is

@@ -76,7 +76,7 @@ func (w *redisWatch) join(prefix Key) *watcher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	watcher := w.hub.join(prefix)
-	name := w.b.keys.owner(prefix.Owner).index
+	name := w.b.keys.channel(prefix.Owner)
 	c := w.channels[name]
 	switch {
 	case w.closed:
@@ -97,7 +97,7 @@ func (w *redisWatch) leave(watcher *watcher) {
 	if last := w.hub.leave(watcher); !last {
 		return
 	}
-	name := w.b.keys.owner(watcher.prefix.Owner).index
+	name := w.b.keys.channel(watcher.prefix.Owner)
 	c := w.channels[name]
 	if c == nil {
 		return

@@ -55,7 +55,7 @@ func (s *Store) sweep(ctx context.Context, owner string, now time.Time) bool {
 		return false
 	}
 	entries, err := s.backend.ListByPrefix(ctx, taskstore.Key{Owner: activePrefix + owner})
-	if err != nil {
+	if err != nil && !errors.Is(err, taskstore.ErrCorrupt) {
 		return false
 	}
 	// At random, so that sweeps which are cut short come to all of them.

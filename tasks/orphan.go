@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"iter"
 	mathrand "math/rand/v2"
 	"time"
@@ -114,6 +115,9 @@ func (s *Store) Orphans(ctx context.Context, service string) iter.Seq2[Task, err
 		for i := range len(buckets) {
 			bucket := taskstore.Key{Owner: registryPrefix + string(buckets[(first+i)%len(buckets)])}
 			for raw, err := range taskstore.All(ctx, s.backend, bucket) {
+				if errors.Is(err, taskstore.ErrCorrupt) {
+					continue
+				}
 				if err != nil {
 					yield(Task{}, err)
 					return

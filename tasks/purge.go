@@ -27,7 +27,11 @@ func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error
 		return 0, err
 	}
 	for raw, err := range taskstore.All(ctx, s.backend, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}) {
-		if err != nil {
+		var damaged *taskstore.CorruptError
+		switch {
+		case errors.As(err, &damaged):
+			raw.Key = damaged.Key
+		case err != nil:
 			return removed, err
 		}
 		if r, err := recordOf(raw); err == nil && r.CreatedAt.After(begun.Add(purgeSlack)) {

@@ -108,7 +108,7 @@ func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page
 	if pager, ok := taskstore.As[taskstore.Pager](s.backend); ok {
 		var raw []taskstore.Record
 		raw, next, err = pager.ListPage(ctx, prefix, cursor, limit)
-		records, unreadable = fromBackend(raw)
+		records, unreadable, err = readable(raw, err)
 	} else {
 		records, next, unreadable, err = s.listAll(ctx, prefix, cursor, limit)
 	}
@@ -147,10 +147,10 @@ func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string
 		return nil, "", nil, taskstore.ErrInvalidCursor
 	}
 	raw, err := s.backend.ListByPrefix(ctx, prefix)
-	if err != nil {
+	if records, unreadable, err = readable(raw, err); err != nil {
 		return nil, "", nil, err
 	}
-	if records, unreadable = fromBackend(raw); cursor != "" {
+	if cursor != "" {
 		unreadable = nil // the first page has said so
 	}
 	order := func(r *record, at int64, id string) int {
@@ -247,6 +247,16 @@ func recordOf(raw taskstore.Record) (*record, error) {
 	r.Version = raw.Version
 	r.ExpiresAt = raw.ExpiresAt
 	return r, nil
+}
+
+// readable returns what can be read of what a backend listed, and what is wrong with
+// the rest, unless the list failed.
+func readable(raw []taskstore.Record, failed error) (records []*record, unreadable, err error) {
+	if failed != nil && !errors.Is(failed, taskstore.ErrCorrupt) {
+		return nil, nil, failed
+	}
+	records, unreadable = fromBackend(raw)
+	return records, errors.Join(failed, unreadable), nil
 }
 
 // fromBackend returns what can be read of raw, and what is wrong with the rest.

@@ -1,0 +1,104 @@
+package taskstore
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// read returns what the server shows of a record, which may be past.
+func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
+	recordKey := b.keys.record(key)
+	fields, err := persist(ctx, b, func() ([]any, error) {
+		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
+		if err := b.do(ctx, onceRead{cmd}); err != nil {
+			return nil, err
+		}
+		return cmd.Val(), nil
+	})
+	if err != nil {
+		return redisRecord{}, false, err
+	}
+	return decodeRecord(key, fields)
+}
+
+// judge returns the record if it is not past, by the clock of the server that has it.
+func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
+	o := b.keys.owner(key.Owner)
+	shown, err := persist(ctx, b, func() (shownRecords, error) {
+		from := b.clock.local()
+		raw, err := b.eval(ctx, b.scripts.read, readArgs(o, []string{key.Task}, 0, 1))
+		if err != nil {
+			return shownRecords{}, err
+		}
+		s, err := b.scripts.read.decodeRead(raw, 1)
+		if err == nil {
+			b.clock.set(s.at, from, b.clock.local())
+		}
+		return s, err
+	})
+	if err != nil {
+		return redisRecord{}, false, err
+	}
+	return shown.record(0, key)
+}
+
+// readArgs returns the arguments of the script that reads these tasks: at most so many,
+// with so many bytes of data.
+func readArgs(o ownerKeys, tasks []string, room, most int) []any {
+	args := make([]any, 3, 6+len(tasks))
+	args[2] = 1 + len(tasks)
+	args = append(args, o.index)
+	for _, task := range tasks {
+		args = append(args, o.task(task))
+	}
+	return append(args, strconv.Itoa(room), strconv.Itoa(most))
+}
+
+// shownRecords are what a server shows of records from an instant on.
+type shownRecords struct {
+	at    time.Time
+	items []any // each the fields of a record, the length of its data, or wrongType
+}
+
+// wrongType stands for what is no hash.
+const wrongType = "WRONGTYPE"
+
+// decodeRead reads the reply of the script that reads n records.
+func (s *script) decodeRead(raw any, n int) (shownRecords, error) {
+	items, ok := raw.([]any)
+	if !ok || len(items) != n+1 {
+		return shownRecords{}, s.surprise(raw)
+	}
+	text, _ := items[0].(string)
+	us, err := parseVersion(text)
+	if err != nil {
+		return shownRecords{}, s.surprise(raw)
+	}
+	for _, item := range items[1:] {
+		switch item := item.(type) {
+		case []any, int64:
+		case string:
+			ok = ok && item == wrongType
+		default:
+			ok = false
+		}
+	}
+	if !ok {
+		return shownRecords{}, s.surprise(raw)
+	}
+	return shownRecords{at: time.UnixMicro(int64(us)).UTC(), items: items[1:]}, nil
+}
+
+// record returns the i-th record, of key. ok is false where there is none, or none that
+// is not past.
+func (s shownRecords) record(i int, key Key) (rec redisRecord, ok bool, err error) {
+	fields, isHash := s.items[i].([]any)
+	if !isHash {
+		return redisRecord{}, false, &CorruptError{Key: key, Reason: "its key holds a value of another type"}
+	}
+	rec, ok, err = decodeRecord(key, fields)
+	return rec, ok && (rec.expiresAt == 0 || rec.expiresAt >= s.at.UnixMilli()), err
+}
