@@ -281,7 +281,7 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWr
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
 	w.args = append(scriptArgs(8, b.keys.all(key)...), newOperationID(), string(v.Data), expires, key.Task)
-	w.key, w.limit = key, RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
+	w.key, w.size, w.limit = key, len(v.Data), RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
 	return w, nil
 }
 

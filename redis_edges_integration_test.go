@@ -84,7 +84,7 @@ func TestRedisTaskThatIsMissingFromTheIndexIsEnteredAgain(t *testing.T) {
 // one place.
 func TestRedisListsNoRecordTwice(t *testing.T) {
 	s := newStore(t, taskstore.RedisOptions{})
-	const tasks = 300
+	const tasks = 1000
 	for i := range tasks {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: fmt.Sprint(i)}, hello)
 		require.NoError(t, err)
@@ -117,14 +117,23 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 			}
 		}
 	}
-	for range 200 {
+	oneLife := func(records []taskstore.Record) {
+		seen := map[string]bool{}
+		for _, r := range records {
+			assert.False(t, seen[r.Key.Task], "the task %s is listed twice", r.Key.Task)
+			seen[r.Key.Task] = true
+		}
+	}
+	for range 60 {
 		list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
 		require.NoError(t, err)
+		oneLife(list)
 		once(list)
 		var all []taskstore.Record
 		for cursor := ""; len(all) < 10*tasks; {
 			page, next, err := s.ListPage(ctx, taskstore.Key{Owner: "o"}, cursor, 100)
 			require.NoError(t, err)
+			oneLife(page)
 			all = append(all, page...)
 			if cursor = next; cursor == "" {
 				break

@@ -98,6 +98,8 @@ func failure(verb string, key Key, err error) error {
 	switch {
 	case errors.As(err, &uncertain):
 		return fmt.Errorf("%w: %s: %w", ErrOutcomeUnknown, verb, uncertain.cause)
+	case errors.As(err, new(*CapacityError)):
+		return err
 	case serverSaid(err, "WRONGTYPE"):
 		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
 	case serverSaid(err, "OOM"):

@@ -164,26 +164,3 @@ func (t *trip) decodeNames(newest, members *redis.ZSliceCmd) error {
 	}
 	return nil
 }
-
-// maxRepair keeps the script short; the next listing goes on.
-const maxRepair = 128
-
-// repair removes index entries of tasks that seem to be gone, and returns how many; the
-// script looks again itself, for one of them may just have been created anew. Nothing
-// that can be observed depends on it, so it may fail.
-func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (removed int) {
-	if len(gone) == 0 {
-		return 0
-	}
-	gone = gone[:min(len(gone), maxRepair)]
-	keys := []string{o.index, o.expiry}
-	for _, task := range gone {
-		keys = append(keys, o.task(task))
-	}
-	args := scriptArgs(len(gone), keys...)
-	for _, task := range gone {
-		args = append(args, task)
-	}
-	r, _ := b.run(ctx, b.scripts.repair, args)
-	return int(r.number)
-}

@@ -20,8 +20,12 @@ type RedisOptions struct {
 	// takes its place.
 	MaxRecordsPerOwner int
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
-	// that matches [ErrCapacityExceeded]. 0 or less: no limit but Redis's own, 512
-	// MiB.
+	// that matches [ErrCapacityExceeded]. 0 or less: as much as the server takes, by
+	// its settings proto-max-bulk-len, 512 MiB by default, and
+	// client-query-buffer-limit. What is longer than those gives such an error too,
+	// after it was sent; where the server's user may not ask for the settings, CONFIG
+	// GET, it is sent up to three times, and the error matches [ErrOutcomeUnknown] as
+	// well.
 	MaxDataBytes int
 	// NoHints makes writes publish nothing, which saves the server a little work at
 	// each. Watch then fails with an error that matches [errors.ErrUnsupported],

@@ -87,6 +87,8 @@ func (r *resending) loadScripts() {
 	require.NoError(r.t, err)
 	_, err = r.other.PutIfVersion(ctx, r.key, text("second"), 1)
 	require.NoError(r.t, err)
+	_, err = r.other.ListByPrefix(ctx, r.key)
+	require.NoError(r.t, err)
 	_, err = r.other.Delete(ctx, r.key)
 	require.NoError(r.t, err)
 }

@@ -99,6 +99,7 @@ type redisWrite struct {
 	script *script
 	again  *script // its counterpart for a write that was sent before
 	args   []any   // of both, as scriptArgs makes them
+	size   int     // of the data
 	judge  bool    // script has the limit as one more
 	limit  int     // how many records the owner may have, 0: any number
 }
@@ -113,6 +114,9 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		args   = w.args
 		lost   error // why the outcome of a copy is not known
 		first  string
+		long   = longWrite{b: b, key: w.args[3].(string), size: w.size}
+
+		recounted bool
 	)
 	if w.judge {
 		args = append(args, strconv.Itoa(w.limit))
@@ -128,6 +132,17 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		}
 		if err == nil {
 			r, err = b.send(ctx, script, args)
+		}
+		if err == nil && r.status == statusFull && !recounted {
+			if recounted = true; b.recount(ctx, w.key.Owner) {
+				args = slices.Clone(args)
+				continue
+			}
+		}
+		if err != nil {
+			if refusal := long.refusal(ctx, err); refusal != nil {
+				return reply{}, refusal
+			}
 		}
 		switch {
 		case err == nil && lost == nil:

@@ -1,0 +1,176 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A meter counts what a client writes, and what one round trip reads.
+type meter struct {
+	written, trips, reply, longest atomic.Int64
+}
+
+type meteredConn struct {
+	net.Conn
+	m *meter
+}
+
+func (c meteredConn) Write(p []byte) (int, error) {
+	c.m.trips.Add(1)
+	c.m.reply.Store(0)
+	n, err := c.Conn.Write(p)
+	c.m.written.Add(int64(n))
+	return n, err
+}
+
+func (c meteredConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if total := c.m.reply.Add(int64(n)); total > c.m.longest.Load() {
+		c.m.longest.Store(total)
+	}
+	return n, err
+}
+
+func (m *meter) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return meteredConn{c, m}, err
+}
+
+func (m *meter) reset() {
+	for _, n := range []*atomic.Int64{&m.written, &m.trips, &m.reply, &m.longest} {
+		n.Store(0)
+	}
+}
+
+// What is longer than the server takes is refused, and not sent again and again.
+func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
+	const size = 16 << 20
+	for setting, value := range map[string]string{"proto-max-bulk-len": "1mb", "client-query-buffer-limit": "1mb"} {
+		server := redistest.Start(t, "--"+setting, value)
+		admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		defer admin.Close()
+		require.NoError(t, admin.Do(ctx, "acl", "setuser", "bare", "on", "nopass", "allkeys", "allchannels", "+@all", "-config").Err())
+		for name, c := range map[string]struct {
+			user    string
+			opts    taskstore.RedisOptions
+			copies  int
+			unknown bool
+		}{
+			"ItTellsItsSettings":             {copies: 1},
+			"ItTellsNothing":                 {user: "bare", copies: 3, unknown: true},
+			"ItTellsItsSettingsAutoPipeline": {copies: 1, opts: taskstore.RedisOptions{AutoPipeline: true}},
+		} {
+			t.Run(setting+"/"+name, func(t *testing.T) {
+				m := new(meter)
+				client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: c.user, Dialer: m.dial})
+				defer client.Close()
+				c.opts.Prefix = name
+				b, err := taskstore.NewRedisBackend(client, &c.opts)
+				require.NoError(t, err)
+				_, err = b.Put(ctx, key, hello)
+				require.NoError(t, err)
+				long := taskstore.Value{Data: make([]byte, size), ExpiresAt: time.Now().Add(time.Hour)}
+				for _, write := range []func() error{
+					func() error { _, err := b.Put(ctx, key, long); return err },
+					func() error { _, err := b.PutIfVersion(ctx, key, long, 1); return err },
+					func() error {
+						_, err := b.PutIfVersion(ctx, taskstore.Key{Owner: "owner", Task: "new"}, long, 0)
+						return err
+					},
+				} {
+					m.reset()
+					err = write()
+					require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+					assert.LessOrEqual(t, m.written.Load(), int64(c.copies)*(size+100_000), "bytes sent")
+					if !c.unknown {
+						assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
+						var full *taskstore.CapacityError
+						require.ErrorAs(t, err, &full)
+						assert.Equal(t, taskstore.CapacityError{Limit: taskstore.LimitData, Max: 1 << 20, Asked: size}, *full)
+					}
+				}
+				got, err := b.Get(ctx, key)
+				require.NoError(t, err)
+				assert.Equal(t, "hello", string(got.Data), "nothing changed")
+				_, err = b.Put(ctx, key, taskstore.Value{Data: make([]byte, 1<<19)})
+				assert.NoError(t, err, "and what is shorter goes on")
+			})
+		}
+	}
+}
+
+// A page keeps to its bytes from the first batch on, and so does each round trip,
+// whatever lengths were met before.
+func TestRedisListsKeepToTheirBytes(t *testing.T) {
+	const small, large, size = 150, 30, 512 << 10
+	s := newStore(t, taskstore.RedisOptions{})
+	put := func(owner string, i, size int) {
+		_, err := s.Put(ctx, taskstore.Key{Owner: owner, Task: string(rune('a' + i))}, taskstore.Value{Data: make([]byte, size)})
+		require.NoError(t, err)
+	}
+	for i := range large {
+		put("large", i, size)
+	}
+	for i := range small + large {
+		put("mixed", i, map[bool]int{true: 10, false: size}[i < small])
+	}
+	for i := range 50 {
+		put("small", i, 1024)
+	}
+	put("huge", 0, 9<<20)
+	put("huge", 1, 1<<20)
+	m := new(meter)
+	o := *s.client.Options()
+	o.Dialer = m.dial
+	client := redis.NewClient(&o)
+	defer client.Close()
+	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+	require.NoError(t, err)
+	for owner, want := range map[string]int{"large": large, "mixed": small + large, "small": 50, "huge": 2} {
+		longest := int64(1<<20 + 100_000)
+		if owner == "huge" {
+			longest += 9 << 20
+		}
+		m.reset()
+		list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: owner})
+		require.NoError(t, err)
+		assert.Len(t, list, want, owner)
+		assert.LessOrEqual(t, m.longest.Load(), longest, "%s: bytes of a round trip of a list", owner)
+		m.reset()
+		listed := 0
+		for cursor := ""; ; {
+			page, next, err := b.ListPage(ctx, taskstore.Key{Owner: owner}, cursor, 500)
+			require.NoError(t, err)
+			bytes := 0
+			for _, r := range page {
+				bytes += len(r.Data)
+			}
+			if len(page) > 1 {
+				assert.LessOrEqual(t, bytes, 4<<20, "%s: bytes of a page of %d", owner, len(page))
+			}
+			listed += len(page)
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+		assert.Equal(t, want, listed, owner)
+		assert.LessOrEqual(t, m.longest.Load(), longest, "%s: bytes of a round trip of a page", owner)
+	}
+	m.reset()
+	page, _, err := b.ListPage(ctx, taskstore.Key{Owner: "small"}, "", 50)
+	require.NoError(t, err)
+	assert.Len(t, page, 50)
+	assert.EqualValues(t, 2, m.trips.Load(), "round trips of a page of small records")
+}

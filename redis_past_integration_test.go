@@ -1,0 +1,219 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// past makes a record past that expires at at, and leaves its hash there, as servers do
+// for a while.
+func (s store) past(t *testing.T, k taskstore.Key, at time.Time) {
+	t.Helper()
+	require.NoError(t, s.client.HSet(ctx, s.recordKey(k), "expires_at", at.UnixMilli()).Err())
+	require.NoError(t, s.client.Persist(ctx, s.recordKey(k)).Err())
+	require.NoError(t, s.client.ZAddXX(ctx, s.expiryKey(k.Owner), redis.Z{Score: float64(at.UnixMilli()), Member: k.Task}).Err())
+}
+
+// What is past does not exist, for the short way of an update neither: a call may have
+// been on its way for any time.
+func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNone(t *testing.T) {
+	for name, write := range map[string]func(s store, v taskstore.Value) (taskstore.Version, error){
+		"Put":          func(s store, v taskstore.Value) (taskstore.Version, error) { return s.Put(ctx, key, v) },
+		"PutIfVersion": func(s store, v taskstore.Value) (taskstore.Version, error) { return s.PutIfVersion(ctx, key, v, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, taskstore.RedisOptions{})
+			at := time.Now().Add(-50 * time.Millisecond).Truncate(time.Millisecond)
+			_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at.Add(time.Hour)})
+			require.NoError(t, err)
+			s.past(t, key, at)
+			v, err := write(s, taskstore.Value{Data: []byte("x"), ExpiresAt: at})
+			if name == "Put" {
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, v, "a new life, which is past too")
+				assert.Empty(t, s.keysLeft(t))
+			} else {
+				assert.ErrorIs(t, err, taskstore.ErrNotFound)
+			}
+			_, err = s.Get(ctx, key)
+			assert.ErrorIs(t, err, taskstore.ErrNotFound)
+		})
+	}
+}
+
+// Nothing depends on when the server deletes: readers leave out what is past.
+func TestRedisReadersDoNotShowWhatIsPastAndStillThere(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	const tasks = 300
+	for i := range tasks {
+		k := taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}
+		_, err := s.Put(ctx, k, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
+		require.NoError(t, err)
+		if i%3 == 0 {
+			s.past(t, k, time.Now().Add(-time.Millisecond))
+		}
+	}
+	for i := range 10 {
+		_, err := s.Get(ctx, taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})
+		assert.Equal(t, i%3 == 0, err != nil, "task %d: %v", i, err)
+	}
+	for r, err := range taskstore.All(ctx, s, taskstore.Key{Owner: "o"}) {
+		require.NoError(t, err)
+		i, _ := strconv.Atoi(r.Key.Task)
+		assert.NotZero(t, i%3, "task %d", i)
+	}
+	list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+	require.NoError(t, err)
+	assert.Len(t, list, tasks*2/3)
+}
+
+// A record that is created over one that is past has the newest place, also where the
+// old one is in the indexes yet.
+func TestRedisCreateOverWhatIsPastIsTheYoungest(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	for _, task := range []string{"a", "b"} {
+		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
+		require.NoError(t, err)
+	}
+	a := taskstore.Key{Owner: "o", Task: "a"}
+	s.past(t, a, time.Now().Add(-time.Millisecond))
+	v, err := s.Put(ctx, a, hello)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, v)
+	list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	assert.Equal(t, "b", list[0].Key.Task)
+	s.checkIndexes(t, "o")
+}
+
+// Writes take what is past out of the indexes, some at a time, oldest first.
+func TestRedisWritesTrimTheIndexes(t *testing.T) {
+	const tasks, trimmed = 100, 64
+	for name, write := range map[string]func(s store) error{
+		"Create": func(s store) error { _, err := s.PutIfVersion(ctx, key, hello, 0); return err },
+		"Expiry": func(s store) error {
+			_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays"}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
+			return err
+		},
+		"Delete": func(s store) error { _, err := s.Delete(ctx, key); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, taskstore.RedisOptions{})
+			_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays"}, hello)
+			require.NoError(t, err)
+			for i := range tasks {
+				k := taskstore.Key{Owner: key.Owner, Task: strconv.Itoa(i)}
+				_, err := s.Put(ctx, k, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
+				require.NoError(t, err)
+			}
+			for i := range tasks {
+				s.past(t, taskstore.Key{Owner: key.Owner, Task: strconv.Itoa(i)}, time.Now().Add(time.Duration(i-tasks)*time.Millisecond))
+			}
+			left := func() (n int) {
+				for _, task := range s.client.ZRange(ctx, s.indexKey(key.Owner), 0, -1).Val() {
+					if _, err := strconv.Atoi(task); err == nil {
+						n++
+					}
+				}
+				return n
+			}
+			require.NoError(t, write(s))
+			assert.Equal(t, tasks-trimmed, left())
+			require.NoError(t, s.client.ZScore(ctx, s.indexKey(key.Owner), strconv.Itoa(tasks-1)).Err(), "the youngest is there yet")
+			assert.EqualValues(t, left(), s.client.ZCount(ctx, s.expiryKey(key.Owner), "-inf", fmt.Sprint(time.Now().UnixMilli())).Val())
+			_, err = s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "another"}, hello)
+			require.NoError(t, err)
+			assert.Zero(t, left())
+			s.checkIndexes(t, key.Owner)
+		})
+	}
+}
+
+// A delete leaves nothing of its task in the indexes.
+func TestRedisDeleteLeavesNothingInTheIndexes(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
+		_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays" + at.String()}, taskstore.Value{ExpiresAt: at})
+		require.NoError(t, err)
+		_, err = s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
+		require.NoError(t, err)
+		existed, err := s.Delete(ctx, key)
+		require.NoError(t, err)
+		assert.True(t, existed)
+		for _, index := range []string{s.indexKey(key.Owner), s.expiryKey(key.Owner)} {
+			assert.NotContains(t, s.client.ZRange(ctx, index, 0, -1).Val(), key.Task)
+		}
+	}
+	assert.EqualValues(t, 2, s.client.ZCard(ctx, s.indexKey(key.Owner)).Val())
+	assert.EqualValues(t, 1, s.client.ZCard(ctx, s.expiryKey(key.Owner)).Val())
+}
+
+// A record counts to the end of the last millisecond in which it exists.
+func TestRecordLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{MaxRecordsPerOwner: 1})
+	met := 0
+	for round := 0; round < 500 && met < 20; round++ {
+		owner := fmt.Sprint("o", round)
+		at := s.client.Time(ctx).Val().Add(4 * time.Millisecond).Truncate(time.Millisecond)
+		_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: owner, Task: "expires"}, taskstore.Value{ExpiresAt: at}, 0)
+		require.NoError(t, err)
+		if s.client.Time(ctx).Val().UnixMilli() >= at.UnixMilli() {
+			continue // held up: it may have been past when it was written
+		}
+		for n := 0; ; n++ {
+			before := s.client.Time(ctx).Val().UnixMilli()
+			_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: owner, Task: "next"}, hello, 0)
+			after := s.client.Time(ctx).Val().UnixMilli()
+			if before == at.UnixMilli() && after == before {
+				met++
+			}
+			if err == nil {
+				require.Greater(t, after, at.UnixMilli(), "there is room before the record is past")
+				break
+			}
+			require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+			require.LessOrEqual(t, before, at.UnixMilli(), "a record that is past counts")
+		}
+	}
+	assert.NotZero(t, met, "creates in that millisecond")
+}
+
+// A server whose clock steps back has deleted records that the indexes have as not past
+// yet. They do not count where it matters.
+func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
+	const limit = 10
+	for name, at := range map[string]time.Time{"Expiring": time.Now().Add(time.Hour), "Permanent": {}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, taskstore.RedisOptions{MaxRecordsPerOwner: limit})
+			create := func(task string) error {
+				_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: task}, taskstore.Value{ExpiresAt: at}, 0)
+				return err
+			}
+			for i := range limit {
+				require.NoError(t, create(strconv.Itoa(i)))
+			}
+			require.ErrorIs(t, create("eleventh"), taskstore.ErrCapacityExceeded)
+			for i := range limit - 1 {
+				require.NoError(t, s.client.Del(ctx, s.recordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
+			}
+			for i := range limit - 1 {
+				require.NoError(t, create(fmt.Sprint("new", i)))
+			}
+			require.ErrorIs(t, create("eleventh"), taskstore.ErrCapacityExceeded)
+			_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "eleventh"}, hello)
+			require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+			s.checkIndexes(t, "o")
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package taskstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// maxRepair keeps the script short; the next listing goes on.
+const maxRepair = 128
+
+// repair removes index entries of tasks that seem to be gone, and returns how many; the
+// script looks again itself, for one of them may just have been created anew. Nothing
+// that can be observed depends on it, so it may fail.
+func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (removed int) {
+	if len(gone) == 0 {
+		return 0
+	}
+	gone = gone[:min(len(gone), maxRepair)]
+	keys := []string{o.index, o.expiry}
+	for _, task := range gone {
+		keys = append(keys, o.task(task))
+	}
+	args := scriptArgs(len(gone), keys...)
+	for _, task := range gone {
+		args = append(args, task)
+	}
+	r, _ := b.run(ctx, b.scripts.repair, args)
+	return int(r.number)
+}
+
+// maxRecount is how many places at the front of each index recount looks at.
+const maxRecount = maxRepair / 2
+
+// recount looks, when an owner has as many records as it may, at those that are the
+// soonest to be gone, and has the indexes repaired if one of them is. It reports
+// whether there is room now.
+//
+// A server deletes a record when its TTL is over. If its clock steps back then, the
+// indexes have the record's task as one that is not past yet, and it counts. So does
+// that of a record that somebody else deleted.
+func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
+	o := b.keys.owner(owner)
+	tasks, _ := within(ctx, func() ([]string, error) {
+		pipe := b.client.Pipeline()
+		soonest := redis.NewStringSliceCmd(ctx, "zrange", o.expiry, 0, maxRecount-1)
+		oldest := redis.NewStringSliceCmd(ctx, "zrange", o.index, 0, maxRecount-1)
+		_ = pipe.Process(ctx, once{soonest})
+		_ = pipe.Process(ctx, once{oldest})
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, err
+		}
+		tasks := append(soonest.Val(), oldest.Val()...)
+		slices.Sort(tasks)
+		tasks = slices.Compact(tasks)
+		args := []any{"exists"}
+		for _, task := range tasks {
+			args = append(args, o.task(task))
+		}
+		there := redis.NewIntCmd(ctx, args...)
+		if err := b.client.Process(ctx, once{there}); err != nil || int(there.Val()) == len(tasks) {
+			return nil, err
+		}
+		return tasks, nil
+	})
+	return b.repair(ctx, o, tasks) > 0
+}
