@@ -236,6 +236,31 @@ func TestResentPutIfVersionThatWonIsNoConflict(t *testing.T) {
 	})
 }
 
+// A record remembers the ids of its last 8 writes, also of those that change its expiry.
+func TestResentWriteIsFoundAmongWritesThatChangeTheExpiry(t *testing.T) {
+	onEachClientAsItIs(t, taskstore.RedisOptions{}, func(r *resending) {
+		changed := time.Now().Add(time.Hour)
+		change := func() {
+			for range 7 {
+				changed = changed.Add(time.Second)
+				_, err := r.other.Put(ctx, r.key, taskstore.Value{Data: []byte("other"), ExpiresAt: changed})
+				assert.NoError(r.t, err)
+			}
+		}
+		r.aged(r.key, text("first"))
+		r.next(lost, change)
+		v, err := r.mine.PutIfVersion(ctx, r.key, text("mine"), 1)
+		require.NoError(r.t, err)
+		assert.EqualValues(r.t, 2, v)
+		r.want(9, "other")
+		r.next(lost, change)
+		v, err = r.mine.Put(ctx, r.key, taskstore.Value{ExpiresAt: changed.Add(time.Minute)})
+		require.NoError(r.t, err)
+		assert.EqualValues(r.t, 10, v)
+		r.want(17, "other")
+	})
+}
+
 func TestResentPutIfVersionThatLostIsAConflict(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		conflict := func(err error, actual taskstore.Version) {

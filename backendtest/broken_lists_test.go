@@ -121,6 +121,7 @@ var brokenLists = []breach{
 		}
 		return records
 	})},
+	{"list/one-life", "what came again is there in both lives", onList(bothLives)},
 	{"list/while-written", "a list is read by offsets", func(f *fake) {
 		f.list = func(ctx ctxt, prefix key) (records []entry, err error) {
 			for offset := 0; ; {
@@ -133,6 +134,17 @@ var brokenLists = []breach{
 			}
 		}
 	}},
+}
+
+// bothLives puts the life before in front where something came again.
+func bothLives(records []entry) []entry {
+	for _, r := range records {
+		if string(r.Data) == "again" {
+			r.Data = []byte("x")
+			return append([]entry{r}, records...)
+		}
+	}
+	return records
 }
 
 // onPage makes ListPage alter the page that it returns.
@@ -264,6 +276,8 @@ var brokenPages = []breach{
 		}
 	}},
 	{"paging/while-written cursor/other-owner cursor/other-prefix cursor/deleted", "a cursor is an offset", withOffsets(plainList)},
+
+	{"paging/one-life", "what came again is there in both lives", onPage(func(page []entry, _ int) []entry { return bothLives(page) })},
 
 	{"all/whole", "a large page loses its last record", onPage(func(page []entry, limit int) []entry {
 		if len(page) > 100 {

@@ -129,6 +129,14 @@ var goneRules = []rule{
 			s.mustPut(of(key.Owner, "younger"), text("x"))
 			s.mustPut(key, text("new"))
 			s.wantTasks("list", s.mustList(of(key.Owner, "")), key.Owner, "younger", key.Task)
+
+			// Nothing is written between the end and the create: no write has tidied up.
+			key = newKey()
+			s.mustPut(key, until("old", s.now().Add(50*time.Millisecond)))
+			s.mustPut(of(key.Owner, "younger"), text("x"))
+			s.awaitGone(key)
+			s.wantVersion("create over an expired record", s.mustCAS(key, text("new"), 0), 1)
+			s.wantTasks("list", s.mustList(of(key.Owner, "")), key.Owner, "younger", key.Task)
 		},
 	},
 	{

@@ -158,6 +158,29 @@ var listingRules = []rule{
 			})
 		},
 	},
+	{
+		name: "list/one-life",
+		text: "No key is in a list twice: of one that is deleted and created again meanwhile it has one life.",
+		check: func(t *trial) {
+			s := t.open()
+			s.churn(func(c *churning) {
+				for c.next() {
+					s.wantKeysOnce("list", s.mustList(of(c.owner, "")))
+				}
+			})
+		},
+	},
+}
+
+func (s *store) wantKeysOnce(what string, records []taskstore.Record) {
+	s.Helper()
+	seen := make(map[taskstore.Key]bool, len(records))
+	for _, r := range records {
+		if seen[r.Key] {
+			s.Errorf("%s: the task %q is there twice", what, clip(r.Key.Task))
+		}
+		seen[r.Key] = true
+	}
 }
 
 func (s *store) wantList(what string, got, want []taskstore.Record) {

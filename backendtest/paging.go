@@ -141,6 +141,23 @@ var pagingRules = []rule{
 			})
 		},
 	},
+	{
+		name: "paging/one-life",
+		text: "No key is twice in one page; one that is deleted and created again may be in several.",
+		check: func(t *trial) {
+			s := t.open()
+			p := s.pager()
+			s.churn(func(c *churning) {
+				for c.next() {
+					page, _, err := p.ListPage(t.ctx, of(c.owner, ""), "", 500)
+					if err != nil {
+						t.Fatalf("ListPage: %v", err)
+					}
+					s.wantKeysOnce("page", page)
+				}
+			})
+		},
+	},
 }
 
 var allRules = []rule{

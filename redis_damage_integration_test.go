@@ -1,0 +1,198 @@
+//go:build integration
+
+package taskstore_test
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+)
+
+// damaged returns a store with an owner's records, of which some cannot be read, and
+// the tasks of both.
+func damaged(t *testing.T) (s store, good, bad []string) {
+	s = newStore(t, taskstore.RedisOptions{})
+	for i := range 700 {
+		task := strconv.Itoa(i)
+		k := taskstore.Key{Owner: "o", Task: task}
+		_, err := s.Put(ctx, k, hello)
+		require.NoError(t, err)
+		var damage error
+		switch i {
+		case 3, 300, 699: // in the first batch, in another one of its range, in the last
+			damage = errors.Join(s.client.Del(ctx, s.recordKey(k)).Err(), s.client.Set(ctx, s.recordKey(k), "payload", 0).Err())
+		case 4:
+			damage = s.client.HDel(ctx, s.recordKey(k), "version").Err()
+		case 600:
+			damage = s.client.HSet(ctx, s.recordKey(k), "expires_at", "soon").Err()
+		default:
+			good = append(good, task)
+			continue
+		}
+		require.NoError(t, damage)
+		bad = append(bad, task)
+	}
+	return s, good, bad
+}
+
+// tasksOf returns the tasks of records, in their order.
+func tasksOf(records []taskstore.Record) (tasks []string) {
+	for _, r := range records {
+		tasks = append(tasks, r.Key.Task)
+	}
+	return tasks
+}
+
+// namedBy returns the tasks that an error names, each in an error that matches ErrCorrupt.
+func namedBy(t *testing.T, err error) (tasks []string) {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	assert.ErrorIs(t, err, taskstore.ErrCorrupt)
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	for _, err := range errs {
+		var corrupt *taskstore.CorruptError
+		if assert.ErrorAs(t, err, &corrupt) {
+			assert.Equal(t, "o", corrupt.Key.Owner)
+			assert.NotContains(t, everyPrint(err), "payload")
+			tasks = append(tasks, corrupt.Key.Task)
+		}
+	}
+	return tasks
+}
+
+// A record that cannot be read is told, and what is behind it is listed.
+func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
+	owner := taskstore.Key{Owner: "o"}
+	t.Run("ListByPrefix", func(t *testing.T) {
+		s, good, bad := damaged(t)
+		list, err := s.ListByPrefix(ctx, owner)
+		assert.Equal(t, bad, namedBy(t, err))
+		assert.Equal(t, good, tasksOf(list))
+	})
+	t.Run("ListPage", func(t *testing.T) {
+		s, good, bad := damaged(t)
+		for _, limit := range []int{1, 7, 500} {
+			var listed, named []string
+			for cursor := ""; ; {
+				page, next, err := s.ListPage(ctx, owner, cursor, limit)
+				named = append(named, namedBy(t, err)...)
+				listed = append(listed, tasksOf(page)...)
+				if cursor = next; cursor == "" {
+					break
+				}
+			}
+			assert.Equal(t, bad, named, "pages of %d", limit)
+			assert.Equal(t, good, listed, "pages of %d", limit)
+		}
+	})
+	t.Run("All", func(t *testing.T) {
+		s, good, bad := damaged(t)
+		var listed []string
+		for r, err := range taskstore.All(ctx, s, owner) {
+			var corrupt *taskstore.CorruptError
+			if errors.As(err, &corrupt) {
+				assert.Zero(t, r)
+				assert.Contains(t, bad, corrupt.Key.Task)
+				existed, err := s.Delete(ctx, corrupt.Key)
+				require.NoError(t, err, "the loop may remove what is damaged")
+				assert.True(t, existed)
+				continue
+			}
+			require.NoError(t, err)
+			listed = append(listed, r.Key.Task)
+		}
+		assert.Equal(t, good, listed)
+		list, err := s.ListByPrefix(ctx, owner)
+		require.NoError(t, err)
+		assert.Equal(t, good, tasksOf(list))
+		s.checkIndexes(t, "o")
+	})
+}
+
+// Delete removes what is at its record's key, whatever that is, and one bad key does not
+// keep an index from being repaired.
+func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
+	for name, put := range map[string]func(s store, k string) error{
+		"String": func(s store, k string) error { return s.client.Set(ctx, k, "x", 0).Err() },
+		"Set":    func(s store, k string) error { return s.client.SAdd(ctx, k, "x").Err() },
+		"List":   func(s store, k string) error { return s.client.RPush(ctx, k, "x").Err() },
+		"ZSet":   func(s store, k string) error { return s.client.ZAdd(ctx, k, redis.Z{Member: "x"}).Err() },
+		"Stream": func(s store, k string) error {
+			return s.client.XAdd(ctx, &redis.XAddArgs{Stream: k, Values: []string{"a", "b"}}).Err()
+		},
+	} {
+		for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
+			t.Run(name, func(t *testing.T) {
+				s := newStore(t, taskstore.RedisOptions{})
+				_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
+				require.NoError(t, err)
+				gone := taskstore.Key{Owner: key.Owner, Task: "gone"}
+				_, err = s.Put(ctx, gone, hello)
+				require.NoError(t, err)
+				require.NoError(t, s.client.Del(ctx, s.recordKey(gone), s.recordKey(key)).Err())
+				require.NoError(t, put(s, s.recordKey(key)))
+				list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
+				assert.ErrorIs(t, err, taskstore.ErrCorrupt)
+				assert.Empty(t, list)
+				assert.Equal(t, []string{key.Task}, s.client.ZRange(ctx, s.indexKey(key.Owner), 0, -1).Val(), "the list repairs what else is wrong")
+				existed, err := s.Delete(ctx, key)
+				require.NoError(t, err)
+				assert.True(t, existed)
+				assert.Empty(t, s.keysLeft(t))
+			})
+		}
+	}
+}
+
+// Databases share no hints, though channels know none.
+func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
+	s := newStore(t, taskstore.RedisOptions{})
+	o := *s.client.Options()
+	backends := make([]*taskstore.RedisBackend, 3)
+	for i, database := range []int{0, 1, 1} {
+		o.DB = database
+		client := redis.NewClient(&o)
+		t.Cleanup(func() { _ = client.Close() })
+		b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = b.Delete(ctx, key) })
+		backends[i] = b
+	}
+	for _, watching := range []int{0, 1} {
+		own, others := backends[2], backends[0]
+		if watching == 0 {
+			own, others = backends[0], backends[2]
+		}
+		var heard []taskstore.Version
+		for c, err := range backends[watching].Watch(ctx, taskstore.Key{Owner: key.Owner}) {
+			require.NoError(t, err)
+			if c.Resync {
+				_, err := others.Put(ctx, key, hello)
+				require.NoError(t, err)
+				_, err = own.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "own"}, hello)
+				require.NoError(t, err)
+				continue
+			}
+			if heard = append(heard, c.Version); c.Key.Task == "own" {
+				break
+			}
+		}
+		assert.Len(t, heard, 1, "database %d", watching)
+		_, err := own.Delete(ctx, taskstore.Key{Owner: key.Owner, Task: "own"})
+		require.NoError(t, err)
+	}
+	assert.True(t, slices.Contains(s.keysLeft(t), s.recordKey(key)))
+}
