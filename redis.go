@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -103,6 +104,7 @@ type RedisBackend struct {
 	scripts scripts
 	clock   serverClock
 	refresh refresh
+	role    roleCheck
 	watch   redisWatch
 
 	pipeline *redis.AutoPipeliner // nil: each command goes by itself
@@ -155,7 +157,8 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 		}
 	}
 	publish := "PUBLISH"
-	if _, cluster := client.(clusterClient); cluster {
+	_, cluster := client.(clusterClient)
+	if cluster {
 		publish = "SPUBLISH" // PUBLISH would reach every node, not one shard's
 	}
 	if b.opts.NoHints {
@@ -163,6 +166,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	}
 	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish, b.keys.database, b.opts.MinReplicas > 0)
 	b.clock.local = time.Now
+	b.role.init(cluster, time.Now)
 	b.watch.init(b)
 	return b, nil
 }
@@ -187,26 +191,43 @@ func (b *RedisBackend) Close() (err error) {
 	return err
 }
 
-// Ping implements [Pinger]. In a Cluster it asks all masters.
+// Ping implements [Pinger]. In a Cluster it asks all masters. A server that is a
+// replica is an error.
 func (b *RedisBackend) Ping(ctx context.Context) error {
 	if err := b.usable(ctx); err != nil {
 		return err
 	}
-	_, err := within(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
-	if err != nil {
-		return failure("ping", Key{}, err)
+	if err := b.pingMaster(ctx); err != nil {
+		return failure("ping", Key{}, b.ended(err))
 	}
 	return nil
 }
 
-// usable is what every method asks first.
-func (b *RedisBackend) usable(ctx context.Context) error {
+func (b *RedisBackend) isClosed() bool {
 	select {
 	case <-b.closed:
-		return ErrClosed
+		return true
 	default:
-		return ctx.Err()
+		return false
 	}
+}
+
+// ended returns err, which kept a call from its answer, and says so where that is
+// because the backend was closed.
+func (b *RedisBackend) ended(err error) error {
+	if err != nil && b.isClosed() && !errors.Is(err, ErrClosed) && !answered(err) {
+		return fmt.Errorf("%w, after: %w", ErrClosed, err)
+	}
+	return err
+}
+
+// usable is what every method asks first.
+func (b *RedisBackend) usable(ctx context.Context) error {
+	if b.isClosed() {
+		return ErrClosed
+	}
+	b.attendToRole()
+	return ctx.Err()
 }
 
 // Get implements [StorageBackend].

@@ -64,7 +64,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	}
 	nodes, err := b.nodes(ctx)
 	if err != nil {
-		return nil, failure("check", Key{}, err)
+		return nil, failure("check", Key{}, b.ended(err))
 	}
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -77,7 +77,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 		if n.err != nil && n.replica && ctx.Err() == nil {
 			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
 		} else if n.err != nil {
-			return findings, failure("check", Key{}, n.err)
+			return findings, failure("check", Key{}, b.ended(n.err))
 		}
 		findings = append(findings, n.findings...)
 		hopeless = hopeless || n.hopeless
@@ -163,6 +163,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	}
 	info := parseInfo(text)
 	n.judgeVersion(info)
+	n.judgeMode(info)
 	n.judgeEviction(info)
 	n.judgeReplicas(info)
 	setting := "save" // it matters where there is no AOF
@@ -176,12 +177,6 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	}
 	n.judgePersistence(info, value, told)
 	return nil
-}
-
-// refused reports whether err is a server's refusal to execute a command that is
-// well-formed: of managed services too, which have commands taken away.
-func refused(err error) bool {
-	return serverSaid(err, "NOPERM") || serverSaid(err, "ERR unknown command")
 }
 
 // parseInfo reads the lines of INFO, "name:value".
@@ -201,6 +196,15 @@ func (n *checkedNode) judgeVersion(info map[string]string) {
 	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
 	if err == nil && (major < 6 || major == 6 && minor < 2) {
 		n.add("the version is "+version, "what is promised was never tried on it", "upgrade to Redis 6.2, Valkey 7.2 or later")
+	}
+}
+
+// judgeMode finds a client that knows one node of a Cluster only.
+func (n *checkedNode) judgeMode(info map[string]string) {
+	if n.addr == "" && info["redis_mode"] == "cluster" {
+		n.add("the server is a node of a Cluster, and the client is for one server",
+			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
+		n.hopeless = true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +20,10 @@ func (e notSent) Unwrap() error { return e.error }
 func neverExecuted(err error) bool {
 	if errors.As(err, new(*notAcknowledgedError)) {
 		return false
+	}
+	var denied *deniedError
+	if errors.As(err, &denied) {
+		return denied.unchanged()
 	}
 	if errors.As(err, new(notSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
 		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
@@ -61,20 +66,50 @@ func serverSaid(err error, code string) bool {
 		(strings.Contains(text, ": -"+code+" ") || strings.Contains(text, ": "+code+" "))
 }
 
+// badCredentials reports whether err is a server's refusal of the user or the
+// password.
+func badCredentials(err error) bool {
+	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password"} {
+		if serverSaid(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// refused reports whether err is a server's refusal to execute a command that is
+// well-formed: of managed services too, which have commands taken away.
+func refused(err error) bool {
+	return serverSaid(err, "NOPERM") || serverSaid(err, "ERR unknown command")
+}
+
+// circuitOpen reports whether err is that of a circuit breaker, in a hook or in the
+// client's Limiter, that lets nothing through for some time. Breakers have no common
+// type; what they say is alike.
+func circuitOpen(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "circuit") && strings.Contains(text, "open")
+}
+
 // quoted starts what a server adds when it does not know, or does not let us use,
 // a command: the first arguments, which may be keys, data or a password.
 const quoted = ", with args beginning with"
 
-// discreet returns err without what a server may have quoted of our commands.
+// discreet returns err without what a server may have quoted of our commands, and
+// without the name of the user.
 func discreet(err error) error {
 	var said redis.Error
 	if errors.As(err, &said) {
-		if text, _, found := strings.Cut(said.Error(), quoted); found {
-			return discreetError(text)
+		text, _, found := strings.Cut(said.Error(), quoted)
+		if unnamed := namedUser.ReplaceAllString(text, "the user has"); found || unnamed != text {
+			return discreetError(unnamed)
 		}
 	}
 	return err
 }
+
+// namedUser is how servers from 7.2 on name the user in a refusal.
+var namedUser = regexp.MustCompile(`\bUser \S* ?has\b`)
 
 // A discreetError is an error of a server, as much of it as may be repeated.
 type discreetError string
@@ -102,6 +137,8 @@ func failure(verb string, key Key, err error) error {
 		return err
 	case serverSaid(err, "WRONGTYPE"):
 		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
+	case serverSaid(err, "READONLY"):
+		return fmt.Errorf("taskstore: %s: %w: %w", verb, errReplica, err)
 	case serverSaid(err, "OOM"):
 		return fmt.Errorf("%w: the server is out of memory: %w", ErrCapacityExceeded, err)
 	}

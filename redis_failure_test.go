@@ -39,12 +39,18 @@ func TestFailuresAreClassified(t *testing.T) {
 		{serverError("ERR max number of clients reached"), not, again},
 		{serverError("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."), not, again},
 		{serverError("NOPERM this user has no permissions to run the 'evalsha' command"), not, final},
-		{serverError("WRONGPASS invalid username-password pair or user is disabled."), not, final},
+		{serverError("WRONGPASS invalid username-password pair or user is disabled."), not, again},
+		{fmt.Errorf("failed to authenticate: %w", serverError("NOAUTH Authentication required.")), not, again},
+		{fmt.Errorf("failed to authenticate: %w", serverError("ERR AUTH <password> called without any password configured for the default user.")), not, again},
+		{notSent{errors.New("circuit breaker is open")}, not, final},
+		{notSent{errors.New("hystrix: circuit open")}, not, final},
 		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
 		{serverError("NOREPLICAS Not enough good replicas to write. script: 2b, on @user_script:1."), not, again},
 		{serverError("MISCONF Redis is configured to save RDB snapshots. script: 2b, on @user_script:1."), not, final},
 		{serverError("ERR Error running script (call to f_2b): @user_script:4: @user_script: 4: -READONLY You can't write against a read only replica. "), not, again},
 		{serverError("NOPERM this user has no permissions to run the 'hset' command script: 2b, on @user_script:1."), executed, final},
+		{&deniedError{[]string{"time"}, serverError("ERR The user executing the script can't run this command or subcommand script: 2b, on @user_script:3.")}, not, final},
+		{&deniedError{[]string{"pexpireat"}, serverError("ERR The user executing the script can't run this command or subcommand script: 2b, on @user_script:3.")}, executed, final},
 		{serverError("ERR user_script:3: attempt to index a nil value script: 2b, on @user_script:3."), executed, final},
 		{serverError("ERR Error running script (call to f_2b): @user_script:4: @user_script: 4: -NOPERM this user has no permissions"), executed, final},
 		{&notAcknowledgedError{acks: 1, want: 2}, executed, final},
@@ -77,5 +83,36 @@ func TestFailuresThatHaveATypeOfTheirOwn(t *testing.T) {
 		err := failure("put", Key{}, serverError(text))
 		assert.ErrorIs(t, err, ErrCapacityExceeded)
 		assert.NotErrorIs(t, err, ErrOutcomeUnknown)
+	}
+}
+
+// The servers' words for a command that the user may not run inside a script, and
+// what is made of them: the right that is missing, and no name of a user.
+func TestMissingRightsInsideScriptsAreNamed(t *testing.T) {
+	s := &script{name: "test", source: "local settings\nlocal t = redis.call('HMGET', KEYS[1], 'a')\nlocal t = redis.call('TIME')\nreturn redis.call('ZREM', 'a') + redis.call('ZADD', 'b')"}
+	for text, want := range map[string][]string{
+		"ERR Error running script (call to f_48): @user_script:3: @user_script: 3: The user executing the script can't run this command or subcommand": {"time"},
+		"ERR The user executing the script can't run this command or subcommand script: 48, on @user_script:3.":                                        {"time"},
+		"ERR The user executing the script can't run this command or subcommand script: 48, on @user_script:2.":                                        {"hmget"},
+		"ERR The user executing the script can't run this command or subcommand script: 48, on @user_script:4.":                                        {"zrem", "zadd"},
+		"ERR ACL failure in script: User s3cr3t has no permissions to run the 'zadd' command script: 48, on @user_script:4.":                           {"zadd"},
+		"ERR ACL failure in script: User s3cr3t has no permissions to run the 'time' command script: on @user_script:3.":                               {"time"},
+		"ERR The user executing the script can't run this command or subcommand script: 48, on @user_script:9.":                                        nil,
+		"READONLY You can't write against a read only replica. script: 48, on @user_script:3.":                                                         nil,
+		"ERR user_script:3: attempt to index a nil value script: 48, on @user_script:3.":                                                               nil,
+		"ERR The user executing the script can't run this command or subcommand":                                                                       nil,
+		"ERR Error running script (call to f_48): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.":             nil,
+		"ERR ACL failure in script: User s3cr3t has no permissions to access the 'k' key script: 48, on @user_script:4.":                               {"zrem", "zadd"},
+		"NOPERM User s3cr3t has no permissions to run the 'evalsha' command":                                                                           nil,
+	} {
+		err := s.denied(notSent{serverError(text)})
+		var denied *deniedError
+		if errors.As(err, &denied) {
+			assert.Equal(t, want, denied.commands, text)
+			assert.Contains(t, failure("put", Key{}, err).Error(), "grant +"+want[0])
+		} else {
+			assert.Empty(t, want, text)
+		}
+		assert.NotContains(t, failure("put", Key{}, err).Error(), "s3cr3t")
 	}
 }

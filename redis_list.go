@@ -134,6 +134,7 @@ func (l *listing) done() bool {
 // complete walks to the end. All steps that succeed in a row are made aside at
 // once, and patience begins anew with each that fails.
 func (l *listing) complete(ctx context.Context) error {
+	l.b.proveRole(ctx)
 	for !l.done() {
 		_, err := persist(ctx, l.b, func() (struct{}, error) {
 			return within(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })

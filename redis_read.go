@@ -13,7 +13,11 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 	recordKey := b.keys.record(key)
 	fields, err := persist(ctx, b, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		if err := b.do(ctx, onceRead{cmd}); err != nil {
+		send := b.do
+		if !b.role.proven() {
+			send = b.readWithRole
+		}
+		if err := send(ctx, onceRead{cmd}); err != nil {
 			return nil, err
 		}
 		return cmd.Val(), nil

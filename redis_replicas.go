@@ -51,7 +51,7 @@ func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, 
 		return a, err
 	})
 	if err != nil {
-		return reply{}, f.landed(err)
+		return reply{}, s.denied(f.landed(err))
 	}
 	r, err := s.decodeReply(got.raw)
 	if err == nil && r.status == statusOK && r.number > 0 && got.ack != nil {
@@ -84,12 +84,14 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 		_ = pipe.Process(ctx, once{eval})
 		wait := redis.NewIntCmd(ctx, "wait", b.opts.MinReplicas, b.opts.ReplicaTimeout.Milliseconds())
 		_ = pipe.Process(ctx, wait)
-		_, _ = pipe.Exec(ctx)
+		_, refused := pipe.Exec(ctx)
 		ack = nil
 		if acks, err := wait.Result(); err != nil || acks < int64(b.opts.MinReplicas) {
 			ack = &notAcknowledgedError{acks: acks, want: int64(b.opts.MinReplicas), timeout: b.opts.ReplicaTimeout, err: err}
 		}
-		raw, err = eval.Result()
+		if raw, err = eval.Result(); raw == nil && err == nil {
+			err = refused // of the connection, see unanswered
+		}
 		return err
 	}
 	err = exec(false)

@@ -50,16 +50,23 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	p.last = err
 	now := p.b.clock.local()
 	switch {
+	case p.b.isClosed():
+		return p.b.ended(err)
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case ctx.Err() != nil && last != nil:
 		return fmt.Errorf("%w, after: %w", err, last)
 	case ctx.Err() != nil || !transient(err):
 		return err
+	case !p.b.role.cluster && (serverSaid(err, "MOVED") || serverSaid(err, "ASK")):
+		return fmt.Errorf("%w: %w", errClusterNode, err)
 	case last == nil:
 		p.since = now
 	case now.Sub(p.since) > retryTime:
 		return err
+	}
+	if serverSaid(err, "READONLY") {
+		p.b.condemn(ctx)
 	}
 	p.b.refreshSlots(ctx)
 	p.tries++
@@ -74,7 +81,7 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case <-p.b.closed:
-		return fmt.Errorf("%w, after: %w", ErrClosed, err)
+		return p.b.ended(err)
 	}
 }
 
@@ -196,6 +203,18 @@ func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key strin
 	return strconv.FormatInt(earliest.Add(-clockMargin).UnixMicro(), 10), nil
 }
 
+// errClusterNode is why no attempt of a client that knows one server can succeed.
+var errClusterNode = errors.New("the server is a node of a Cluster, and the key is on another one; use a Cluster client, or OpenRedis")
+
+// answered reports whether err is what the server had to say, or what came of its
+// answer, as against one that kept the call from getting an answer.
+func answered(err error) bool {
+	if errors.Is(err, errUnexpectedReply) || errors.Is(err, ErrCorrupt) {
+		return true
+	}
+	return errors.As(err, new(redis.Error)) && !transient(err)
+}
+
 // transient reports whether the same command may succeed if it is sent again in a
 // moment.
 func transient(err error) bool {
@@ -206,7 +225,11 @@ func transient(err error) bool {
 	var refusal redis.Error
 	if !errors.As(err, &refusal) {
 		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, errUnexpectedReply) && !errors.Is(err, ErrCorrupt) &&
-			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError))
+			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError)) &&
+			!circuitOpen(err)
+	}
+	if badCredentials(err) {
+		return true // a password that is being changed reaches servers and clients one by one
 	}
 	for _, code := range []string{
 		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server

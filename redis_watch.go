@@ -33,8 +33,9 @@ type redisWatch struct {
 type watchedChannel struct {
 	name, owner string
 	link        *watchLink
-	inPlace     bool // the server has confirmed the subscription
-	failures    int  // links lost since it was last in place
+	inPlace     bool      // the server has confirmed the subscription
+	failures    int       // links lost since it was last in place
+	rejected    time.Time // since when the servers have refused the user or the password
 }
 
 func (w *redisWatch) init(b *RedisBackend) {
@@ -48,6 +49,9 @@ func (w *redisWatch) init(b *RedisBackend) {
 // Watch implements [Watcher]. Hints travel by pub/sub, so they cost a connection
 // for each process that watches, not for each watch; in a Cluster of servers 7.0
 // or later by sharded pub/sub, one connection for each master.
+//
+// A user who may not publish, or a server that cannot, ends the watch with the
+// server's error: no hint would come.
 //
 // After a fault the watch is in place again, and says Resync, within seconds of
 // the moment at which the server, or the one promoted in its place, takes writes.
@@ -163,7 +167,8 @@ func (w *redisWatch) route(c *watchedChannel) {
 			w.mu.Unlock()
 			return
 		}
-		if errors.Is(err, redis.ErrClosed) { // the client itself, which no wait will open
+		// The client itself is closed, which no wait will open, or the user may not ask.
+		if errors.Is(err, redis.ErrClosed) || refused(err) || w.rejectedFor(c, err) > retryTime {
 			w.giveUp(c, err)
 			w.mu.Unlock()
 			return
@@ -197,9 +202,28 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 	return node, nil // the subscription tells what else is wrong
 }
 
-// again has c routed to a link that does better than the one it had. It is called
-// with w.mu held.
-func (w *redisWatch) again(c *watchedChannel) {
+// rejectedFor returns how long servers have refused the user or the password, of
+// which err is the latest word. A password that is being changed reaches servers and
+// clients one by one.
+func (w *redisWatch) rejectedFor(c *watchedChannel, err error) time.Duration {
+	now := w.b.clock.local()
+	switch {
+	case !badCredentials(err):
+		c.rejected = time.Time{}
+		return 0
+	case c.rejected.IsZero():
+		c.rejected = now
+	}
+	return now.Sub(c.rejected)
+}
+
+// again has c routed to a link that does better than the one that err ended, unless
+// that has gone on for too long. It is called with w.mu held.
+func (w *redisWatch) again(c *watchedChannel, err error) {
+	if w.rejectedFor(c, err) > retryTime {
+		w.giveUp(c, err)
+		return
+	}
 	c.link, c.inPlace = nil, false
 	c.failures++
 	go w.route(c)

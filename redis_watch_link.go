@@ -105,7 +105,7 @@ func (l *watchLink) run() {
 
 func (l *watchLink) serve(ctx context.Context, pubsub *redis.PubSub) error {
 	failed := make(chan error, 1)
-	heard, misled := make(chan struct{}, 1), make(chan struct{}, 1)
+	heard, misled := make(chan struct{}, 1), make(chan error, 1)
 	heartbeat := time.NewTicker(watchHeartbeat)
 	defer heartbeat.Stop()
 	reading, silent := false, 0
@@ -129,8 +129,8 @@ func (l *watchLink) serve(ctx context.Context, pubsub *redis.PubSub) error {
 			return err
 		case <-heard:
 			silent = 0
-		case <-misled:
-			return errors.New("the connection leads to a server that does not take the writes")
+		case err := <-misled:
+			return err
 		case <-l.confirmed:
 			l.ask(ctx, misled)
 		case <-heartbeat.C:
@@ -252,7 +252,7 @@ func (l *watchLink) confirm(channel string) {
 	}
 	delete(l.unconfirmed, channel)
 	if c := l.want[channel]; c != nil && !l.ended {
-		c.inPlace, c.failures = true, 0
+		c.inPlace, c.failures, c.rejected = true, 0, time.Time{}
 		l.w.hub.resync(c.owner)
 	}
 }
@@ -274,7 +274,7 @@ func (l *watchLink) moved(channel string) {
 	delete(l.want, channel)
 	delete(l.have, channel)
 	signal(l.changed)
-	l.w.again(c)
+	l.w.again(c, nil)
 }
 
 // hint passes on what a write published. What cannot be read was not published
@@ -295,15 +295,21 @@ func (l *watchLink) hint(channel, payload string) {
 	l.w.hub.hint(Key{Owner: c.owner, Task: task}, Version(version))
 }
 
-// ask asks whether the link leads to the server that takes the writes. The answer
-// is a token in misled, or nothing.
-func (l *watchLink) ask(ctx context.Context, misled chan<- struct{}) {
+// errMisled is why a link that works is given up.
+var errMisled = errors.New("the connection leads to a server that does not take the writes")
+
+// ask asks whether the link leads to the server that takes the writes, and whether
+// the user may publish: hints come from the writes, which would not say that nothing
+// is published. misled gets an error where the link is of no use, otherwise nothing.
+func (l *watchLink) ask(ctx context.Context, misled chan<- error) {
+	l.w.b.attendToRole()
 	publish := l.w.b.client.Publish
+	counts := true
 	switch {
 	case l.sharded:
 		publish = l.w.b.client.SPublish
 	case l.node != nil:
-		return // every node has every message, and counts its own clients only
+		counts = false // every node has every message, and counts its own clients only
 	}
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
@@ -320,11 +326,20 @@ func (l *watchLink) ask(ctx context.Context, misled chan<- struct{}) {
 		defer l.w.mu.Unlock()
 		l.asking = false
 		switch {
-		case err != nil:
+		case refused(err):
+		case err != nil || !counts:
+			return
 		case n > 0:
 			l.w.counts = true
-		case l.w.counts && l.own == own:
-			signal(misled)
+			return
+		case !l.w.counts || l.own != own:
+			return
+		default:
+			err = errMisled
+		}
+		select {
+		case misled <- err:
+		default:
 		}
 	}()
 }
@@ -344,13 +359,12 @@ func (l *watchLink) end(err error) {
 	if l.sharded && unknown {
 		l.w.unsharded[l.node] = true
 	}
-	refused := serverSaid(err, "NOPERM") || serverSaid(err, "NOAUTH") || serverSaid(err, "WRONGPASS") ||
-		!l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
+	hopeless := serverSaid(err, "NOPERM") || !l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
 	for _, c := range l.want {
-		if refused {
+		if hopeless {
 			l.w.giveUp(c, err)
 			continue
 		}
-		l.w.again(c)
+		l.w.again(c, err)
 	}
 }

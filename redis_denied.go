@@ -1,0 +1,73 @@
+package taskstore
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A deniedError says that a script came to a command that the user may not run.
+// Servers before 7.2 name the line of the script and not the command.
+type deniedError struct {
+	commands []string // of that line
+	err      error
+}
+
+func (e *deniedError) Error() string {
+	return "a script came to a command that the user may not run; grant +" + strings.Join(e.commands, " +") + ": " + e.err.Error()
+}
+
+func (e *deniedError) Unwrap() error { return e.err }
+
+// harmless are the commands that leave a record as it was where they are refused:
+// they read before the first write, or are the write that everything else is about.
+var harmless = []string{"hmget", "hget", "exists", "time", "zcard", "zcount", "zscore", "hset", "del"}
+
+// unchanged reports whether the record is surely as it was.
+func (e *deniedError) unchanged() bool {
+	return !slices.ContainsFunc(e.commands, func(c string) bool { return !slices.Contains(harmless, c) })
+}
+
+var (
+	deniedInScript = regexp.MustCompile(`ACL failure in script|The user executing the script can't`)
+	lineOfScript   = regexp.MustCompile(`@user_script: ?(\d+)`)
+	callInScript   = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+)
+
+// denied returns err, which came of s, and says which right is missing where that is
+// why.
+func (s *script) denied(err error) error {
+	var said redis.Error
+	if !errors.As(err, &said) || !deniedInScript.MatchString(said.Error()) {
+		return err
+	}
+	at := lineOfScript.FindStringSubmatch(said.Error())
+	if at == nil {
+		return err
+	}
+	lines := strings.Split(s.source, "\n")
+	n, _ := strconv.Atoi(at[1])
+	if n < 1 || n > len(lines) {
+		return err
+	}
+	var commands []string
+	for _, call := range callInScript.FindAllStringSubmatch(lines[n-1], -1) {
+		if name := strings.ToLower(call[1]); !slices.Contains(commands, name) {
+			commands = append(commands, name)
+		}
+	}
+	if named := namedCommand.FindStringSubmatch(said.Error()); named != nil && slices.Contains(commands, named[1]) {
+		commands = named[1:]
+	}
+	if len(commands) == 0 {
+		return err
+	}
+	return &deniedError{commands, discreet(err)}
+}
+
+// namedCommand is how servers from 7.2 on name the command.
+var namedCommand = regexp.MustCompile(`permissions to run the '([a-z]+)`)
