@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -87,50 +86,78 @@ func (j joined) Done() <-chan struct{} {
 	return j.Context.Done()
 }
 
-// Calls that are under way when a backend is closed end, and are not wrong about what
-// they did.
+// Calls that are under way when a backend is closed end, are not wrong about what
+// they did, and say that it was closed, whatever they met.
 func TestCallsEndWhenABackendIsClosed(t *testing.T) {
 	for _, topology := range topologies {
-		t.Run(topology.name, func(t *testing.T) {
-			t.Parallel()
-			url := topology.url(t)
-			opts := taskstore.RedisOptions{Prefix: uuid.NewString(), AutoPipeline: true}
-			other := openRedis(t, url, opts)
-			for range 5 {
-				b := openRedis(t, url, opts)
-				var all sync.WaitGroup
-				var written atomic.Int64
-				last := make([]taskstore.Version, callers)
-				errs := make([]error, callers)
-				owner := uuid.NewString()
-				key := func(i int) taskstore.Key { return taskstore.Key{Owner: owner, Task: string(rune('a' + i))} }
-				for i := range callers {
-					all.Go(func() {
-						for {
-							v, err := b.PutIfVersion(ctx, key(i), hello, last[i])
-							if errs[i] = err; err != nil {
-								return
-							}
-							last[i] = v
-							written.Add(1)
-						}
-					})
+		for name, opts := range map[string]taskstore.RedisOptions{"": {}, "WithBatches": {AutoPipeline: true}} {
+			t.Run(topology.name+name, func(t *testing.T) {
+				t.Parallel()
+				url := topology.url(t)
+				opts.Prefix = uuid.NewString()
+				other := openRedis(t, url, opts)
+				for range 5 {
+					callsEndWithTheirBackend(t, openRedis(t, url, opts), other)
 				}
-				require.Eventually(t, func() bool { return written.Load() > 10*callers }, 10*time.Second, time.Millisecond)
-				require.NoError(t, b.Close())
-				all.Wait()
-				for i := range callers {
-					rec, err := other.Get(ctx, key(i))
-					require.NoError(t, err)
-					if errors.Is(errs[i], taskstore.ErrOutcomeUnknown) {
-						assert.LessOrEqual(t, rec.Version-last[i], taskstore.Version(1))
-						continue
-					}
-					assert.Equal(t, last[i], rec.Version)
-					assert.True(t, errors.Is(errs[i], taskstore.ErrClosed) || errors.Is(errs[i], redis.ErrClosed), "%v", errs[i])
+			})
+		}
+	}
+}
+
+func callsEndWithTheirBackend(t *testing.T, b, other *taskstore.RedisBackend) {
+	var all sync.WaitGroup
+	var written, done atomic.Int64
+	last := make([]taskstore.Version, callers)
+	errs := make([]error, callers)
+	owner := uuid.NewString()
+	key := func(i int) taskstore.Key { return taskstore.Key{Owner: owner, Task: string(rune('a' + i))} }
+	for i := range callers {
+		all.Go(func() {
+			for {
+				v, err := b.PutIfVersion(ctx, key(i), hello, last[i])
+				if errs[i] = err; err != nil {
+					return
 				}
+				last[i] = v
+				written.Add(1)
 			}
 		})
+	}
+	for name, call := range map[string]func() error{
+		"Get":    func() error { _, err := b.Get(ctx, key(0)); return err },
+		"Put":    func() error { _, err := b.Put(ctx, taskstore.Key{Owner: owner, Task: "put"}, hello); return err },
+		"Delete": func() error { _, err := b.Delete(ctx, taskstore.Key{Owner: owner, Task: "put"}); return err },
+		"List":   func() error { _, err := b.ListByPrefix(ctx, taskstore.Key{Owner: owner}); return err },
+		"Page":   func() error { _, _, err := b.ListPage(ctx, taskstore.Key{Owner: owner}, "", 5); return err },
+		"Ping":   func() error { return b.Ping(ctx) },
+		"Now":    func() error { _, err := b.Now(ctx); return err },
+		"Check":  func() error { _, err := b.Check(ctx); return err },
+		"Watch": func() (last error) {
+			for _, last = range b.Watch(ctx, key(0)) {
+			}
+			return last
+		},
+	} {
+		all.Go(func() {
+			var err error
+			for ; err == nil || errors.Is(err, taskstore.ErrNotFound); err = call() {
+				done.Add(1)
+			}
+			assert.ErrorIs(t, err, taskstore.ErrClosed, name)
+		})
+	}
+	require.Eventually(t, func() bool { return written.Load() > 10*callers && done.Load() > 100 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, b.Close())
+	all.Wait()
+	for i := range callers {
+		assert.ErrorIs(t, errs[i], taskstore.ErrClosed)
+		rec, err := other.Get(ctx, key(i))
+		require.NoError(t, err)
+		if errors.Is(errs[i], taskstore.ErrOutcomeUnknown) {
+			assert.LessOrEqual(t, rec.Version-last[i], taskstore.Version(1))
+			continue
+		}
+		assert.Equal(t, last[i], rec.Version)
 	}
 }
 
