@@ -192,10 +192,8 @@ func parseInfo(text string) map[string]string {
 
 func (n *checkedNode) judgeVersion(info map[string]string) {
 	version := info["redis_version"] // Valkey has it too, for its clients
-	var major, minor int
-	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
-	if err == nil && (major < 6 || major == 6 && minor < 2) {
-		n.add("the version is "+version, "what is promised was never tried on it", "upgrade to Redis 6.2, Valkey 7.2 or later")
+	if tooOld(version) {
+		n.add("the version is "+version, "what is promised was never tried on it, and it lacks "+missing(version), "upgrade to Redis "+leastVersion+", Valkey 7.2 or later")
 	}
 }
 

@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -25,13 +25,19 @@ import (
 // A server that says it runs in cluster mode (one configuration endpoint of a
 // managed service, say) gets a Cluster client by itself. For Sentinel the user
 // and password before the host are the Sentinels'; those of the servers are the
-// parameters username and password. The other parameters are those of go-redis:
-// dial_timeout, read_timeout, pool_size and so on. Characters with a meaning in
-// URLs must be percent-encoded in names and passwords.
+// parameters username and password. The other parameters are those of go-redis, on
+// every topology: dial_timeout, read_timeout, pool_size and so on. Characters with a
+// meaning in URLs must be percent-encoded in names and passwords. A Cluster has only
+// database 0.
+//
+// The server is asked by HELLO what it is, and by INFO where it does not know HELLO
+// without arguments or does not permit it; one that says nothing of itself is taken
+// for one server that is a master.
 //
 // A URL that cannot be used gives an error that matches [ErrInvalidArgument], a
 // server that cannot a [*ConnectError] that says why: it does not answer, refuses
-// the password, is a replica or is no Redis. Neither holds the password.
+// the password, is a replica, is too old or is no Redis. Neither holds the password,
+// nor anything of the URL but the address and the names of parameters.
 func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBackend, error) {
 	target, err := parseRedisURL(rawURL)
 	if err != nil {
@@ -42,7 +48,9 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 	if err == nil && mode == "cluster" && target.single != nil {
 		// One address of a Cluster: the client must learn the others.
 		_ = client.Close()
-		target = target.asCluster()
+		if target, err = target.asCluster(); err != nil {
+			return nil, err
+		}
 		client = target.open()
 		_, err = probe(ctx, client, target)
 	}
@@ -59,138 +67,86 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 	return b, nil
 }
 
-// A redisTarget is a parsed URL: one of its options is set.
-type redisTarget struct {
-	addr     string // for messages
-	single   *redis.Options
-	cluster  *redis.ClusterOptions
-	sentinel *redis.FailoverOptions
-}
-
-func (t redisTarget) open() redis.UniversalClient {
-	switch {
-	case t.cluster != nil:
-		return redis.NewClusterClient(t.cluster)
-	case t.sentinel != nil:
-		return redis.NewFailoverClient(t.sentinel)
-	}
-	return redis.NewClient(t.single)
-}
-
-func (t redisTarget) asCluster() redisTarget {
-	o := t.single
-	return redisTarget{addr: t.addr, cluster: &redis.ClusterOptions{
-		Addrs:                 []string{o.Addr},
-		ClientName:            o.ClientName,
-		Username:              o.Username,
-		Password:              o.Password,
-		Protocol:              o.Protocol,
-		MaxRetries:            o.MaxRetries,
-		MinRetryBackoff:       o.MinRetryBackoff,
-		MaxRetryBackoff:       o.MaxRetryBackoff,
-		DialTimeout:           o.DialTimeout,
-		ReadTimeout:           o.ReadTimeout,
-		WriteTimeout:          o.WriteTimeout,
-		ContextTimeoutEnabled: true,
-		PoolFIFO:              o.PoolFIFO,
-		PoolSize:              o.PoolSize,
-		PoolTimeout:           o.PoolTimeout,
-		MinIdleConns:          o.MinIdleConns,
-		MaxIdleConns:          o.MaxIdleConns,
-		MaxActiveConns:        o.MaxActiveConns,
-		ConnMaxIdleTime:       o.ConnMaxIdleTime,
-		ConnMaxLifetime:       o.ConnMaxLifetime,
-		TLSConfig:             o.TLSConfig,
-	}}
-}
-
-// parseRedisURL says what is wrong with a URL without repeating any of it that
-// could be part of a password: the errors of net/url print the whole.
-func parseRedisURL(rawURL string) (redisTarget, error) {
-	bad := func(reason string) (redisTarget, error) {
-		return redisTarget{}, &ArgumentError{Argument: "Redis URL", Reason: reason}
-	}
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return bad("it cannot be parsed; it should look like redis://host:6379/0, with special characters in user name and password percent-encoded")
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-	case "":
-		return bad("it has no scheme; it should start with redis://, rediss:// or unix://")
-	default:
-		return bad("its scheme is not redis, rediss or unix; it should look like redis://host:6379/0")
-	}
-	if strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") && u.Scheme != "unix" || u.Fragment != "" {
-		return bad("a special character in user name or password must be percent-encoded, such as %2F for a slash")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return bad("its parameters cannot be parsed; special characters in them must be percent-encoded")
-	}
-	for _, name := range []string{"read_only", "replica_only", "route_by_latency", "route_randomly", "use_disconnected_replicas"} {
-		if query.Has(name) {
-			return bad("the parameter " + name + " would read from replicas, which lag behind; leave it out")
-		}
-	}
-	t := redisTarget{addr: u.Host}
-	if u.Scheme == "unix" {
-		t.addr = u.Path
-	}
-	sentinel, cluster := query.Has("master_name"), query.Has("addr")
-	switch {
-	case sentinel:
-		if query.Get("master_name") == "" {
-			return bad("master_name is empty; it should be the name that the Sentinels know the master by")
-		}
-		t.sentinel, err = redis.ParseFailoverURL(rawURL)
-	case cluster:
-		if strings.Trim(u.Path, "/0") != "" {
-			return bad("a Cluster has only database 0")
-		}
-		u.Path = ""
-		t.cluster, err = redis.ParseClusterURL(u.String())
-	default:
-		t.single, err = redis.ParseURL(rawURL)
-	}
-	if err != nil {
-		reason := strings.TrimPrefix(err.Error(), "redis: ")
-		if strings.HasPrefix(reason, "invalid URL path") || strings.HasPrefix(reason, "invalid database") {
-			reason = "its path should be the number of a database"
-		}
-		return bad(reason)
-	}
-	// So that a call need not wait for the client's own timeouts when its ctx ends.
-	switch {
-	case t.sentinel != nil:
-		t.sentinel.ContextTimeoutEnabled = true
-	case t.cluster != nil:
-		t.cluster.ContextTimeoutEnabled = true
-	default:
-		t.single.ContextTimeoutEnabled = true
-	}
-	return t, nil
-}
-
-// probe asks the server what it is.
+// probe asks the server what it is: "cluster", "standalone", or "" where it does not
+// say.
 func probe(ctx context.Context, client redis.UniversalClient, t redisTarget) (mode string, err error) {
-	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	_, err = within(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
+	says, err := serverSays(ctx, client)
 	if err != nil {
 		return "", t.unusable(err)
 	}
-	says := hello.Val()
-	mode, _ = says["mode"].(string)
-	role, _ := says["role"].(string)
+	mode = says.mode
 	switch {
 	case mode == "sentinel":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
-	case t.cluster == nil && mode != "cluster" && role != "master":
+	case tooOld(says.version):
+		return "", &ConnectError{Addr: t.addr, Reason: "it is version " + says.version + ", which lacks " + missing(says.version) +
+			" and on which nothing was tried; upgrade to Redis " + leastVersion + ", Valkey 7.2 or later"}
+	case t.cluster == nil && mode != "cluster" && says.role != "" && says.role != "master":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
-	case t.cluster != nil && mode != "cluster":
+	case t.cluster != nil && mode != "" && mode != "cluster":
 		return "", &ConnectError{Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
 	}
 	return mode, nil
+}
+
+// A selfPortrait is what a server says of itself, as far as it does.
+type selfPortrait struct{ mode, role, version string }
+
+// serverSays asks by HELLO, and by INFO where that is not known without arguments
+// (servers before 6.2, some proxies) or not permitted. go-redis itself needs neither:
+// a server that knows no INFO either, and answers PING, says nothing.
+func serverSays(ctx context.Context, client redis.UniversalClient) (selfPortrait, error) {
+	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
+	_, unknown := within(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
+	if unknown == nil {
+		said := func(name string) string { s, _ := hello.Val()[name].(string); return s }
+		return selfPortrait{mode: said("mode"), role: said("role")}, nil
+	}
+	if !errors.As(unknown, new(redis.Error)) || badCredentials(unknown) || transient(unknown) {
+		return selfPortrait{}, unknown
+	}
+	text, err := within(ctx, func() (string, error) { return client.Info(ctx).Result() })
+	if err == nil {
+		info := parseInfo(text)
+		role := info["role"]
+		if role == "slave" {
+			role = "replica"
+		}
+		return selfPortrait{mode: info["redis_mode"], role: role, version: info["redis_version"]}, nil
+	}
+	if !errors.As(err, new(redis.Error)) {
+		return selfPortrait{}, err
+	}
+	if serverSaid(unknown, "NOPERM") {
+		return selfPortrait{}, unknown
+	}
+	_, err = within(ctx, func() (string, error) { return client.Ping(ctx).Result() })
+	return selfPortrait{}, err
+}
+
+// leastVersion is the oldest version that this package is for.
+const leastVersion = "6.2"
+
+// tooOld reports whether version is one before that. What is no version is not.
+func tooOld(version string) bool { return versionBefore(version, 6, 2) }
+
+func versionBefore(version string, major, minor int) bool {
+	var has, and int
+	if _, err := fmt.Sscanf(version, "%d.%d", &has, &and); err != nil {
+		return false
+	}
+	return has < major || has == major && and < minor
+}
+
+// missing says what a version that is too old lacks.
+func missing(version string) string {
+	switch {
+	case versionBefore(version, 5, 0):
+		return "scripts that ask for the time before they write (5.0), users with rights (6.0), rights to channels (6.2)"
+	case versionBefore(version, 6, 0):
+		return "users with rights (6.0), rights to channels (6.2)"
+	}
+	return "HELLO without arguments and rights to channels (6.2)"
 }
 
 // unusable says why a server could not be asked.

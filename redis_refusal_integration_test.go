@@ -73,7 +73,7 @@ func TestOpenRedisSaysWhatIsWrong(t *testing.T) {
 		"SlashInPassword":     {"redis://:/s3cr3t@host:6379", "percent-encoded", argument},
 		"QuestionInPassword":  {"redis://:12?s3cr3t@host:6379", "percent-encoded", argument},
 		"BadEscapeInPassword": {"redis://:s3cr3t%zz@host:6379", "percent-encoded", argument},
-		"UnknownParameter":    {"redis://:s3cr3t@host:6379?pool=3", "pool", argument},
+		"UnknownParameter":    {"redis://:s3cr3t@host:6379?pool=3", "parameter number 1", argument},
 		"BadParameter":        {"redis://:s3cr3t@host:6379?pool_size=many", "pool_size", argument},
 		"BadDatabase":         {"redis://:s3cr3t@host:6379/first", "number of a database", argument},
 		"ClusterDatabase":     {"redis://:s3cr3t@h1:6379/3?addr=h2:6379", "only database 0", argument},

@@ -1,0 +1,169 @@
+package taskstore
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A redisTarget is a parsed URL: one of its options is set.
+type redisTarget struct {
+	addr     string // for messages
+	single   *redis.Options
+	cluster  *redis.ClusterOptions
+	sentinel *redis.FailoverOptions
+
+	url    url.URL    // without path and parameters
+	params url.Values // those of the client
+}
+
+func (t redisTarget) open() redis.UniversalClient {
+	switch {
+	case t.cluster != nil:
+		return redis.NewClusterClient(t.cluster)
+	case t.sentinel != nil:
+		return redis.NewFailoverClient(t.sentinel)
+	}
+	return redis.NewClient(t.single)
+}
+
+// asCluster returns the target that the URL of one server stands for where that turns
+// out to be a node of a Cluster.
+func (t redisTarget) asCluster() (redisTarget, error) {
+	refuse := func(reason string) (redisTarget, error) {
+		return redisTarget{}, &ConnectError{Addr: t.addr, Reason: reason}
+	}
+	if t.single.DB != 0 {
+		return refuse("it is a node of a Cluster, in which only database 0 can be used; leave out the database")
+	}
+	if t.url.Scheme == "unix" {
+		return refuse("it is a node of a Cluster, whose nodes are reached over TCP; name its host and port")
+	}
+	o, err := redis.ParseClusterURL(t.url.String())
+	if err == nil {
+		err = setParameters(reflect.ValueOf(o).Elem(), o.TLSConfig, t.params)
+	}
+	if err != nil {
+		return redisTarget{}, err
+	}
+	o.ContextTimeoutEnabled = true
+	return redisTarget{addr: t.addr, cluster: o}, nil
+}
+
+// parseRedisURL says what is wrong with a URL without repeating any of it that
+// could be part of a password: the errors of net/url print the whole, and those of
+// go-redis names and values of parameters, which are what is behind an ampersand that
+// was not percent-encoded.
+func parseRedisURL(rawURL string) (redisTarget, error) {
+	bad := func(reason string) (redisTarget, error) { return redisTarget{}, badURL(reason) }
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return bad("it cannot be parsed; it should look like redis://host:6379/0, with special characters in user name and password percent-encoded")
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+	case "":
+		return bad("it has no scheme; it should start with redis://, rediss:// or unix://")
+	default:
+		return bad("its scheme is not redis, rediss or unix; it should look like redis://host:6379/0")
+	}
+	if strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") && u.Scheme != "unix" || u.Fragment != "" {
+		return bad("a special character in user name or password must be percent-encoded, such as %2F for a slash")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return bad("its parameters cannot be parsed; special characters in them must be percent-encoded")
+	}
+	for _, name := range []string{"read_only", "replica_only", "route_by_latency", "route_randomly", "use_disconnected_replicas"} {
+		if query.Has(name) {
+			return bad("the parameter " + name + " would read from replicas, which lag behind; leave it out")
+		}
+	}
+	if err := knownParameters(u.RawQuery); err != nil {
+		return redisTarget{}, err
+	}
+	return newTarget(u, query)
+}
+
+func badURL(reason string) error { return &ArgumentError{Argument: "Redis URL", Reason: reason} }
+
+// newTarget chooses the kind of client, and has go-redis parse all but the
+// parameters: its three parsers know different ones.
+func newTarget(u *url.URL, query url.Values) (t redisTarget, err error) {
+	t = redisTarget{addr: u.Host, url: *u, params: query}
+	t.url.RawQuery = ""
+	if u.Scheme == "unix" {
+		t.addr = u.Path
+	} else if len(strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' })) > 1 {
+		return redisTarget{}, badURL("its path should be the number of a database")
+	}
+	var options reflect.Value
+	var secure *tls.Config
+	switch {
+	case query.Has("master_name"):
+		if query.Get("master_name") == "" {
+			return redisTarget{}, badURL("master_name is empty; it should be the name that the Sentinels know the master by")
+		}
+		if t.sentinel, err = redis.ParseFailoverURL(t.url.String()); err == nil {
+			options, secure = reflect.ValueOf(t.sentinel).Elem(), t.sentinel.TLSConfig
+			t.sentinel.SentinelAddrs, err = moreAddresses(t.sentinel.SentinelAddrs, query["addr"])
+		}
+	case query.Has("addr"):
+		if strings.Trim(u.Path, "/0") != "" || strings.Trim(query.Get("db"), "0") != "" {
+			return redisTarget{}, badURL("a Cluster has only database 0")
+		}
+		t.url.Path = ""
+		if t.cluster, err = redis.ParseClusterURL(t.url.String()); err == nil {
+			options, secure = reflect.ValueOf(t.cluster).Elem(), t.cluster.TLSConfig
+			t.cluster.Addrs, err = moreAddresses(t.cluster.Addrs, query["addr"])
+		}
+	default:
+		if t.single, err = redis.ParseURL(t.url.String()); err == nil {
+			options, secure = reflect.ValueOf(t.single).Elem(), t.single.TLSConfig
+		}
+	}
+	if err != nil {
+		return redisTarget{}, badBase(err)
+	}
+	t.url.Path = ""
+	if err := setParameters(options, secure, query); err != nil {
+		return redisTarget{}, err
+	}
+	// So that a call need not wait for the client's own timeouts when its ctx ends.
+	options.FieldByName("ContextTimeoutEnabled").SetBool(true)
+	return t, nil
+}
+
+// badBase says what go-redis has against a URL without parameters.
+func badBase(err error) error {
+	reason := "it cannot be used; it should look like redis://host:6379/0"
+	switch {
+	case strings.Contains(err.Error(), "invalid database"), strings.Contains(err.Error(), "invalid URL path"):
+		reason = "its path should be the number of a database"
+	case strings.Contains(err.Error(), "socket"):
+		reason = "it names no socket; it should look like unix:///path/to/socket"
+	case strings.Contains(err.Error(), "scheme"):
+		reason = "a Cluster and Sentinels are reached by redis:// and rediss:// only"
+	case errors.Is(err, errAddress):
+		reason = "an addr among its parameters is not of the form host:port"
+	}
+	return badURL(reason)
+}
+
+var errAddress = errors.New("not of the form host:port")
+
+func moreAddresses(addrs, more []string) ([]string, error) {
+	for _, addr := range more {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || host == "" || port == "" {
+			return nil, errAddress
+		}
+		addrs = append(addrs, net.JoinHostPort(host, port))
+	}
+	return addrs, nil
+}
