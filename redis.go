@@ -128,7 +128,15 @@ var (
 // What cannot keep the contract gives an error that matches
 // [ErrInvalidArgument]: no client, a Ring, a client that reads from replicas or
 // from a cache in the process. That a failover client was made with ReplicaOnly
-// does not show; its writes fail.
+// does not show; its calls fail.
+//
+// Hooks of the client see every attempt. A hook that retries by itself undoes what
+// the backend does against that: a Put whose answer was lost is applied twice, and a
+// PutIfVersion that won is told that it has a conflict, so leave retrying to the
+// backend. The error of a circuit breaker, in a hook or as the client's Limiter, ends
+// a call at once where it can be told, which is where it says that a circuit is open;
+// any other error of a hook is taken for a fault of the connection, and each call goes
+// on trying for about 20 seconds.
 func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBackend, error) {
 	if err := checkClient(client); err != nil {
 		return nil, err

@@ -40,7 +40,8 @@ func (f Finding) String() string {
 // Check looks at the servers for settings that break a promise: a policy that
 // evicts, persistence that is missing, fewer replicas than MinReplicas, a version
 // that is too old, commands, keys and channels that the user may not use, clocks
-// that differ. None is the best answer. It is meant for the start of a program,
+// that differ, a slot of a Cluster whose move was begun and has not ended. None is the
+// best answer. It is meant for the start of a program,
 // and cheap enough to ask again every now and then.
 //
 // In a Cluster it asks every node, replicas too: any of them may be a master
@@ -156,7 +157,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	text, err := n.client.Info(ctx).Result()
 	if refused(err) {
 		n.unknown("INFO is refused", "eviction, persistence, replicas and version are not known", "grant +info")
-		return nil
+		return n.inspectSlots(ctx)
 	}
 	if err != nil {
 		return err
@@ -176,7 +177,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 		return err
 	}
 	n.judgePersistence(info, value, told)
-	return nil
+	return n.inspectSlots(ctx)
 }
 
 // parseInfo reads the lines of INFO, "name:value".

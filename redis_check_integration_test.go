@@ -4,6 +4,7 @@ package taskstore_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -249,6 +250,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 		nodes := append(cluster.Masters, cluster.Replicas...)
 		for _, node := range nodes {
 			grant(t, node, readmeACL(t))
+			require.NoError(t, admin(t, node).Do(ctx, "ACL", "SETUSER", "taskstore", "+cluster|nodes").Err())
 		}
 		url := strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1)
 		configuration(t, check(t, openRedis(t, url, taskstore.RedisOptions{Prefix: "taskstore"})), len(nodes))
@@ -263,6 +265,7 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 	cluster := redistest.StartClusterOfOne(t, healthy...)
 	grant(t, server, readmeACL(t)[:1])
 	grant(t, cluster, readmeACL(t))
+	require.NoError(t, admin(t, cluster).Do(ctx, "ACL", "SETUSER", "taskstore", "+cluster|nodes").Err())
 	one := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
 	many := openRedis(t, "redis://taskstore:secret@"+cluster.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
 	for i, recipe := range readmeACL(t) {
@@ -285,6 +288,10 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 					assert.Equal(t, "INFO is refused", findings[0].Setting)
 					return
 				}
+				if command == "cluster|nodes" {
+					assert.Equal(t, "CLUSTER NODES is refused", findings[0].Setting)
+					return
+				}
 				assert.Equal(t, "the user may not run "+command, findings[0].Setting)
 				assert.Equal(t, "grant +"+command, findings[0].Remedy)
 				assert.False(t, findings[0].Unknown)
@@ -305,4 +312,26 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 			assert.Equal(t, setting, findings[0].Setting)
 		})
 	}
+}
+
+// A move of a slot that has begun and not ended is found on both nodes.
+func TestCheckFindsAMoveThatHasNotEnded(t *testing.T) {
+	t.Parallel()
+	cluster := startWholeCluster(t)
+	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
+	channel := "p:idx:{" + key.Owner + "}"
+	from := masterOf(t, cluster, channel)
+	to := cluster.Masters[(slices.Index(cluster.Masters, from)+1)%len(cluster.Masters)]
+	slot, err := admin(t, from).ClusterKeySlot(ctx, channel).Result()
+	require.NoError(t, err)
+	require.Empty(t, check(t, b))
+	move := cluster.BeginMove(t, channel, from, to)
+	findings := check(t, b)
+	require.Len(t, findings, 2)
+	for _, f := range findings {
+		assert.Contains(t, f.Setting, fmt.Sprint(slot))
+		assert.Contains(t, []string{from.Addr(), to.Addr()}, f.Node)
+	}
+	move.End()
+	assert.Empty(t, check(t, b))
 }

@@ -129,3 +129,14 @@ func TestCheckComparesClocks(t *testing.T) {
 	assert.Equal(t, []string{"ahead", "behind"}, nodes)
 	assert.True(t, slices.ContainsFunc(findings, func(f Finding) bool { return strings.Contains(f.Setting, "differs by 10h0m0s from that of first") }))
 }
+
+// A slot that is open is found on the node that says it of itself.
+func TestCheckFindsOpenSlots(t *testing.T) {
+	const nodes = "07c3 127.0.0.1:30004@31004,host slave e7d1 0 1426 4 connected\n" +
+		"67ed 127.0.0.1:30002@31002 master - 0 1426 2 connected 5461-10922 [1->-07c3]\n" +
+		"e7d1 127.0.0.1:30001@31001 myself,master - 0 0 1 connected 0-92 94 [93->-67ed] [8000-<-67ed]\n"
+	assert.Equal(t, []string{"93", "8000"}, openSlots(nodes))
+	assert.Empty(t, openSlots(strings.ReplaceAll(nodes, "[", "")))
+	assert.Empty(t, openSlots(""))
+	assert.Equal(t, "1, 2, 3, 4, 5 and 2 more", summary([]string{"1", "2", "3", "4", "5", "6", "7"}))
+}

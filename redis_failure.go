@@ -36,7 +36,7 @@ func neverExecuted(err error) bool {
 	}
 	var refusal redis.Error
 	if !errors.As(err, &refusal) {
-		return false
+		return circuitOpen(err)
 	}
 	// The server names the script in an error that stopped it on the way. Only
 	// those that stop its reads or its first write leave nothing half done.

@@ -43,6 +43,7 @@ func TestFailuresAreClassified(t *testing.T) {
 		{fmt.Errorf("failed to authenticate: %w", serverError("NOAUTH Authentication required.")), not, again},
 		{fmt.Errorf("failed to authenticate: %w", serverError("ERR AUTH <password> called without any password configured for the default user.")), not, again},
 		{notSent{errors.New("circuit breaker is open")}, not, final},
+		{errors.New("circuit breaker is open"), not, final}, // what waits in AutoPipeline's queue counts as sent
 		{notSent{errors.New("hystrix: circuit open")}, not, final},
 		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
 		{serverError("NOREPLICAS Not enough good replicas to write. script: 2b, on @user_script:1."), not, again},

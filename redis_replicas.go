@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -70,10 +71,13 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ack, err error) {
 	var node pipeliner = b.client
 	cluster, isCluster := b.client.(clusterClient)
+	asked := ""
 	if isCluster {
-		if node, err = cluster.MasterForKey(ctx, args[3].(string)); err != nil {
+		master, err := cluster.MasterForKey(ctx, args[3].(string))
+		if err != nil {
 			return nil, nil, err
 		}
+		node, asked = master, master.Options().Addr
 	}
 	exec := func(asking bool) error {
 		pipe := node.Pipeline()
@@ -96,7 +100,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 	}
 	err = exec(false)
 	if isCluster && serverSaid(err, "ASK") {
-		if other := b.nodeAt(ctx, err); other != nil {
+		if other := b.nodeAt(ctx, err, asked); other != nil {
 			node = other
 			err = exec(true)
 		}
@@ -105,8 +109,9 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 }
 
 // nodeAt returns the client of the node that an ASK names, nil if it is not known:
-// the Cluster's client knows a node once it has a slot.
-func (b *RedisBackend) nodeAt(ctx context.Context, ask error) (found pipeliner) {
+// the Cluster's client knows a node once it has a slot. asked is the address of the
+// node that said it.
+func (b *RedisBackend) nodeAt(ctx context.Context, ask error, asked string) (found pipeliner) {
 	cluster, ok := b.client.(interface {
 		ForEachMaster(ctx context.Context, f func(context.Context, *redis.Client) error) error
 	})
@@ -114,12 +119,32 @@ func (b *RedisBackend) nodeAt(ctx context.Context, ask error) (found pipeliner) 
 	if !ok || !errors.As(ask, &said) {
 		return nil
 	}
-	address := said.Error()[strings.LastIndexByte(said.Error(), ' ')+1:]
+	host, port := hostAndPort(said.Error()[strings.LastIndexByte(said.Error(), ' ')+1:])
+	if host == "" { // the one that was asked
+		host, _ = hostAndPort(asked)
+	}
 	_ = cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
-		if c.Options().Addr == address {
-			found = c // of one goroutine only: addresses are unique
+		for _, known := range []string{c.Options().Addr, c.NodeAddress()} {
+			// A node is known by one address, and found in one goroutine only.
+			if h, p := hostAndPort(known); h == host && p == port {
+				found = c
+			}
 		}
 		return nil
 	})
 	return found
+}
+
+// hostAndPort returns the parts of an address in a form that can be compared. A
+// server writes an IPv6 address as it is, and a client puts it in brackets.
+func hostAndPort(address string) (host, port string) {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address, ""
+	}
+	host, port = strings.Trim(address[:i], "[]"), address[i+1:]
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String(), port
+	}
+	return strings.ToLower(host), port
 }
