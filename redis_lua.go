@@ -270,7 +270,7 @@ type script struct {
 }
 
 // scripts are those of one backend.
-type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, delete, read, repair, clock *script }
+type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, delete, read, repair, clock *script }
 
 // newScripts makes the scripts for at most limit records per owner, 0 for any
 // number, and hints by the command publish, empty for none, on channels whose names
@@ -291,6 +291,7 @@ func newScripts(limit int, publish, database string, wait bool) scripts {
 		putAgain:          make("putAgain", luaPutAgain),
 		putIfVersion:      make("putIfVersion", luaPutIfVersion),
 		putIfVersionAgain: make("putIfVersionAgain", luaPutIfVersionAgain),
+		updateAlone:       make("updateAlone", luaUpdateAlone),
 		delete:            make("delete", luaDelete),
 		read:              make("read", luaRead),
 		repair:            make("repair", luaRepair),

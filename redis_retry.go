@@ -140,6 +140,11 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		if err == nil {
 			r, err = b.send(ctx, script, args)
 		}
+		if lost == nil && serverSaid(err, "TRYAGAIN") {
+			if alone := b.alone(w); alone != nil {
+				r, err = b.send(ctx, b.scripts.updateAlone, alone)
+			}
+		}
 		if err == nil && r.status == statusFull && !recounted {
 			if recounted = true; b.recount(ctx, w.key.Owner) {
 				args = slices.Clone(args)
