@@ -90,6 +90,17 @@ import (
 // removes a successor. Update with PutIfVersion, and do not use a task again that
 // was deleted, and none of it matters.
 //
+// # Servers that are replaced
+//
+// Connections may go on leading to a master that was demoted, behind a forwarder or a
+// name that leads elsewhere by now. The backend asks for the role of the server about
+// once a second while it is used, on the connections of reads as on those of writes,
+// and drops those that lead to a replica; a read after a pause asks in its own round
+// trip. So a process that only reads notices within a few seconds, and Ping says so at
+// once. Where only a replica is to be reached, reads are tried again like writes, and
+// end with an error that says READONLY. A user or password that the server refuses is
+// tried again as well: it may be about to change.
+//
 // The clocks of a master and of the replica that takes its place are to differ by
 // less than 10 milliseconds; otherwise a write that was resent across the failover
 // may take a successor for the record that it was about.

@@ -38,7 +38,8 @@ const (
 	rolePause       = 100 * time.Millisecond // between two sweeps
 	roleSample      = 8                      // connections that are asked every now and then
 	maxRoleQuestion = 256                    // connections that are asked at once
-	roleGathering   = 50 * time.Millisecond  // see gathering
+	roleGathering   = 50 * time.Millisecond  // see gathering; every now and then
+	roleGlance      = 2 * time.Millisecond   // is no reason to keep calls waiting
 )
 
 // A roleCheck is what is known of the role of the servers behind the client's
@@ -140,13 +141,13 @@ func (b *RedisBackend) askRoles() {
 	defer cancel()
 	for range 3 {
 		suspect := r.refused.Load()
-		most := roleSample
+		most, limit := roleSample, roleGlance
 		if suspect != 0 {
-			most = maxRoleQuestion
+			most, limit = maxRoleQuestion, roleGathering
 		}
 		refused := false
 		for _, p := range b.pools() {
-			refused = b.askRole(ctx, p, most) || refused
+			refused = b.askRole(ctx, p, most, limit) || refused
 		}
 		now := r.now()
 		r.asked.Store(now)
@@ -189,10 +190,10 @@ func (b *RedisBackend) pools() (pools []connectionPool) {
 }
 
 // askRole asks on so many of the idle connections of a pool, but on one at least, and
-// reports whether one of them leads to a replica.
-func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int) (refused bool) {
+// reports whether one of them leads to a replica. limit is that of the gathering.
+func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused bool) {
 	n := max(min(p.idle, most), 1)
-	g := newGathering(n)
+	g := newGathering(n, limit)
 	var wg sync.WaitGroup
 	var said atomic.Bool
 	for range n {
@@ -256,10 +257,11 @@ var errReplica = errors.New("the server is a replica, which takes no writes and 
 type gathering struct {
 	missing atomic.Int64
 	all     chan struct{}
+	limit   time.Duration
 }
 
-func newGathering(n int) *gathering {
-	g := &gathering{all: make(chan struct{})}
+func newGathering(n int, limit time.Duration) *gathering {
+	g := &gathering{all: make(chan struct{}), limit: limit}
 	g.missing.Store(int64(n))
 	return g
 }
@@ -277,7 +279,7 @@ func (g *gathered) MarshalBinary() ([]byte, error) {
 			close(g.all)
 			return
 		}
-		timer := time.NewTimer(roleGathering)
+		timer := time.NewTimer(g.limit)
 		defer timer.Stop()
 		select {
 		case <-g.all:

@@ -4,8 +4,10 @@ package taskstore_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -237,7 +239,16 @@ func TestPingOfAReplicaSaysSo(t *testing.T) {
 		assert.ErrorContains(t, err, "replica")
 		assert.ErrorContains(t, err, "READONLY")
 	}
+	reader := f.backend(taskstore.RedisOptions{})
+	require.Eventually(t, func() bool {
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		_, err := reader.Get(short, key)
+		return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "READONLY")
+	}, 20*time.Second, 10*time.Millisecond, "reads wait for a master too, and say so")
 	f.target.Store(f.old)
+	_, err := reader.Get(ctx, key)
+	assert.ErrorIs(t, err, taskstore.ErrNotFound, "until there is one")
 	b := f.backend(taskstore.RedisOptions{})
 	assert.NoError(t, b.Ping(ctx))
 	require.NoError(t, f.clients[f.old].ConfigSet(ctx, "min-replicas-to-write", "5").Err())
