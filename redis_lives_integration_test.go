@@ -4,7 +4,6 @@ package taskstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -149,54 +148,68 @@ func (h countHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 func TestResentCreateTakesNoRecordOfItsOwnTimeForAnEarlierOne(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
-		estimate time.Duration // how far the server's clock stepped back since it was read
-		passes   time.Duration // between the writes of others and the resend
+		stepped time.Duration // by how much the server's clock stepped back since it was read
+		age     time.Duration // of that reading
+		passes  time.Duration // between the writes of others and the resend
 	}{
-		"TheClockSteppedBack": {estimate: 500 * time.Millisecond},
-		"TheResendIsLate":     {passes: 60 * time.Millisecond},
+		"TheClockSteppedBack":            {stepped: 500 * time.Millisecond},
+		"TheResendIsLate":                {passes: 60 * time.Millisecond},
+		"TheResendIsLateAndTheReadingIs": {passes: 60 * time.Millisecond, age: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := faultproxy.New()
 			t.Cleanup(proxy.Close)
 			opts := &RedisOptions{Prefix: uuid.NewString()}
-			open := func(dial *faultproxy.Proxy) *RedisBackend {
-				o := &redis.Options{Addr: redistest.Shared(t).Addr()}
-				if dial != nil {
-					o.Dialer = dial.Dial
-				}
+			open := func(o *redis.Options) *RedisBackend {
+				o.Addr = redistest.Shared(t).Addr()
 				client := redis.NewClient(o)
 				t.Cleanup(func() { _ = client.Close() })
 				b, err := NewRedisBackend(client, opts)
 				require.NoError(t, err)
 				return b
 			}
-			mine, other := open(proxy), open(nil)
+			mine, other := open(&redis.Options{Dialer: proxy.Dial}), open(&redis.Options{})
 			key := Key{uuid.NewString(), "task"}
 			_, err := other.PutIfVersion(ctx, Key{key.Owner, "loads the script"}, Value{}, 0)
 			require.NoError(t, err)
 			now, err := mine.Now(ctx)
 			require.NoError(t, err)
-			mine.clock.set(now.Add(c.estimate), time.Now(), time.Now())
-			others := func() {
+			at := time.Now().Add(-c.age)
+			mine.clock.set(now.Add(c.stepped-c.age), at, at)
+			proxy.Set(faultproxy.Faults{Plan: []faultproxy.Fault{faultproxy.DropReply}, Match: func(args []string) bool {
+				return strings.HasPrefix(strings.ToLower(args[0]), "eval")
+			}})
+			mine.client.AddHook(&afterFailure{f: func() { // before the write is sent again
 				for range 9 {
 					_, err := other.Put(ctx, key, Value{Data: []byte("other")})
 					assert.NoError(t, err)
 				}
 				time.Sleep(c.passes)
-			}
-			sent := 0
-			proxy.Set(faultproxy.Faults{Plan: []faultproxy.Fault{faultproxy.DropReply}, Match: func(args []string) bool {
-				if !strings.HasPrefix(strings.ToLower(args[0]), "eval") {
-					return false
-				}
-				if sent++; sent == 2 {
-					others() // before the clock is asked, or the write is sent again
-				}
-				return sent == 1
 			}})
 			_, err = mine.PutIfVersion(ctx, key, Value{Data: []byte("mine")}, 0)
 			assert.ErrorIs(t, err, ErrOutcomeUnknown)
-			assert.False(t, errors.Is(err, ErrVersionConflict))
+			assert.NotErrorIs(t, err, ErrVersionConflict)
 		})
 	}
+}
+
+// afterFailure runs f once, behind the first command that fails.
+type afterFailure struct {
+	f    func()
+	done bool
+}
+
+func (a *afterFailure) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (a *afterFailure) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if err != nil && !a.done {
+			a.done = true
+			a.f()
+		}
+		return err
+	}
+}
+func (a *afterFailure) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }

@@ -61,7 +61,7 @@ func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 		server := redistest.Start(t, "--"+setting, value)
 		admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 		defer admin.Close()
-		require.NoError(t, admin.Do(ctx, "acl", "setuser", "bare", "on", "nopass", "allkeys", "allchannels", "+@all", "-config").Err())
+		require.NoError(t, admin.Do(ctx, "acl", "setuser", "secret", "on", ">secret", "allkeys", "allchannels", "+@all", "-config").Err())
 		for name, c := range map[string]struct {
 			user    string
 			opts    taskstore.RedisOptions
@@ -69,12 +69,12 @@ func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 			unknown bool
 		}{
 			"ItTellsItsSettings":             {copies: 1},
-			"ItTellsNothing":                 {user: "bare", copies: 3, unknown: true},
+			"ItTellsNothing":                 {user: "secret", copies: 3, unknown: true},
 			"ItTellsItsSettingsAutoPipeline": {copies: 1, opts: taskstore.RedisOptions{AutoPipeline: true}},
 		} {
 			t.Run(setting+"/"+name, func(t *testing.T) {
 				m := new(meter)
-				client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: c.user, Dialer: m.dial})
+				client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: c.user, Password: c.user, Dialer: m.dial})
 				defer client.Close()
 				c.opts.Prefix = name
 				b, err := taskstore.NewRedisBackend(client, &c.opts)

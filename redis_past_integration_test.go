@@ -204,15 +204,20 @@ func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
 				require.NoError(t, create(strconv.Itoa(i)))
 			}
 			require.ErrorIs(t, create("eleventh"), taskstore.ErrCapacityExceeded)
-			for i := range limit - 1 {
+			for i := range limit {
 				require.NoError(t, s.client.Del(ctx, s.recordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
 			}
+			spoiled := taskstore.Key{Owner: "o", Task: "0"}
+			require.NoError(t, s.client.Set(ctx, s.recordKey(spoiled), "it is there, and stands in no way", 0).Err())
 			for i := range limit - 1 {
 				require.NoError(t, create(fmt.Sprint("new", i)))
 			}
 			require.ErrorIs(t, create("eleventh"), taskstore.ErrCapacityExceeded)
 			_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "eleventh"}, hello)
 			require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+			_, err = s.Delete(ctx, spoiled)
+			require.NoError(t, err)
+			require.NoError(t, create("tenth"))
 			s.checkIndexes(t, "o")
 		})
 	}
