@@ -29,10 +29,10 @@ const (
 	maxCuts   = 3
 )
 
-// refusal returns an error if err, of a copy of the write, seems to say that the server
+// refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
 // does not take so long a one; an uncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
-	if w.size < leastLong || ctx.Err() != nil || errors.As(err, new(*notAcknowledgedError)) {
+	if err == nil || w.size < leastLong || ctx.Err() != nil || errors.As(err, new(*notAcknowledgedError)) {
 		return nil
 	}
 	var said redis.Error

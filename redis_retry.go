@@ -139,6 +139,9 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		}
 		if err == nil {
 			r, err = b.send(ctx, script, args)
+			if refusal := long.refusal(ctx, err); refusal != nil {
+				return reply{}, refusal
+			}
 		}
 		if lost == nil && serverSaid(err, "TRYAGAIN") {
 			if alone := b.alone(w); alone != nil {
@@ -149,11 +152,6 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 			if recounted = true; b.recount(ctx, w.key.Owner) {
 				args = slices.Clone(args)
 				continue
-			}
-		}
-		if err != nil {
-			if refusal := long.refusal(ctx, err); refusal != nil {
-				return reply{}, refusal
 			}
 		}
 		switch {
