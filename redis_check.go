@@ -200,7 +200,7 @@ func (n *checkedNode) judgeVersion(info map[string]string) {
 
 // judgeMode finds a client that knows one node of a Cluster only.
 func (n *checkedNode) judgeMode(info map[string]string) {
-	if n.addr == "" && info["redis_mode"] == "cluster" {
+	if n.addr == "" && info["cluster_enabled"] == "1" {
 		n.add("the server is a node of a Cluster, and the client is for one server",
 			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
 		n.hopeless = true

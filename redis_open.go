@@ -112,7 +112,11 @@ func serverSays(ctx context.Context, client redis.UniversalClient) (selfPortrait
 		if role == "slave" {
 			role = "replica"
 		}
-		return selfPortrait{mode: info["redis_mode"], role: role, version: info["redis_version"]}, nil
+		mode := info["redis_mode"] // later servers may call it otherwise
+		if info["cluster_enabled"] == "1" {
+			mode = "cluster"
+		}
+		return selfPortrait{mode: mode, role: role, version: info["redis_version"]}, nil
 	}
 	if !errors.As(err, new(redis.Error)) {
 		return selfPortrait{}, err

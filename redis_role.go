@@ -34,12 +34,16 @@ import (
 // A node of a Cluster that is demoted redirects its clients, so there nothing is
 // asked.
 const (
-	roleInterval    = time.Second
-	rolePause       = 100 * time.Millisecond // between two sweeps
-	roleSample      = 8                      // connections that are asked every now and then
-	maxRoleQuestion = 256                    // connections that are asked at once
-	roleGathering   = 50 * time.Millisecond  // see gathering; every now and then
-	roleGlance      = 2 * time.Millisecond   // is no reason to keep calls waiting
+	roleInterval = time.Second
+	rolePause    = 100 * time.Millisecond // between two sweeps
+	roleDoubt    = 10 * time.Second       // how long what could not be asked is suspect
+
+	roleSample      = 8   // connections that are asked every now and then
+	maxRoleQuestion = 256 // and after READONLY
+
+	// The limits of a gathering. What is asked every now and then keeps no call waiting.
+	roleGlance    = 2 * time.Millisecond
+	roleGathering = 50 * time.Millisecond
 )
 
 // A roleCheck is what is known of the role of the servers behind the client's
@@ -145,9 +149,10 @@ func (b *RedisBackend) askRoles() {
 		if suspect != 0 {
 			most, limit = maxRoleQuestion, roleGathering
 		}
-		refused := false
+		refused, complete := false, true
 		for _, p := range b.pools() {
-			refused = b.askRole(ctx, p, most, limit) || refused
+			said, all := b.askRole(ctx, p, most, limit)
+			refused, complete = refused || said, complete && all
 		}
 		now := r.now()
 		r.asked.Store(now)
@@ -155,6 +160,8 @@ func (b *RedisBackend) askRoles() {
 		case refused:
 			r.refused.Store(now)
 			continue
+		case suspect != 0 && !complete && now-suspect < int64(roleDoubt):
+			continue // some were not asked, and the suspicion stays
 		case suspect != 0 && now-suspect > int64(roleInterval):
 			// What was in use at first has been idle since, or was used by writes.
 			r.refused.CompareAndSwap(suspect, 0)
@@ -190,8 +197,9 @@ func (b *RedisBackend) pools() (pools []connectionPool) {
 }
 
 // askRole asks on so many of the idle connections of a pool, but on one at least, and
-// reports whether one of them leads to a replica. limit is that of the gathering.
-func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused bool) {
+// reports whether one of them leads to a replica, and whether so many were asked. limit
+// is that of the gathering.
+func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused, complete bool) {
 	n := max(min(p.idle, most), 1)
 	g := newGathering(n, limit)
 	var wg sync.WaitGroup
@@ -204,7 +212,7 @@ func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, 
 		})
 	}
 	wg.Wait()
-	return said.Load()
+	return said.Load(), g.missing.Load() <= 0 && !g.late.Load()
 }
 
 // roleQuestion returns the command that a replica refuses and that changes nothing.
@@ -257,6 +265,7 @@ var errReplica = errors.New("the server is a replica, which takes no writes and 
 type gathering struct {
 	missing atomic.Int64
 	all     chan struct{}
+	late    atomic.Bool // one did not wait for all
 	limit   time.Duration
 }
 
@@ -284,6 +293,7 @@ func (g *gathered) MarshalBinary() ([]byte, error) {
 		select {
 		case <-g.all:
 		case <-timer.C:
+			g.late.Store(true)
 		}
 	})
 	return []byte("role"), nil

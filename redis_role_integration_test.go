@@ -89,9 +89,16 @@ func (f *forwarded) fill(b *taskstore.RedisBackend, owner string) {
 	all.Wait()
 }
 
-// failOver promotes the new server, demotes the old one and cuts it off from it.
+// failOver promotes the new server once it has everything, demotes the old one and
+// cuts it off from it.
 func (f *forwarded) failOver() {
 	f.t.Helper()
+	offset := func(s *redistest.Server, name string) string {
+		return f.clients[s].InfoMap(ctx, "replication").Val()["Replication"][name]
+	}
+	require.Eventually(f.t, func() bool {
+		return offset(f.old, "master_repl_offset") == offset(f.new, "slave_repl_offset")
+	}, 10*time.Second, time.Millisecond)
 	require.NoError(f.t, f.clients[f.new].SlaveOf(ctx, "NO", "ONE").Err())
 	f.replicate(f.third, f.new)
 	require.NoError(f.t, f.clients[f.old].SlaveOf(ctx, "127.0.0.1", "1").Err())
@@ -179,7 +186,6 @@ func TestReadersNoticeThatTheirServerWasReplaced(t *testing.T) {
 				f.fill(b, key.Owner)
 				_, err := b.Put(ctx, key, hello)
 				require.NoError(t, err)
-				require.Eventually(t, func() bool { return f.clients[f.new].DBSize(ctx).Val() == f.clients[f.old].DBSize(ctx).Val() }, 10*time.Second, time.Millisecond)
 				f.failOver()
 				other := f.backend(taskstore.RedisOptions{})
 				version, err := other.Put(ctx, key, hello)
