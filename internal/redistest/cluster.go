@@ -66,7 +66,7 @@ func startClusterOfOne(args []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = s.do("CLUSTER", "ADDSLOTSRANGE", "0", strconv.Itoa(clusterSlots-1)); err == nil {
+	if err = s.addSlots(0, clusterSlots-1); err == nil {
 		err = poll(readyTimeout, func() error { return s.clusterSound(1, 1) })
 	}
 	if err != nil {
@@ -95,18 +95,15 @@ func startClusterNode(args []string) (*Server, error) {
 	return launch(spec{
 		password: password,
 		args: func(dir string, port int) ([]string, error) {
-			bus, err := freePort()
+			bus, err := busPort(port)
 			if err != nil {
 				return nil, err
 			}
-			return serverArgs(dir, port, []string{
+			return serverArgs(dir, port, bus, []string{
 				"--cluster-enabled", "yes",
 				"--cluster-node-timeout", "1000",
-				// The default bus port, port+10000, may not be free.
-				"--cluster-port", strconv.Itoa(bus),
 				// A node that has met no other one would announce no address.
 				"--cluster-announce-ip", loopback,
-				"--cluster-announce-bus-port", strconv.Itoa(bus),
 				"--masterauth", password,
 			}, args), nil
 		},
@@ -131,7 +128,7 @@ func (c *Cluster) join() error {
 	}
 	for i, s := range c.Masters {
 		first, last := slotRange(i)
-		if _, err := s.do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last)); err != nil {
+		if err := s.addSlots(first, last); err != nil {
 			return err
 		}
 	}
@@ -155,12 +152,39 @@ func (c *Cluster) join() error {
 	return poll(readyTimeout, c.ready)
 }
 
+// busPort returns the arguments for the port on which the nodes of a cluster speak
+// to each other. The default, port+10000, may be in use; servers before 7.0 know
+// no other one.
+func busPort(port int) (args []string, err error) {
+	v, err := ServerVersion()
+	if err != nil || !v.AtLeast(7, 0) {
+		return nil, err
+	}
+	bus, err := freePort()
+	return []string{"--cluster-port", strconv.Itoa(bus), "--cluster-announce-bus-port", strconv.Itoa(bus)}, err
+}
+
+// addSlots gives the node slots. ADDSLOTSRANGE came with Redis 7.0.
+func (s *Server) addSlots(first, last int) error {
+	args := []string{"CLUSTER", "ADDSLOTS"}
+	for slot := first; slot <= last; slot++ {
+		args = append(args, strconv.Itoa(slot))
+	}
+	_, err := s.do(args...)
+	return err
+}
+
 // slotRange returns the slots of the i-th master.
 func slotRange(i int) (first, last int) {
 	return i * clusterSlots / clusterMasters, (i+1)*clusterSlots/clusterMasters - 1
 }
 
-func (s *Server) busPort() string { return s.args[slices.Index(s.args, "--cluster-port")+1] }
+func (s *Server) busPort() string {
+	if i := slices.Index(s.args, "--cluster-port"); i >= 0 {
+		return s.args[i+1]
+	}
+	return strconv.Itoa(s.port + 10000)
+}
 
 func (c *Cluster) ready() error {
 	for _, s := range c.nodes() {

@@ -1,6 +1,6 @@
-// Package redistest starts real redis-server (or valkey-server, 7.0 or later)
-// processes for tests: one server, a cluster of one node, a cluster of three
-// masters and three replicas, or a master with replicas and sentinels.
+// Package redistest starts real redis-server processes, 6.2 or later, or
+// valkey-server processes for tests: one server, a cluster of one node, a cluster
+// of three masters and three replicas, or a master with replicas and sentinels.
 //
 // Every process listens on a free port of the loopback interface and keeps its
 // data in a temporary directory. A test's processes are killed when the test
@@ -8,7 +8,8 @@
 // binary that dies (a panic, the time limit of go test, SIGKILL) takes its
 // processes and their directories with it.
 //
-// A missing server binary fails a test; it never skips one.
+// A missing server binary fails a test; it never skips one. A test that needs what
+// a program lacks says so with [Need], and is skipped.
 package redistest
 
 import (

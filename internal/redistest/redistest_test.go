@@ -64,7 +64,10 @@ func TestStart(t *testing.T) {
 		s := StartConfig(t, Config{Dir: dir, Args: []string{"--appendonly", "yes"}})
 		assert.Equal(t, dir, s.Dir())
 		s.Stop()
-		assert.DirExists(t, filepath.Join(dir, "appendonlydir"))
+		assert.DirExists(t, dir)
+		kept, err := filepath.Glob(filepath.Join(dir, "appendonly*")) // a folder, before 7.0 a file
+		require.NoError(t, err)
+		assert.Len(t, kept, 1)
 	})
 }
 
@@ -231,6 +234,31 @@ func TestSentinel(t *testing.T) {
 			return sentinel.servers()
 		})
 	}
+}
+
+// What Need says of a server is what the server says when it is asked.
+func TestFeaturesAreThoseOfTheServer(t *testing.T) {
+	c := client(t, Start(t).URL())
+	sharded, err := hasFeature(ShardedChannels)
+	require.NoError(t, err)
+	err = c.SPublish(t.Context(), "channel", "").Err()
+	assert.Equal(t, sharded, err == nil, "%v", err)
+
+	secure, err := hasFeature(WithTLS)
+	require.NoError(t, err)
+	pem, err := newTLS(t.TempDir())
+	require.NoError(t, err)
+	s, err := startServer(Config{Args: pem.Args()})
+	assert.Equal(t, secure, err == nil, "%v", err)
+	if err == nil {
+		s.attach(t)
+	}
+	version, err := c.InfoMap(t.Context(), "server").Result()
+	require.NoError(t, err)
+	v, err := ServerVersion()
+	require.NoError(t, err)
+	field := map[string]string{"Redis": "redis_version", "Valkey": "valkey_version"}[v.Product]
+	assert.Equal(t, version["Server"][field], v.Full)
 }
 
 func TestSharedIsOneForAll(t *testing.T) {

@@ -34,8 +34,10 @@ type TLS struct {
 }
 
 // NewTLS makes an authority of the test's own and a certificate for one server.
+// The test needs [WithTLS].
 func NewTLS(tb testing.TB) *TLS {
 	tb.Helper()
+	Need(tb, WithTLS)
 	t, err := newTLS(tb.TempDir())
 	if err != nil {
 		tb.Fatalf("redistest: TLS: %v", err)
