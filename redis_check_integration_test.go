@@ -42,6 +42,7 @@ func admin(t *testing.T, server *redistest.Server) *redis.Client {
 // replica that has nothing yet is not told of.
 func startWholeCluster(t *testing.T) *redistest.Cluster {
 	t.Helper()
+	redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
 	cluster := redistest.StartCluster(t, healthy...)
 	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
 	for n := range 20 {
@@ -84,7 +85,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 	}{
 		"Eviction":       {args: []string{"--maxmemory-policy", "allkeys-lru"}, says: "maxmemory-policy is allkeys-lru"},
 		"NoPersistence":  {args: []string{"--appendonly", "no", "--save", ""}, says: "appendonly is no, and save is empty"},
-		"SnapshotsOnly":  {args: []string{"--appendonly", "no", "--save", "3600 1"}, says: "save is 3600 1"},
+		"SnapshotsOnly":  {args: []string{"--appendonly", "no", "--save", "3600", "1"}, says: "save is 3600 1"},
 		"NoFsync":        {args: []string{"--appendfsync", "no"}, says: "appendfsync is no"},
 		"ConfigRefused":  {args: []string{"--rename-command", "CONFIG", ""}, says: "appendfsync is not known", unknown: true},
 		"NoReplicas":     {opts: taskstore.RedisOptions{MinReplicas: 1}, says: "replicas in sync: 0, MinReplicas: 1"},
@@ -109,7 +110,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 		assert.Contains(t, findings[0].String(), "the server is a replica")
 	})
 	t.Run("NoShardedChannels", func(t *testing.T) {
-		server := redistest.StartClusterOfOne(t, slices.Concat(healthy, []string{"--rename-command", "SPUBLISH", ""})...)
+		server := redistest.StartClusterOfOne(t, slices.Concat(healthy, withoutShardedChannels(t))...)
 		findings := check(t, openRedis(t, server.URL(), taskstore.RedisOptions{}))
 		require.Len(t, findings, 1)
 		assert.Contains(t, findings[0].String(), "no sharded channels")

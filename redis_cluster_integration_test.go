@@ -181,7 +181,7 @@ func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 
 // A Cluster whose servers know no sharded channels still gives hints.
 func TestRedisClusterWithoutShardedChannels(t *testing.T) {
-	server := redistest.StartClusterOfOne(t, "--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", "")
+	server := redistest.StartClusterOfOne(t, withoutShardedChannels(t)...)
 	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

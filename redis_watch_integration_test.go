@@ -199,6 +199,9 @@ func TestRedisWatchSaysResyncOnceWhileAllIsWell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if c.cluster {
+				redistest.Need(t, redistest.ShardedChannels) // without them a Cluster is not asked
+			}
 			client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{c.start(t).Addr()}, IsClusterMode: c.cluster})
 			defer client.Close()
 			var asks, resyncs atomic.Int64

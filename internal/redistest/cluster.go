@@ -91,11 +91,20 @@ func startCluster(args []string) (*Cluster, error) {
 }
 
 func startClusterNode(args []string) (*Server, error) {
+	version, err := ServerVersion()
+	if err != nil {
+		return nil, err
+	}
+	port, busArgs := freePort, freeBusPort
+	if !version.AtLeast(7, 0) {
+		port, busArgs = freeNodePort, func() ([]string, error) { return nil, nil }
+	}
 	password := passwordOf(args)
 	return launch(spec{
 		password: password,
+		port:     port,
 		args: func(dir string, port int) ([]string, error) {
-			bus, err := busPort(port)
+			bus, err := busArgs()
 			if err != nil {
 				return nil, err
 			}
@@ -152,14 +161,9 @@ func (c *Cluster) join() error {
 	return poll(readyTimeout, c.ready)
 }
 
-// busPort returns the arguments for the port on which the nodes of a cluster speak
-// to each other. The default, port+10000, may be in use; servers before 7.0 know
-// no other one.
-func busPort(port int) (args []string, err error) {
-	v, err := ServerVersion()
-	if err != nil || !v.AtLeast(7, 0) {
-		return nil, err
-	}
+// freeBusPort returns the arguments for the port on which the nodes of a cluster
+// speak to each other. The default, port+10000, may be in use.
+func freeBusPort() (args []string, err error) {
 	bus, err := freePort()
 	return []string{"--cluster-port", strconv.Itoa(bus), "--cluster-announce-bus-port", strconv.Itoa(bus)}, err
 }
@@ -183,7 +187,7 @@ func (s *Server) busPort() string {
 	if i := slices.Index(s.args, "--cluster-port"); i >= 0 {
 		return s.args[i+1]
 	}
-	return strconv.Itoa(s.port + 10000)
+	return strconv.Itoa(s.port + busOffset)
 }
 
 func (c *Cluster) ready() error {

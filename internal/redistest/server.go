@@ -25,6 +25,7 @@ const (
 type spec struct {
 	dir      string // the caller's directory, or empty for one of our own
 	password string
+	port     func() (int, error) // nil: freePort
 	args     func(dir string, port int) ([]string, error)
 }
 
@@ -130,7 +131,11 @@ func launch(sp spec) (*Server, error) {
 }
 
 func (s *Server) prepare(sp spec) (err error) {
-	if s.port, err = freePort(); err != nil {
+	choose := freePort
+	if sp.port != nil {
+		choose = sp.port
+	}
+	if s.port, err = choose(); err != nil {
 		return err
 	}
 	if !s.keepDir {
