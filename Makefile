@@ -9,7 +9,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race faults torture check conformance interop mutants bench need-go
+.PHONY: help test race faults torture compat check conformance interop mutants bench need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -29,6 +29,9 @@ faults: need-go ## check histories of calls under lost answers, crashes and fail
 
 torture: need-go ## the same with new seeds, for an hour or more
 	@$(redis); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
+
+compat: need-go ## run the store's live tests on other versions of Redis and Valkey
+	@bash scripts/compat.sh
 
 check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
 	@for f in .ci/run scripts/*.sh mcptasks/*/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done

@@ -4,7 +4,10 @@ package taskstore_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,45 +23,138 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// readmeACL returns the commands of the README's ACL recipe: the first is for
-// every server, the second adds what a Cluster needs.
-func readmeACL(t *testing.T) (commands [][]any) {
+// An aclRecipe is a section of the document: what it says for the aclfile, and for
+// a shell.
+type aclRecipe struct{ file, shell string }
+
+// command returns the command of the shell's text, as words.
+func (r aclRecipe) command(t *testing.T) (args []any) {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	for _, recipe := range strings.Split(string(readme), "\nACL SETUSER ")[1:] {
-		recipe, _, _ = strings.Cut(recipe, "```")
-		recipe, _, _ = strings.Cut(recipe, "#")
-		args := []any{"ACL", "SETUSER"}
-		for _, rule := range strings.Fields(strings.ReplaceAll(recipe, "\\\n", " ")) {
-			args = append(args, rule)
-		}
-		commands = append(commands, args)
+	_, line, ok := strings.Cut(r.shell, "\n")
+	require.True(t, ok)
+	line, _, ok = strings.Cut(line, "\n")
+	require.True(t, ok)
+	for _, word := range strings.Fields(line) {
+		args = append(args, word)
 	}
-	require.Len(t, commands, 2)
-	return commands
+	return args
 }
 
-// The README's recipe is enough for everything that the contract asks for.
+// documentedACL returns the recipes that the document has for this server, for one
+// and for a Cluster.
+func documentedACL(t *testing.T) (one, cluster aclRecipe) {
+	t.Helper()
+	document, err := os.ReadFile("docs/redis.md")
+	require.NoError(t, err)
+	section := func(title string) (r aclRecipe) {
+		_, text, ok := strings.Cut(string(document), "\n### "+title+"\n")
+		require.True(t, ok, title)
+		text, _, _ = strings.Cut(text, "\n## ")
+		blocks := strings.Split(text, "```")
+		require.GreaterOrEqual(t, len(blocks), 4, title)
+		r.file, ok = strings.CutPrefix(blocks[1], "\n")
+		require.True(t, ok, title)
+		r.shell, ok = strings.CutPrefix(blocks[3], "sh\n")
+		require.True(t, ok, title)
+		return r
+	}
+	version, err := redistest.ServerVersion()
+	require.NoError(t, err)
+	if version.AtLeast(7, 0) {
+		return section("One server, Sentinel"), section("Cluster")
+	}
+	return section("One server, Sentinel"), section("Cluster of Redis 6.2")
+}
+
+// readmeACL returns the recipe for one server as a command, and what that for a
+// Cluster has beyond it.
+func readmeACL(t *testing.T) (commands [][]any) {
+	t.Helper()
+	one, cluster := documentedACL(t)
+	all, more := one.command(t), []any{"ACL", "SETUSER", "taskstore"}
+	for _, rule := range cluster.command(t) {
+		if !slices.Contains(all, rule) {
+			more = append(more, rule)
+		}
+	}
+	return [][]any{all, more}
+}
+
+// The document's recipes are enough for everything that the contract asks for, in
+// an aclfile as from a shell.
 func TestRedisKeepsTheContractUnderTheACLRecipe(t *testing.T) {
-	t.Run("OneServer", func(t *testing.T) {
-		server := redistest.Start(t)
-		grant(t, server, readmeACL(t)[:1])
-		url := "redis://taskstore:secret@" + server.Addr()
+	one, cluster := documentedACL(t)
+	run := func(t *testing.T, url string) {
+		url = strings.Replace(url, "redis://", "redis://taskstore:secret@", 1)
 		backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend {
 			return openRedis(tb, url, taskstore.RedisOptions{Prefix: "taskstore:" + uuid.NewString()})
 		}, nil)
+	}
+	aclfile := func(t *testing.T, recipe aclRecipe) (args []string) {
+		name := filepath.Join(t.TempDir(), "users.acl")
+		require.NoError(t, os.WriteFile(name, []byte(recipe.file), 0o600))
+		return []string{"--aclfile", name}
+	}
+	t.Run("OneServer", func(t *testing.T) {
+		t.Run("File", func(t *testing.T) { run(t, redistest.Start(t, aclfile(t, one)...).URL()) })
+		t.Run("Shell", func(t *testing.T) {
+			server := redistest.Start(t)
+			inShell(t, server, one)
+			run(t, server.URL())
+		})
 	})
 	t.Run("Cluster", func(t *testing.T) {
-		cluster := redistest.StartCluster(t)
-		for _, node := range append(cluster.Masters, cluster.Replicas...) {
-			grant(t, node, readmeACL(t))
-		}
-		url := strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1)
-		backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend {
-			return openRedis(tb, url, taskstore.RedisOptions{Prefix: "taskstore:" + uuid.NewString()})
-		}, nil)
+		t.Run("File", func(t *testing.T) { run(t, redistest.StartCluster(t, aclfile(t, cluster)...).URL()) })
+		t.Run("Shell", func(t *testing.T) {
+			servers := redistest.StartCluster(t)
+			for _, node := range append(servers.Masters, servers.Replicas...) {
+				inShell(t, node, cluster)
+			}
+			run(t, servers.URL())
+		})
 	})
+}
+
+// inShell pastes the recipe into a shell whose redis-cli goes to the server, and
+// checks what is left behind.
+func inShell(t *testing.T, server *redistest.Server, recipe aclRecipe) {
+	t.Helper()
+	cli := redistest.CLI(t)
+	bin, dir := t.TempDir(), t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nexec '%s' -p %d \"$@\"\n", cli, server.Port())
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "redis-cli"), []byte(script), 0o700))
+	shell := exec.Command("sh", "-c", recipe.shell)
+	shell.Dir = dir
+	shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := shell.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, "OK", strings.TrimSpace(string(out)))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left, "the shell wrote no file")
+	users, err := admin(t, server).Do(ctx, "ACL", "LIST").StringSlice()
+	require.NoError(t, err)
+	require.Len(t, users, 2)
+	for _, user := range users {
+		if !strings.HasPrefix(user, "user default ") {
+			assert.Regexp(t, `^user taskstore on (sanitize-payload )?#`, user, "on, with a password")
+		}
+	}
+}
+
+// The recipe takes away what a user of that name had before.
+func TestRedisACLRecipeMakesTheUserAnew(t *testing.T) {
+	server := redistest.Start(t)
+	c := admin(t, server)
+	one, _ := documentedACL(t)
+	grant(t, server, [][]any{one.command(t)})
+	want, err := c.Do(ctx, "ACL", "LIST").StringSlice()
+	require.NoError(t, err)
+	require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", ">other", "allkeys", "allchannels", "+@all").Err())
+	grant(t, server, [][]any{one.command(t)})
+	got, err := c.Do(ctx, "ACL", "LIST").StringSlice()
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
 }
 
 func grant(t *testing.T, server *redistest.Server, commands [][]any) {

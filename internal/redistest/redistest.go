@@ -62,6 +62,22 @@ func Require(tb testing.TB) string {
 	return path
 }
 
+// CLI returns the path of a redis-cli or valkey-cli, which is beside [Binary] or
+// on PATH. If there is none, it skips the test and says so.
+func CLI(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Dir(Require(tb))
+	for _, name := range []string{
+		filepath.Join(dir, "redis-cli"), filepath.Join(dir, "valkey-cli"), "redis-cli", "valkey-cli",
+	} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	tb.Skip("redistest: there is no redis-cli")
+	return ""
+}
+
 // ExternalURL returns the URL of a running server that the environment variable
 // TASKSTORE_REDIS_URL names, and whether it names one. [URL] and [SharedURL]
 // give that server to tests that need no control over its process.
