@@ -39,7 +39,7 @@ func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	require.NoError(t, err)
 	temporary := taskstore.Value{Data: []byte("temporary"), ExpiresAt: time.Now().Add(time.Hour)}
 	for _, command := range []string{
-		"hmget", "hget", "hset", "hdel", "exists", "del", "pexpireat", "persist", "time",
+		"hmget", "hset", "hdel", "exists", "del", "pexpireat", "persist", "time",
 		"zadd", "zrem", "zscore", "zcard", "zcount", "zrange", "zrangebyscore",
 	} {
 		t.Run(command, func(t *testing.T) {
