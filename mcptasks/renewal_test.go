@@ -1,0 +1,138 @@
+package mcptasks_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/mcptasks"
+	domain "github.com/taskstore/taskstore/tasks"
+)
+
+// A renewal that failed is tried again at once and then often, however long the store
+// was away, and not at the next third of the lease.
+func TestAFailedRenewalIsTriedAgainSoon(t *testing.T) {
+	for name, away := range map[string]time.Duration{"for a moment": 200 * time.Millisecond, "for most of a lease": 9 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &failing{StorageBackend: memory()}
+				r, id, cause := told(t, store, domain.Options{})
+				time.Sleep(9900 * time.Millisecond) // the first renewal is due at 10 s
+				store.during(away)
+				back := time.Now()
+				time.Sleep(1100 * time.Millisecond)
+				task, err := r.tasks.Store().Get(t.Context(), "n:alice", id)
+				if err != nil || task.Lease.ExpiresAt.Before(back.Add(30*time.Second)) {
+					t.Errorf("the lease ends %v after the store was back, %v", task.Lease.ExpiresAt.Sub(back), err)
+				}
+				r.as("alice").cancel(id)
+				<-cause
+				if err := r.tasks.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A picky store does not take ends of tasks.
+type picky struct{ failing }
+
+func (p *picky) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	if p.failure() != nil && !bytes.Contains(v.Data, []byte("completed")) {
+		return p.StorageBackend.PutIfVersion(ctx, key, v, expected)
+	}
+	return p.failing.PutIfVersion(ctx, key, v, expected)
+}
+
+func (p *picky) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
+	return p.StorageBackend.Get(ctx, key)
+}
+
+func (p *picky) Now(ctx context.Context) (time.Time, error) {
+	return taskstore.Now(ctx, p.StorageBackend)
+}
+
+// While an outcome waits for the store, its task is kept as while the handler ran.
+func TestTheLeaseIsKeptWhileAnOutcomeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &picky{failing{StorageBackend: memory()}}
+		r := startDirect(t, store, &mcptasks.Options{}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "work", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+				return text("done"), nil, nil
+			}, nil)
+		})
+		store.fail(errAway)
+		c := r.as("alice")
+		id := c.create("work", nil)
+		for range 300 {
+			time.Sleep(time.Second)
+			if got := c.get(id); got.Result["status"] != "working" {
+				t.Fatalf("while the outcome waits: %v", got)
+			}
+		}
+		store.fail(nil)
+		time.Sleep(2 * time.Second)
+		if got := c.get(id); got.Result["status"] != "completed" {
+			t.Errorf("afterwards: %v", got)
+		}
+		if err := r.tasks.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A task that runs on beyond its TTL is logged once, and its end at MaxTTL too.
+func TestALongTaskIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(lockedBuffer)
+		opts := &mcptasks.Options{Logger: slog.New(slog.NewTextHandler(log, nil)), Tasks: domain.Options{DefaultTTL: time.Minute, MaxTTL: time.Hour}}
+		cause := make(chan error, 1)
+		r := startDirect(t, memory(), opts, waiting(cause))
+		r.as("alice").create("wait", nil)
+		within(t, 61*time.Minute, cause, mcptasks.ErrExpired)
+		if err := r.tasks.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if lines := log.String(); strings.Count(lines, "\n") != 2 || strings.Count(lines, "beyond its TTL") != 1 || strings.Count(lines, "is given up") != 1 {
+			t.Errorf("the log: %s", lines)
+		}
+	})
+}
+
+// A progress token is for the request that brought it: nothing of it is stored, and a
+// later call of the handler has none.
+func TestAProgressTokenIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(chan any, 2)
+		r := startDirect(t, memory(), &mcptasks.Options{}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "ask", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
+				seen <- req.Params.GetProgressToken()
+				return confirm(ctx, req, in)
+			}, nil)
+		})
+		c := r.as("alice")
+		got := c.do("tools/call", map[string]any{"name": "ask", "arguments": map[string]any{}, "_meta": map[string]any{"progressToken": "secret"}})
+		id, _ := got.Result["taskId"].(string)
+		c.until(id, "input_required")
+		task, err := r.tasks.Store().Get(t.Context(), "n:alice", id)
+		if err != nil || bytes.Contains(task.Request, []byte("secret")) || bytes.Contains(task.Request, []byte("progressToken")) {
+			t.Errorf("what is stored: %s, %v", task.Request, err)
+		}
+		c.update(id, map[string]any{"confirm": accept(nil)})
+		c.until(id, "completed")
+		if first, later := <-seen, <-seen; first != "secret" || later != nil {
+			t.Errorf("the handler saw %v, then %v", first, later)
+		}
+		if err := r.tasks.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
