@@ -2,6 +2,7 @@ package mcptasks_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -45,4 +46,37 @@ func TestACheckpointIsStoredWhileItsTaskIsMade(t *testing.T) {
 	}
 	c.cancel(id)
 	c.until(id, "cancelled")
+}
+
+// Of checkpoints that are saved at the same time the later one stays, and it is the
+// caller's bytes as they were.
+func TestTheLastCheckpointStays(t *testing.T) {
+	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "work", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+			task := mcptasks.FromContext(ctx)
+			saving, goOn, first, second := make(chan struct{}), make(chan struct{}), make(chan error, 1), make(chan error, 1)
+			go func() {
+				first <- task.SaveStateAfter(ctx, []byte("one"), func() { close(saving); <-goOn })
+			}()
+			<-saving
+			state := []byte("two")
+			go func() { second <- task.SaveState(ctx, state) }()
+			select {
+			case <-second:
+				t.Error("the second did not wait for the first")
+			case <-time.After(50 * time.Millisecond): // it can fail late, and never wrongly
+			}
+			close(goOn)
+			if err := errors.Join(<-first, <-second); err != nil {
+				t.Error(err)
+			}
+			copy(state, "xxx")
+			if got := string(task.State()); got != "two" {
+				t.Errorf("the state is %q", got)
+			}
+			return text("done"), nil, nil
+		}, nil)
+	})
+	c := r.as("alice")
+	c.until(c.create("work", nil), "completed")
 }

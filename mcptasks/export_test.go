@@ -12,3 +12,10 @@ func (t *Tasks) SetKeepAlive(d time.Duration) { t.keepAlive = d }
 func (t *Task) SaveStateAfter(ctx context.Context, state []byte, f func()) error {
 	return t.e.saveState(ctx, func(c *checkpoint) { f(); c.User = state })
 }
+
+// Servers is how many servers t knows something of.
+func (t *Tasks) Servers() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.servers)
+}
