@@ -42,6 +42,8 @@ type execution struct {
 	state     checkpoint
 	stop      func() // ends what keeps the lease
 
+	expired sync.Once // that it is logged
+
 	saves sync.Mutex // one SaveState at a time, so that the last one stays
 }
 

@@ -74,7 +74,8 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 func (e *execution) see(t *tasks.Task) {
 	switch {
 	case t.Error != nil && t.Error.Message == tasks.MessageOvertime:
-		e.in.log.givenUp(e.call.Params.Name, tasks.MessageOvertime)
+		// Renewals and hints see it both.
+		e.expired.Do(func() { e.in.log.givenUp(e.call.Params.Name, tasks.MessageOvertime) })
 		e.cancel(ErrExpired)
 	case t.Status == tasks.Cancelled || t.CancelRequested:
 		e.cancel(ErrCancelled)
