@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -71,8 +72,8 @@ func (t *trip) send(ctx context.Context, l *listing, command string, script []by
 		queue(newest)
 		queue(members)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.As(err, new(redis.Error)) {
-		return err // an answer is looked at where it belongs
+	if cmds, err := pipe.Exec(ctx); err != nil && !repliesSay(cmds, err) {
+		return err
 	}
 	if read != nil {
 		if err := t.decodeRead(l, read, records); err != nil {
@@ -86,6 +87,13 @@ func (t *trip) send(ctx context.Context, l *listing, command string, script []by
 		return t.decodeNames(newest, members)
 	}
 	return nil
+}
+
+// repliesSay reports whether err is the answer to one of cmds, which is looked at where it
+// belongs. What the server says when the client opens a connection, such as that the
+// password is wrong, is no command's.
+func repliesSay(cmds []redis.Cmder, err error) bool {
+	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 }
 
 // behind asks for what the index has with a greater score than after, at most n if
