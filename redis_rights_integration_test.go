@@ -249,11 +249,13 @@ func TestAPasswordThatStaysWrongEndsCallsAndWatches(t *testing.T) {
 			"List":   func() error { _, err := b.ListByPrefix(ctx, key); return err },
 			"Now":    func() error { _, err := b.Now(ctx); return err },
 		} {
-			all.Go(func() {
-				err := call()
-				assert.ErrorContains(t, err, "WRONGPASS", "%s %+v", name, opts)
-				assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, "%s %+v", name, opts)
-			})
+			for range 8 { // which make a batch
+				all.Go(func() {
+					err := call()
+					assert.ErrorContains(t, err, "WRONGPASS", "%s %+v", name, opts)
+					assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, "%s %+v", name, opts)
+				})
+			}
 		}
 	}
 	all.Wait()
