@@ -38,8 +38,8 @@ func within(t *testing.T, d time.Duration, cause chan error, want error) {
 	}
 }
 
-// slow are options with which nothing but hints and renewals is seen soon.
-var slow = domain.Options{PollInterval: time.Hour, Lease: time.Hour}
+// seldom are options with which nothing but hints and renewals is seen soon.
+var seldom = domain.Options{PollInterval: time.Hour, Lease: time.Hour}
 
 // A cancel of which no hint comes is seen by the next renewal, long before anybody
 // looks because the lease would be over.
@@ -60,7 +60,7 @@ func TestARenewalSeesACancel(t *testing.T) {
 // A task that is removed is noticed by its hint.
 func TestAHintTellsThatATaskIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, id, cause := told(t, memory(), slow)
+		r, id, cause := told(t, memory(), seldom)
 		time.Sleep(time.Second)
 		if err := r.tasks.Store().Delete(t.Context(), "n:alice", id); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestAHintTellsThatATaskWasTakenOver(t *testing.T) {
 		store := memory()
 		runners := &unable{StorageBackend: store}
 		cause := make(chan error, 1)
-		r := startDirect(t, runners, &mcptasks.Options{Tasks: slow}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		r := startDirect(t, runners, &mcptasks.Options{Tasks: seldom}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 			add(tasks, server, "wait", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 				<-ctx.Done()
 				cause <- context.Cause(ctx)
@@ -102,7 +102,7 @@ func TestAHintTellsThatATaskWasTakenOver(t *testing.T) {
 		time.Sleep(time.Second)
 		runners.refuses.Store(true)
 		others := &ahead{StorageBackend: store}
-		other, err := domain.New(others, &slow)
+		other, err := domain.New(others, &seldom)
 		if err != nil {
 			t.Fatal(err)
 		}
