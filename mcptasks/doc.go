@@ -12,7 +12,7 @@
 //	web := &http.Server{Handler: t.HTTPHandler(getServer, nil)}
 //	go web.ListenAndServe()
 //	err = t.Run(ctx, server)    // until ctx ends; then hands tasks over and waits for handlers
-//	web.Shutdown(context.Background())
+//	web.Close()                 // streams of older clients' sessions may stay open till then
 //
 // Handlers stay ordinary [mcp.ToolHandlerFor] functions. A client that does not
 // declare the extension gets the ordinary synchronous answer.
