@@ -94,7 +94,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 			ack = &notAcknowledgedError{acks: acks, want: int64(b.opts.MinReplicas), timeout: b.opts.ReplicaTimeout, err: err}
 		}
 		if raw, err = eval.Result(); raw == nil && err == nil {
-			err = refused // of the connection, see unanswered
+			err = refused // of the connection, see readWithRole
 		}
 		return err
 	}

@@ -234,7 +234,9 @@ func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error
 		case serverSaid(asked, "READONLY"):
 			return struct{}{}, asked
 		case asked == nil && read.Err() == nil:
-			// HDEL said nothing, so an error is the connection's: see unanswered.
+			// Where a server refuses a connection by its own word, as for a wrong
+			// password, go-redis takes that for the answer to a command, which it never
+			// sent, and tells it of the pipeline only.
 			return struct{}{}, err
 		}
 		return struct{}{}, read.Err()

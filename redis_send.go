@@ -118,25 +118,7 @@ func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
 	if err := ctx.Err(); err != nil {
 		return notSent{err}
 	}
-	if err := b.pipeline.Submit(ctx, cmd).WaitContext(ctx); err != nil || !unanswered(cmd) {
-		return err
-	}
-	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, cmd) })
-	return err
-}
-
-// unanswered reports whether a command that has no error has no answer either. Where
-// a server refuses a connection by its own word, as for a wrong password, go-redis
-// takes that for the answer to a command of the pipeline, which it never sent, and
-// AutoPipeline drops it. The same command by itself gets the error.
-func unanswered(cmd redis.Cmder) bool {
-	switch c := cmd.(type) {
-	case onceScript:
-		return c.Err() == nil && c.Val() == nil
-	case onceRead:
-		return c.Err() == nil && c.Val() == nil
-	}
-	return false
+	return b.pipeline.Submit(ctx, cmd).WaitContext(ctx)
 }
 
 // scriptArgs returns the arguments of EVAL or EVALSHA with these keys, with room for
