@@ -104,7 +104,8 @@ type Record struct {
 //   - Methods may be called by any number of goroutines at once. Operations on
 //     one key are linearizable, on Redis as long as the server keeps its data (a
 //     failover to a replica that lags can undo the latest writes), but for what
-//     [RedisBackend] says of writes whose answers were lost.
+//     [RedisBackend] says of writes whose answers were lost: a Put, or a create
+//     whose record has gone, may be applied again.
 //   - A method copies Data on the way in and on the way out: neither side sees
 //     what the other does to its slice afterwards, and Data is not read after
 //     the method has returned.
@@ -115,7 +116,8 @@ type Record struct {
 //     so no limit stands in its way.
 //   - A create that would give its owner more records than [RecordLimit] of its ctx
 //     and the backend's own limit allow gives an error that matches
-//     [ErrCapacityExceeded]. The count is exact, whoever else writes. Updates go on.
+//     [ErrCapacityExceeded]. The count is exact, whoever else writes, while the
+//     backend's clock does not step back. Updates go on.
 //   - A call that fails changes nothing, unless its error matches
 //     [ErrOutcomeUnknown].
 //   - A ctx that is done gives an error that matches ctx.Err(), and the call does

@@ -60,10 +60,12 @@ import (
 //
 // A call that meets a server that cannot answer, since a connection broke or the
 // server restarts, fails over or hands slots to another, goes on trying: for about
-// 20 seconds (a listing for each of its round trips), or until its ctx ends. The
-// client's own resending is off. Every write carries an operation id, and a record
-// keeps the ids of its last 8 writes. So a write that was applied, and whose answer
-// was lost, is recognised when it is sent again: it succeeds, and is applied once.
+// 20 seconds (a listing for each of its round trips), or until its ctx ends. While a
+// slot is moved key by key, only an update that keeps the expiry succeeds before the
+// slot's last key has moved. The client's own resending is off. Every write carries an
+// operation id, and a record keeps the ids of its last 8 writes. So a write that was
+// applied, and whose answer was lost, is recognised when it is sent again: it succeeds,
+// and is applied once.
 // What comes of a write whose answer was lost, found or not among those 8:
 //
 //	                  found      not found

@@ -16,8 +16,8 @@ type RedisOptions struct {
 	Prefix string
 	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
 	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
-	// no limit. The count is exact whoever else writes. A ctx from [WithRecordLimit]
-	// takes its place.
+	// no limit. The count is exact whoever else writes, while the server's clock does
+	// not step back. A ctx from [WithRecordLimit] takes its place.
 	MaxRecordsPerOwner int
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
 	// that matches [ErrCapacityExceeded]. 0 or less: as much as the server takes, by
