@@ -192,7 +192,7 @@ func TestMemoryReclaimsByTheLatestExpiry(t *testing.T) {
 						require.NoError(t, change(m, key(i), later(i+1)))
 					}
 					for i := range records {
-						time.Sleep(later(i + 1).Add(time.Second).Sub(time.Now()))
+						time.Sleep(time.Until(later(i + 1).Add(time.Second)))
 						synctest.Wait()
 						require.Equal(t, records-i-1, m.held(), "after %d minutes", i+1)
 					}

@@ -175,7 +175,7 @@ func TestALatePasswordIsRiddenOut(t *testing.T) {
 				replica := redistest.Start(t)
 				host, port, err := net.SplitHostPort(server.Addr())
 				require.NoError(t, err)
-				require.NoError(t, admin(t, replica).SlaveOf(ctx, host, port).Err())
+				require.NoError(t, admin(t, replica).ReplicaOf(ctx, host, port).Err())
 				awaitReplicas(t, b)
 			}
 			watching, cancel := context.WithCancel(ctx)

@@ -49,7 +49,7 @@ func (f *forwarded) replicate(replica, master *redistest.Server) {
 	f.t.Helper()
 	host, port, err := net.SplitHostPort(master.Addr())
 	require.NoError(f.t, err)
-	require.NoError(f.t, f.clients[replica].SlaveOf(ctx, host, port).Err())
+	require.NoError(f.t, f.clients[replica].ReplicaOf(ctx, host, port).Err())
 	require.Eventually(f.t, func() bool {
 		info := f.clients[replica].InfoMap(ctx, "replication").Val()["Replication"]
 		return info["master_link_status"] == "up" && info["master_port"] == port
@@ -99,9 +99,9 @@ func (f *forwarded) failOver() {
 	require.Eventually(f.t, func() bool {
 		return offset(f.old, "master_repl_offset") == offset(f.new, "slave_repl_offset")
 	}, 10*time.Second, time.Millisecond)
-	require.NoError(f.t, f.clients[f.new].SlaveOf(ctx, "NO", "ONE").Err())
+	require.NoError(f.t, f.clients[f.new].ReplicaOf(ctx, "NO", "ONE").Err())
 	f.replicate(f.third, f.new)
-	require.NoError(f.t, f.clients[f.old].SlaveOf(ctx, "127.0.0.1", "1").Err())
+	require.NoError(f.t, f.clients[f.old].ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	f.target.Store(f.new)
 }
 
