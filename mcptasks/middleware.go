@@ -183,7 +183,7 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 		e, err = in.prepare(owner, task.Request)
 	}
 	if goesOn && e != nil {
-		go e.goOn(id)
+		go e.goOn(id, false)
 		return nil
 	}
 	if e != nil {

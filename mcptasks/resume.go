@@ -3,6 +3,7 @@ package mcptasks
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
@@ -22,9 +23,9 @@ const (
 // a rolling deploy to bring one, or for those that have it to come to the task.
 const abandonAfter = 10
 
-// judge tells what to do with t, which waits for a runner, and returns its tool's
-// name for logs.
-func (in *installation) judge(t *tasks.Task, waited func(leases int) bool) (verdict, string) {
+// judge tells what to do with t, which waits for a runner at now, and returns its
+// tool's name for logs.
+func (in *installation) judge(t *tasks.Task, now time.Time) (verdict, string) {
 	call, err := savedCall(t.Request)
 	if err == nil {
 		if opts := in.tool(call.Params.Name); opts != nil && opts.Retry {
@@ -32,7 +33,8 @@ func (in *installation) judge(t *tasks.Task, waited func(leases int) bool) (verd
 		}
 	}
 	// A task that never had a runner is not one of ours.
-	if t.Lease.Token != 0 && waited(abandonAfter) {
+	since := t.Lease.IdleSince
+	if t.Lease.Token != 0 && !since.IsZero() && now.Sub(since)/abandonAfter > in.store.Options().Lease {
 		if err != nil {
 			return abandon, ""
 		}
@@ -52,14 +54,7 @@ func (in *installation) resume(t tasks.Task, ended func()) {
 		return // another replica will
 	}
 	e.ended = ended
-	go func() {
-		if e.acquire(t.ID) {
-			in.log.resumed(e.call.Params.Name)
-			e.work()
-		} else {
-			e.end()
-		}
-	}()
+	go e.goOn(t.ID, true)
 }
 
 // prepare makes the execution of a stored task. The caller must call goOn or end.
@@ -78,11 +73,15 @@ func (in *installation) prepare(owner string, request []byte) (*execution, error
 // errCannotResume says that this server does not have the task's tool.
 var errCannotResume = errors.New("mcptasks: this server cannot run the task")
 
-// goOn acquires the task with this id and runs its handler.
-func (e *execution) goOn(id string) {
+// goOn acquires the task with this id and runs its handler; lost says that the task
+// has lost its runner, which is logged.
+func (e *execution) goOn(id string, lost bool) {
 	if !e.acquire(id) {
 		e.end()
 		return
+	}
+	if lost {
+		e.in.log.resumed(e.call.Params.Name)
 	}
 	e.work()
 }

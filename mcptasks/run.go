@@ -15,8 +15,8 @@ import (
 // resumes the tasks of tools with [ToolOptions].Retry on server, on which Install was
 // called. Several replicas may run it; each task is resumed by one of them.
 //
-// It returns what Shutdown would: nil at a clean end. Without Run everything works except that lost tasks are not resumed and that
-// nothing waits for handlers at the end.
+// It returns what Shutdown would: nil at a clean end. Without Run everything works
+// except that lost tasks are not resumed and that nothing waits for handlers at the end.
 func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	in := t.installation(server)
 	if !in.installed() {
@@ -50,10 +50,7 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		what, tool := in.judge(&t, func(leases int) bool {
-			since := t.Lease.IdleSince
-			return !since.IsZero() && now.Sub(since)/time.Duration(leases) > in.store.Options().Lease
-		})
+		what, tool := in.judge(&t, now)
 		switch what {
 		case abandon:
 			in.abandon(ctx, t, tool)

@@ -12,10 +12,11 @@ const handlerPatience = 2 * time.Second
 // Shutdown lets the running handlers of all servers finish. From its call on no
 // handler is started for a client of the extension: calls and answers get an error that
 // says to ask again, another replica. Calls of other clients it leaves to the server's
-// own shutdown, as if this package were not there. Every subscriptions/listen ends with its result, by which clients know that
-// they should listen elsewhere. The contexts of handlers of tools with [ToolOptions].Retry end
-// at once, with [ErrShutdown], so that their tasks are handed to other replicas;
-// those of the others when ctx ends, and their tasks fail.
+// own shutdown, as if this package were not there. Every subscriptions/listen ends with
+// its result, by which clients know that they should listen elsewhere. The contexts of
+// handlers of tools with [ToolOptions].Retry end at once, with [ErrShutdown], so that
+// their tasks are handed to other replicas; those of the others when ctx ends, and their
+// tasks fail.
 //
 // It returns nil when no handler runs any more and none of the others had to be told,
 // and otherwise an error that wraps ctx's and says how many did not return.
