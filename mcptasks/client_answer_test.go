@@ -137,6 +137,7 @@ func TestClientCancelsTheTaskWhoseHandlerFails(t *testing.T) {
 // A form closes with what it is for, and CallTool goes on without it, even where
 // the handler does not.
 func TestClientClosesFormsThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		then  []string
 		cause error

@@ -94,6 +94,7 @@ func TestClientPollsAsOftenAsTheServerSuggests(t *testing.T) {
 // The time for which a server may be away begins with the first failure, again for
 // each time, and does not depend on the poll interval.
 func TestClientRetriesForAsLongAsOneAllows(t *testing.T) {
+	t.Parallel()
 	at := func(from, length time.Duration) span { return span{from, from + length} }
 	for name, c := range map[string]struct {
 		poll     time.Duration

@@ -172,6 +172,7 @@ func TestASubscriptionAuthorizesEachTask(t *testing.T) {
 // The OpenClaw advisories (ids that could be guessed): an id has 122 random bits,
 // and nothing else in it.
 func TestIDsCannotBeGuessed(t *testing.T) {
+	t.Parallel()
 	const n = 256
 	opts := fast()
 	opts.Tasks.MaxActive = -1

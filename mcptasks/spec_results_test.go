@@ -153,6 +153,7 @@ func TestTaskIsThereWhenItsCallIsAnswered(t *testing.T) {
 // What the server cannot do now is an internal error: no code of our own in the
 // range that the protocol keeps for itself, and no task that is not stored.
 func TestStoreFailureIsAnInternalError(t *testing.T) {
+	t.Parallel()
 	store := &failing{StorageBackend: memory()}
 	r := start(t, store, nil, ready)
 	l := r.dial(t)

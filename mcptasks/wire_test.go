@@ -264,8 +264,9 @@ func TestEndClearsTheStatusMessage(t *testing.T) {
 
 // A client that polls a task until its time is over learns that it may have expired.
 func TestExpiredTaskIsSaidToBeUnknownOrExpired(t *testing.T) {
+	t.Parallel()
 	opts := fast()
-	opts.Tasks.DefaultTTL, opts.Tasks.Retention = 500*time.Millisecond, 100*time.Millisecond
+	opts.Tasks.DefaultTTL, opts.Tasks.Retention, opts.Tasks.Lease = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
 	c := start(t, memory(), opts, statusTools(nil)).as("alice")
 	ended := c.create("ask", nil)
 	c.until(ended, "input_required")
