@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,4 +138,65 @@ func TestAProgressTokenIsNotStored(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A task that runs beyond its TTL is logged once, by the first renewal that finds it so;
+// a task without a TTL never is.
+func TestATaskThatRunsBeyondItsTTLIsLoggedOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		ttl  time.Duration
+		want []time.Duration // since the task was created; the lease is renewed every 10 s
+	}{
+		"at a renewal":        {60 * time.Second, []time.Duration{70 * time.Second}},
+		"between renewals":    {61 * time.Second, []time.Duration{70 * time.Second}},
+		"before a renewal":    {59 * time.Second, []time.Duration{60 * time.Second}},
+		"longer than it runs": {time.Hour, nil},
+		"no TTL":              {-1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ends atomic.Int32
+				lines := &timed{message: "mcptasks: a task runs on beyond its TTL"}
+				opts := &mcptasks.Options{Logger: slog.New(lines), Tasks: domain.Options{DefaultTTL: c.ttl}}
+				if c.ttl < 0 {
+					opts.Tasks.MaxTTL = -1
+				}
+				r := startDirect(t, memory(), opts, healthy(2*time.Minute, &ends))
+				begun := time.Now()
+				r.as("alice").create("work", nil)
+				time.Sleep(3 * time.Minute)
+				var got []time.Duration
+				for _, at := range lines.at {
+					got = append(got, at.Sub(begun))
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("logged %v after the create, not %v", got, c.want)
+				}
+				if err := r.tasks.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A timed handler keeps when lines with its message were written. Read it when nobody
+// writes.
+type timed struct {
+	slog.Handler
+	message string
+	mu      sync.Mutex
+	at      []time.Time
+}
+
+func (h *timed) Enabled(context.Context, slog.Level) bool { return true }
+func (h *timed) WithAttrs([]slog.Attr) slog.Handler       { return h }
+
+func (h *timed) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.Message == h.message {
+		h.at = append(h.at, r.Time)
+	}
+	return nil
 }
