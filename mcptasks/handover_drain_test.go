@@ -117,3 +117,48 @@ func TestATaskThatIsAcquiredWhileItsServerDrainsIsHandedOver(t *testing.T) {
 		r.handedOver(id)
 	})
 }
+
+// A replica that took the last answer of a task leaves the task alone where another has
+// gone on with it meanwhile, and may have asked again.
+func TestATaskThatAnotherReplicaWentOnWithIsLeftToIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory()
+		away := &breaking{failing: failing{StorageBackend: shared}}
+		twice := func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "ask", func(_ context.Context, req *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+				question := "first"
+				if len(req.Params.InputResponses) != 0 {
+					question = "second"
+				}
+				return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{question: elicit(question)}}, nil, nil
+			}, &mcptasks.ToolOptions{Retry: true})
+		}
+		one := startDirect(t, away, &mcptasks.Options{}, twice)
+		two := startDirect(t, shared, &mcptasks.Options{}, twice)
+		id := one.as("alice").create("ask", nil)
+		one.as("alice").until(id, "input_required")
+		away.armed.Store(true)
+		if got := one.as("alice").update(id, map[string]any{"first": accept(nil)}); got.Error != nil {
+			t.Fatal(got)
+		}
+		stop := two.run(t.Context())
+		time.Sleep(2 * time.Minute) // an answered task is another's after a lease
+		before := two.as("alice").get(id)
+		if asked, _ := before.Result["inputRequests"].(map[string]any); asked["second"] == nil {
+			t.Fatalf("asked %v", before)
+		}
+		away.fail(nil)
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := one.tasks.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown of the replica that was away: %v", err)
+		}
+		if got := two.as("alice").get(id); got.String() != before.String() {
+			t.Errorf("before %v, after %v", before, got)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
