@@ -68,7 +68,7 @@ func (e *execution) end() {
 	if e.ended != nil {
 		e.ended()
 	}
-	e.in.runs.remove(e)
+	e.in.runs.release(e)
 }
 
 // adopt makes run the execution's task. It is called under mu.
@@ -110,6 +110,9 @@ func (e *execution) create(ctx context.Context) error {
 	e.promoting = done
 	message := e.message
 	e.mu.Unlock()
+	// A shutdown waits until the task is stored, or taken back.
+	e.in.runs.hold(e)
+	defer e.in.runs.release(e)
 	request, err := savedRequest(e.call.Params)
 	var t tasks.Task
 	if err == nil {

@@ -8,13 +8,13 @@ import (
 // executions are the handlers that run.
 type executions struct {
 	mu       sync.Mutex
-	running  map[*execution]struct{}
-	draining bool          // every server drains; see installation.draining
-	changed  chan struct{} // closed, and made anew, when a handler has ended
+	running  map[*execution]int // with how many hold each: its handler, and a create under way
+	draining bool               // every server drains; see installation.draining
+	changed  chan struct{}      // closed, and made anew, when a handler has ended
 }
 
 func newExecutions() executions {
-	return executions{running: make(map[*execution]struct{}), changed: make(chan struct{})}
+	return executions{running: make(map[*execution]int), changed: make(chan struct{})}
 }
 
 // add reports false where e's server drains.
@@ -24,13 +24,23 @@ func (x *executions) add(e *execution) bool {
 	if x.draining || e.in.draining {
 		return false
 	}
-	x.running[e] = struct{}{}
+	x.running[e]++
 	return true
 }
 
-func (x *executions) remove(e *execution) {
+// hold has e count as running until one more call of release.
+func (x *executions) hold(e *execution) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.running[e]++
+}
+
+func (x *executions) release(e *execution) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.running[e]--; x.running[e] > 0 {
+		return
+	}
 	delete(x.running, e)
 	close(x.changed)
 	x.changed = make(chan struct{})

@@ -70,3 +70,27 @@ func TestATaskThatComesAfterTheAnswerIsTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// A shutdown waits until such a task is taken back, since the process may end with it.
+func TestShutdownWaitsUntilATaskIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hindered{failing: failing{StorageBackend: memory()}, waiting: make(chan struct{}, 1), release: make(chan struct{})}
+		r := startDirect(t, store, &mcptasks.Options{}, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+			add(tasks, server, "work", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+				go func() { _ = mcptasks.FromContext(ctx).Promote(context.Background()) }()
+				<-store.waiting
+				return text("done"), nil, nil
+			}, &mcptasks.ToolOptions{Mode: mcptasks.Manual})
+		})
+		if got := r.as("alice").call("work", nil); textOf(got) != "done" {
+			t.Fatalf("the answer: %v", got)
+		}
+		time.AfterFunc(time.Second, func() { close(store.release) })
+		if err := r.tasks.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if counts, err := r.tasks.Account("alice").Count(t.Context()); err != nil || len(counts) != 0 {
+			t.Errorf("%v are left, %v", counts, err)
+		}
+	})
+}
