@@ -36,7 +36,7 @@ cat >"$work/bin/go" <<SHIM
 go=$(command -v go) slow=\$(cat "$work/slow")
 if [ "\$1" = test ] && [[ " \$* " != *" -coverprofile "* ]]; then
 	"\$go" test -c -gcflags '-N -l' -ldflags '-s -w' -o mutant.test . || exit 2
-	./mutant.test -test.failfast -test.parallel 16 -test.timeout 90s -test.skip "^(\$slow)\$" || exit 1
+	./mutant.test -test.failfast -test.parallel 16 -test.timeout 60s -test.skip "^(\$slow)\$" || exit 1
 	./mutant.test -test.failfast -test.parallel 16 -test.run "^(\$slow)\$" || exit 1
 	exit 0
 fi
