@@ -42,7 +42,7 @@ func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used 
 	if err := json.Unmarshal(encoded, &byKey); err != nil {
 		return c, nil, err
 	}
-	taken := make(map[string]bool, len(used)+len(byKey))
+	taken := make(map[string]bool)
 	for _, key := range used {
 		taken[key] = true
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -85,6 +86,28 @@ func TestInputKeysAreUnique(t *testing.T) {
 			t.Errorf("the handler got %q", got)
 		}
 	})
+}
+
+// A key that is asked again gets the number of its round, from 2 on.
+func TestInputKeysAreNumbered(t *testing.T) {
+	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+		add(tasks, server, "ask", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+			return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"q": elicit("?")}}, nil, nil
+		}, nil)
+	})
+	c := r.as("alice")
+	id := c.create("ask", nil)
+	for _, key := range []string{"q", "q#2", "q#3"} {
+		var asked map[string]any
+		for deadline := time.Now().Add(20 * time.Second); asked[key] == nil; {
+			if asked, _ = c.until(id, "input_required").Result["inputRequests"].(map[string]any); time.Now().After(deadline) {
+				t.Fatalf("asked %v, not %s", asked, key)
+			}
+		}
+		if got := c.update(id, map[string]any{key: accept(nil)}); got.Error != nil {
+			t.Fatal(got)
+		}
+	}
 }
 
 // What waits for input holds no goroutine and survives its replica.
