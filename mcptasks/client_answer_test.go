@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,19 +244,46 @@ func TestClientGoesOnAfterALateAnswer(t *testing.T) {
 	}
 }
 
-// A task that asks and asks is left, after as many rounds as the SDK allows.
+// A form stays open for as long as its question is asked.
+func TestClientKeepsAFormOpenWhileItsQuestionIsAsked(t *testing.T) {
+	f := newFake(t, map[string][]string{"tasks/get": {asks("a")}})
+	session := eliciting(t, f, mcptasks.ClientOptions{}, func(ctx context.Context, _ *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		for begun := f.times("tasks/get"); f.times("tasks/get") < begun+5; {
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.answers["tasks/get"] = []string{done}
+		return accepting(ctx, nil)
+	})
+	if got, err := callTool(t, session, 20*time.Second); got != "done" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// The client answers as often, and as much at a time, as its bounds say, and no more.
 func TestClientBoundsQuestions(t *testing.T) {
+	const maxRounds, maxQuestions = 10, 16
 	var many, rounds []string
 	for i := range 100 {
 		many = append(many, fmt.Sprint("k", i))
 		rounds = append(rounds, asks(fmt.Sprint("k", i)))
 	}
 	for name, c := range map[string]struct {
-		states []string
-		forms  int64
+		states  []string
+		forms   int64
+		refused bool
 	}{
-		"one after the other": {rounds, 10},
-		"all at a time":       {[]string{asks(many...)}, 0},
+		"one after the other":      {rounds, maxRounds, true},
+		"one more than all rounds": {append(slices.Clone(rounds[:maxRounds+1]), done), maxRounds, true},
+		"all rounds":               {append(slices.Clone(rounds[:maxRounds]), done), maxRounds, false},
+		"all at a time":            {[]string{asks(many...)}, 0, true},
+		"one too many":             {[]string{asks(many[:maxQuestions+1]...), done}, 0, true},
+		"as many as allowed":       {[]string{asks(many[:maxQuestions]...), done}, maxQuestions, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, map[string][]string{"tasks/get": c.states})
@@ -264,9 +292,9 @@ func TestClientBoundsQuestions(t *testing.T) {
 				forms.Add(1)
 				return accepting(ctx, req)
 			})
-			_, err := callTool(t, session)
-			if left(err) != "t1" || f.times("tasks/cancel") != 0 || forms.Load() > c.forms {
-				t.Errorf("got %v after %d forms, sent %v", err, forms.Load(), f.sent)
+			got, err := callTool(t, session)
+			if (left(err) == "t1") != c.refused || !c.refused && got != "done" || f.times("tasks/cancel") != 0 || forms.Load() > c.forms {
+				t.Errorf("got %q, %v after %d forms, sent %v", got, err, forms.Load(), f.sent)
 			}
 		})
 	}

@@ -158,6 +158,37 @@ func TestClientRefusesInvalidResponses(t *testing.T) {
 	}
 }
 
+// An error of the client's own middleware, after the server has made a task, leaves the
+// task and names it.
+func TestClientNamesTheTaskOfACallThatItsMiddlewareFails(t *testing.T) {
+	f := newFake(t, nil)
+	refused := errors.New("refused by the client")
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)
+	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			res, err := next(ctx, method, req)
+			if method == "tools/call" {
+				return nil, errors.Join(refused, err)
+			}
+			return res, err
+		}
+	})
+	if err := mcptasks.InstallClient(client, nil); err != nil {
+		t.Fatal(err)
+	}
+	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: httpServer(t, f), HTTPClient: roundTripping}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close() })
+	if got, err := callTool(t, session); left(err) != "t1" || !errors.Is(err, refused) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if n := f.times("tasks/cancel"); n != 0 {
+		t.Errorf("%d cancels", n)
+	}
+}
+
 // Only tools/call may become a task.
 func TestClientRefusesTasksInOtherPlaces(t *testing.T) {
 	answers := map[string][]string{
