@@ -10,14 +10,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A deniedError says that a script came to a command that the user may not run.
-// Servers before 7.2 name the line of the script and not the command.
+// A deniedError says that a script came to a command that the user may not run, or that
+// was taken away from the server. Servers before 7.2 name the line of the script and not
+// the command, and none names one that it does not have.
 type deniedError struct {
 	commands []string // of that line
+	missing  bool     // from the server
 	err      error
 }
 
 func (e *deniedError) Error() string {
+	if e.missing {
+		return "a script stopped, for the server does not have " + strings.Join(e.commands, " or ") + ": " + e.err.Error()
+	}
 	return "a script came to a command that the user may not run; grant +" + strings.Join(e.commands, " +") + ": " + e.err.Error()
 }
 
@@ -33,16 +38,21 @@ func (e *deniedError) unchanged() bool {
 }
 
 var (
-	deniedInScript = regexp.MustCompile(`ACL failure in script|The user executing the script can't`)
-	lineOfScript   = regexp.MustCompile(`@user_script: ?(\d+)`)
-	callInScript   = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	deniedInScript  = regexp.MustCompile(`ACL failure in script|The user executing the script can't`)
+	missingInScript = regexp.MustCompile(`Unknown (Redis )?command called from`)
+	lineOfScript    = regexp.MustCompile(`@user_script: ?(\d+)`)
+	callInScript    = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
 
-// denied returns err, which came of s, and says which right is missing where that is
-// why.
+// denied returns err, which came of s, and says which right or command is missing where
+// that is why.
 func (s *script) denied(err error) error {
 	var said redis.Error
-	if !errors.As(err, &said) || !deniedInScript.MatchString(said.Error()) {
+	if !errors.As(err, &said) {
+		return err
+	}
+	missing := missingInScript.MatchString(said.Error())
+	if !missing && !deniedInScript.MatchString(said.Error()) {
 		return err
 	}
 	at := lineOfScript.FindStringSubmatch(said.Error())
@@ -66,7 +76,7 @@ func (s *script) denied(err error) error {
 	if len(commands) == 0 {
 		return err
 	}
-	return &deniedError{commands, discreet(err)}
+	return &deniedError{commands, missing, discreet(err)}
 }
 
 // namedCommand is how servers from 7.2 on name the command.

@@ -4,7 +4,9 @@ package taskstore_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,6 +80,27 @@ func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 				_, err := b.Put(ctx, taskstore.Key{Owner: "new", Task: "new"}, hello)
 				assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 				assert.Error(t, err)
+			}
+		})
+	}
+}
+
+// A command that was taken away from the server, as managed services do, is named as a
+// right is. Where the script was stopped before it changed the record, that is no
+// unknown outcome, and the record is as it was.
+func TestCommandsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
+	temporary := taskstore.Value{Data: []byte("temporary"), ExpiresAt: time.Now().Add(time.Hour)}
+	for _, command := range []string{"hmget", "time", "exists", "zadd", "hset", "pexpireat"} {
+		t.Run(command, func(t *testing.T) {
+			server := redistest.Start(t, "--rename-command", strings.ToUpper(command), "")
+			for _, opts := range []taskstore.RedisOptions{{}, {AutoPipeline: true}, {MinReplicas: 1}} {
+				b, err := taskstore.NewRedisBackend(admin(t, server), &opts)
+				require.NoError(t, err)
+				_, err = b.PutIfVersion(ctx, key, temporary, 0)
+				require.ErrorContains(t, err, "the server does not have "+command)
+				changed := slices.Contains([]string{"zadd", "pexpireat"}, command)
+				assert.Equal(t, changed, errors.Is(err, taskstore.ErrOutcomeUnknown))
+				assert.NoError(t, admin(t, server).FlushAll(ctx).Err())
 			}
 		})
 	}
