@@ -51,7 +51,7 @@ func (t *trip) send(ctx context.Context, l *listing, command string, script []by
 		for i, p := range t.unknown {
 			tasks[i] = p.task
 		}
-		args := readArgs(l.owner, tasks, t.room, t.most)
+		args := readArgs(l.owner.index, l.owner, tasks, t.room, t.most)
 		args[0], args[1] = command, script
 		read = redis.NewCmd(ctx, args...)
 		queue(read)

@@ -5,7 +5,7 @@ package taskstore
 // after it. It reads as many as come to so many bytes of data, the first in any case,
 // and tells how long the data of the others are.
 //
-//	KEYS  1 index: it only says which node of a Cluster is asked, 2... records
+//	KEYS  1 any key of the owner: it only says which node of a Cluster is asked, 2... records
 //	ARGV  1 how many bytes, 2 how many records
 //	reply Unix time in microseconds, then of each record {version, data, expires_at},
 //	      or the length of its data, or 'WRONGTYPE'

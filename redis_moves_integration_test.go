@@ -28,7 +28,8 @@ func (m *move) some(keys ...string) {
 // While a slot moves key by key, the keys of an owner are on two nodes, and no script
 // can have them all. Updates that keep the expiry go on, wherever their record is,
 // with the answers that they have at any other time. Creates, deletes and changes of
-// the expiry wait for the end.
+// the expiry wait for the end. Reads of one record go on, those too of a process that
+// does not know the server's clock.
 func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 	expiring := taskstore.Value{Data: []byte("hello"), ExpiresAt: time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()}
 	for name, opts := range map[string]taskstore.RedisOptions{
@@ -66,6 +67,9 @@ func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 					require.NoError(t, err)
 					assert.Equal(t, next, rec.Version)
 					assert.Equal(t, v, rec.Value)
+					rec, err = openRedis(t, c.URL(), opts).Get(short, k)
+					require.NoError(t, err)
+					assert.Equal(t, next, rec.Version)
 					cancel()
 				}
 			}

@@ -33,7 +33,8 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 	o := b.keys.owner(key.Owner)
 	shown, err := persist(ctx, b, func() (shownRecords, error) {
 		from := b.clock.local()
-		raw, err := b.eval(ctx, b.scripts.read, readArgs(o, []string{key.Task}, 0, 1))
+		// The record alone: while its slot is moved key by key, the index may be elsewhere.
+		raw, err := b.eval(ctx, b.scripts.read, readArgs(o.task(key.Task), o, []string{key.Task}, 0, 1))
 		if err != nil {
 			return shownRecords{}, err
 		}
@@ -49,12 +50,12 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 	return shown.record(0, key)
 }
 
-// readArgs returns the arguments of the script that reads these tasks: at most so many,
-// with so many bytes of data.
-func readArgs(o ownerKeys, tasks []string, room, most int) []any {
+// readArgs returns the arguments of the script that reads these tasks where the key at
+// is: at most so many, with so many bytes of data.
+func readArgs(at string, o ownerKeys, tasks []string, room, most int) []any {
 	args := make([]any, 3, 6+len(tasks))
 	args[2] = 1 + len(tasks)
-	args = append(args, o.index)
+	args = append(args, at)
 	for _, task := range tasks {
 		args = append(args, o.task(task))
 	}
