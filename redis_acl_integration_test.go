@@ -179,6 +179,26 @@ func TestRedisMissingPermissions(t *testing.T) {
 		assert.ErrorContains(t, err, "NOPERM")
 		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 	})
+	// The client's first words may be what is not permitted: then that right is named.
+	t.Run("OtherDatabase", func(t *testing.T) {
+		_, err := taskstore.OpenRedis(ctx, url+"/3", nil)
+		assert.ErrorContains(t, err, "grant +select:")
+		c := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "taskstore", Password: "secret", DB: 3})
+		defer c.Close()
+		b, err := taskstore.NewRedisBackend(c, nil)
+		require.NoError(t, err)
+		findings, err := b.Check(ctx)
+		assert.ErrorContains(t, err, "select")
+		assert.Empty(t, findings, "of commands that were never sent")
+		admin(t, server).Do(ctx, "ACL", "SETUSER", "taskstore", "+select")
+		openRedis(t, url+"/3", taskstore.RedisOptions{Prefix: "taskstore"})
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		node := redistest.StartClusterOfOne(t)
+		grant(t, node, readmeACL(t)[:1])
+		_, err := taskstore.OpenRedis(ctx, "redis://taskstore:secret@"+node.Addr(), nil)
+		assert.ErrorContains(t, err, "grant +cluster")
+	})
 	t.Run("OtherChannels", func(t *testing.T) {
 		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
 		defer c.Close()

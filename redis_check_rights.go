@@ -62,7 +62,10 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 	for _, args := range n.probes(o.task(id)) {
 		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
 	}
-	answers, _ := pipe.Exec(ctx)
+	answers, err := pipe.Exec(ctx)
+	if err != nil && !repliesSay(answers, err) {
+		return err // the connection was refused, and nothing was asked
+	}
 	for _, answer := range answers {
 		name := answer.Name()
 		if name == "cluster" {

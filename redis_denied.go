@@ -79,5 +79,5 @@ func (s *script) denied(err error) error {
 	return &deniedError{commands, missing, discreet(err)}
 }
 
-// namedCommand is how servers from 7.2 on name the command.
-var namedCommand = regexp.MustCompile(`permissions to run the '([a-z]+)`)
+// namedCommand is how servers name the command; inside scripts those from 7.2 on do.
+var namedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)`)

@@ -176,6 +176,9 @@ func (t redisTarget) unusable(err error) error {
 		reason = "it refuses the user name or password"
 	case serverSaid(err, "NOPERM"):
 		reason = "it does not permit this user to ask what it is; grant +hello"
+		if named := namedCommand.FindStringSubmatch(err.Error()); named != nil && named[1] != "hello" {
+			reason = "it does not permit this user what the client sends first; grant +" + named[1] // as for another database
+		}
 	case errors.As(err, &record), errors.As(err, &unknownCA), errors.As(err, &hostname),
 		errors.As(err, &alert) && alert.Op == "remote error":
 		reason = "TLS fails"
