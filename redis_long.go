@@ -32,7 +32,7 @@ const (
 // refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
 // does not take so long a one; an uncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
-	if err == nil || w.size < leastLong || ctx.Err() != nil || errors.As(err, new(*notAcknowledgedError)) {
+	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*notAcknowledgedError)) {
 		return nil
 	}
 	var said redis.Error

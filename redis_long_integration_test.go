@@ -111,6 +111,25 @@ func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 	}
 }
 
+// So is what is shorter than any such limit, and longer with what is sent besides it.
+func TestRedisWriteLongerThanTheServerTakesWithItsRestIsRefused(t *testing.T) {
+	server := redistest.Start(t, "--client-query-buffer-limit", "1mb")
+	m := new(meter)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: m.dial})
+	defer client.Close()
+	b, err := taskstore.NewRedisBackend(client, nil)
+	require.NoError(t, err)
+	for _, size := range []int{1 << 20, 1<<20 - 1} {
+		m.reset()
+		_, err = b.Put(ctx, key, taskstore.Value{Data: make([]byte, size)})
+		if err == nil {
+			continue // servers count the rest in different ways
+		}
+		require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		assert.LessOrEqual(t, m.written.Load(), int64(3*(size+100_000)), "bytes sent")
+	}
+}
+
 // A page keeps to its bytes from the first batch on, and so does each round trip,
 // whatever lengths were met before.
 func TestRedisListsKeepToTheirBytes(t *testing.T) {
