@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -114,7 +115,8 @@ func newTarget(u *url.URL, query url.Values) (t redisTarget, err error) {
 			t.sentinel.SentinelAddrs, err = moreAddresses(t.sentinel.SentinelAddrs, query["addr"])
 		}
 	case query.Has("addr"):
-		if strings.Trim(u.Path, "/0") != "" || strings.Trim(query.Get("db"), "0") != "" {
+		other := func(db string) bool { return strings.Trim(db, "0") != "" }
+		if strings.Trim(u.Path, "/0") != "" || slices.ContainsFunc(query["db"], other) {
 			return redisTarget{}, badURL("a Cluster has only database 0")
 		}
 		t.url.Path = ""

@@ -194,7 +194,7 @@ func TestADatabaseOfAClusterIsRefused(t *testing.T) {
 		require.ErrorAs(t, err, &refused)
 		assert.Contains(t, refused.Reason, "database 0")
 	}
-	for _, rawURL := range []string{"redis://h/3?addr=h:1", "redis://h?db=3&addr=h:1"} {
+	for _, rawURL := range []string{"redis://h/3?addr=h:1", "redis://h?db=3&addr=h:1", "redis://h?db=0&addr=h:1&db=3"} {
 		_, err := parseRedisURL(rawURL)
 		assert.ErrorIs(t, err, ErrInvalidArgument)
 		assert.ErrorContains(t, err, "database 0")
