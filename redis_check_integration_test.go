@@ -69,6 +69,16 @@ func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
 		b := openRedis(t, redistest.StartSentinel(t, healthy...).URL(), taskstore.RedisOptions{MinReplicas: 2})
 		assert.Empty(t, check(t, b))
 	})
+	// Such a client treats the servers behind Sentinels as a Cluster of one master.
+	t.Run("SentinelAsCluster", func(t *testing.T) {
+		redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
+		s := redistest.StartSentinel(t, healthy...)
+		c := redis.NewFailoverClusterClient(&redis.FailoverOptions{MasterName: s.MasterName, SentinelAddrs: s.Addrs()})
+		defer c.Close()
+		b, err := taskstore.NewRedisBackend(c, nil)
+		require.NoError(t, err)
+		assert.Empty(t, check(t, b))
+	})
 	t.Run("Cluster", func(t *testing.T) {
 		b := openRedis(t, startWholeCluster(t).URL(), taskstore.RedisOptions{MinReplicas: 1})
 		assert.Empty(t, check(t, b))

@@ -17,6 +17,9 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 		n.unknown("CLUSTER NODES is refused", "whether a slot is being moved is not known", "grant +cluster|nodes")
 		return nil
 	}
+	if serverSaid(err, "ERR This instance has cluster support") { // disabled: its Sentinels are taken for a Cluster
+		return nil
+	}
 	if err != nil {
 		return err
 	}
