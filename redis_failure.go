@@ -77,6 +77,10 @@ func badCredentials(err error) bool {
 	return false
 }
 
+// ofReplica reports whether err is what only a replica says: that it takes no writes, or
+// that it answers nothing while it has no master.
+func ofReplica(err error) bool { return serverSaid(err, "READONLY") || serverSaid(err, "MASTERDOWN") }
+
 // refused reports whether err is a server's refusal to execute a command that is
 // well-formed: of managed services too, which have commands taken away.
 func refused(err error) bool {
@@ -137,7 +141,7 @@ func failure(verb string, key Key, err error) error {
 		return err
 	case serverSaid(err, "WRONGTYPE"):
 		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
-	case serverSaid(err, "READONLY"):
+	case ofReplica(err):
 		return fmt.Errorf("taskstore: %s: %w: %w", verb, errReplica, err)
 	case serverSaid(err, "OOM"):
 		return fmt.Errorf("%w: the server is out of memory: %w", ErrCapacityExceeded, err)

@@ -65,7 +65,7 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	case now.Sub(p.since) > retryTime:
 		return err
 	}
-	if serverSaid(err, "READONLY") {
+	if ofReplica(err) {
 		p.b.condemn(ctx)
 	}
 	p.b.refreshSlots(ctx)

@@ -25,8 +25,8 @@ import (
 //	every roleInterval while calls come in, in the background, of some of the idle
 //	connections of each pool
 //
-//	of all idle connections as soon as READONLY was heard, and until none of them says
-//	it any more
+//	of all idle connections as soon as READONLY was heard, or MASTERDOWN, which only
+//	replicas say either, and until none of them says it any more
 //
 //	by a read in its own round trip, for as long as it is not known to be needless:
 //	after READONLY was heard, and after a pause

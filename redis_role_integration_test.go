@@ -162,6 +162,45 @@ func TestReadsAndWatchesFollowTheWritesToAnotherServer(t *testing.T) {
 	}
 }
 
+// A master that was demoted and has not found the new one may refuse everything. That is
+// a replica's word too, and a call that hears it ends up at the new master.
+func TestACallLeavesAReplicaThatHasLostItsMaster(t *testing.T) {
+	for name, opts := range forwardedOptions {
+		for call, do := range map[string]func(ctx context.Context, b *taskstore.RedisBackend) error{
+			"Update": func(ctx context.Context, b *taskstore.RedisBackend) error {
+				_, err := b.Put(ctx, key, hello)
+				return err
+			},
+			"Get": func(ctx context.Context, b *taskstore.RedisBackend) error { _, err := b.Get(ctx, key); return err },
+			"List": func(ctx context.Context, b *taskstore.RedisBackend) error {
+				_, err := b.ListByPrefix(ctx, key)
+				return err
+			},
+		} {
+			t.Run(name+"/"+call, func(t *testing.T) {
+				t.Parallel()
+				f := newForwarded(t)
+				require.NoError(t, f.clients[f.old].ConfigSet(ctx, "replica-serve-stale-data", "no").Err())
+				b := f.backend(opts)
+				f.fill(b, key.Owner)
+				_, err := b.Put(ctx, key, hello)
+				require.NoError(t, err)
+				f.failOver()
+				short, cancel := context.WithTimeout(ctx, 10*time.Second)
+				defer cancel()
+				assert.NoError(t, do(short, b))
+				f.target.Store(f.old)
+				only := f.backend(opts)
+				short, cancel = context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				if err = do(short, only); !errors.Is(err, taskstore.ErrOutcomeUnknown) { // sent when short ended
+					assert.ErrorContains(t, err, "the server is a replica")
+				}
+			})
+		}
+	}
+}
+
 // A process that only reads notices too, whatever it reads with.
 func TestReadersNoticeThatTheirServerWasReplaced(t *testing.T) {
 	type reader func(b *taskstore.RedisBackend) (taskstore.Version, error)
