@@ -61,8 +61,9 @@ import (
 // A call that meets a server that cannot answer, since a connection broke or the
 // server restarts, fails over or hands slots to another, goes on trying: for about
 // 20 seconds (a listing for each of its round trips), or until its ctx ends. While a
-// slot is moved key by key, only an update that keeps the expiry succeeds before the
-// slot's last key has moved. The client's own resending is off. Every write carries an
+// slot is moved key by key, Get goes on, and so does an update that keeps the expiry and
+// whose answer is not lost; other writes and listings succeed when the slot's last key
+// has moved. The client's own resending is off. Every write carries an
 // operation id, and a record keeps the ids of its last 8 writes. So a write that was
 // applied, and whose answer was lost, is recognised when it is sent again: it succeeds,
 // and is applied once.
@@ -100,7 +101,7 @@ import (
 // and drops those that lead to a replica; a read after a pause asks in its own round
 // trip. So a process that only reads notices within a few seconds, and Ping says so at
 // once. Where only a replica is to be reached, reads are tried again like writes, and
-// end with an error that says READONLY. A user or password that the server refuses is
+// end with an error that says so. A user or password that the server refuses is
 // tried again as well: it may be about to change.
 //
 // The clocks of a master and of the replica that takes its place are to differ by
