@@ -39,7 +39,7 @@ var reconnectRules = []rule{
 	},
 	{
 		name:  "reconnect/exactly-once",
-		text:  "A call that fails changes nothing, unless its error matches ErrOutcomeUnknown; one that succeeds is applied once, also when connections are lost, as long as nobody else deletes the record meanwhile.",
+		text:  "A call that fails changes nothing, unless its error matches ErrOutcomeUnknown; one that succeeds is applied once, also when connections are lost, as long as nobody else writes or deletes the record meanwhile.",
 		check: checkExactlyOnce,
 	},
 }
