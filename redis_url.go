@@ -73,7 +73,8 @@ func parseRedisURL(rawURL string) (redisTarget, error) {
 	default:
 		return bad("its scheme is not redis, rediss or unix; it should look like redis://host:6379/0")
 	}
-	if strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") && u.Scheme != "unix" || u.Fragment != "" {
+	socket := u.Scheme == "unix" && u.Host == "" // whose path may have any character
+	if strings.Contains(u.Path+u.RawQuery, "@") && !socket || u.Fragment != "" {
 		return bad("a special character in user name or password must be percent-encoded, such as %2F for a slash")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -135,6 +136,9 @@ func newTarget(u *url.URL, query url.Values) (t redisTarget, err error) {
 	t.url.Path = ""
 	if err := setParameters(options, secure, query); err != nil {
 		return redisTarget{}, err
+	}
+	if database := options.FieldByName("DB"); database.IsValid() && database.Int() < 0 {
+		return redisTarget{}, badURL("the number of its database is negative") // go-redis would take 0
 	}
 	// So that a call need not wait for the client's own timeouts when its ctx ends.
 	options.FieldByName("ContextTimeoutEnabled").SetBool(true)

@@ -117,8 +117,11 @@ func setParameters(options reflect.Value, secure *tls.Config, query url.Values) 
 	return nil
 }
 
-// setParameter sets one field. An empty value is the default.
+// setParameter sets one field. An empty value leaves what it has.
 func setParameter(field reflect.Value, name, value string) error {
+	if value == "" {
+		return nil
+	}
 	bad := func(want string) error { return badURL("the parameter " + name + " should be " + want) }
 	switch field.Interface().(type) {
 	case time.Duration:
@@ -127,7 +130,6 @@ func setParameter(field reflect.Value, name, value string) error {
 			d, err = time.Duration(seconds)*time.Second, nil
 		}
 		switch {
-		case value == "":
 		case err != nil:
 			return bad("a duration, such as 500ms, or a number of seconds")
 		case d <= 0:
@@ -137,13 +139,13 @@ func setParameter(field reflect.Value, name, value string) error {
 		}
 	case int:
 		n, err := strconv.ParseInt(value, 10, 32)
-		if err != nil && value != "" {
+		if err != nil {
 			return bad("a whole number")
 		}
 		field.SetInt(n)
 	case bool:
 		on := value == "true" || value == "1"
-		if !on && value != "false" && value != "0" && value != "" {
+		if !on && value != "false" && value != "0" {
 			return bad("true or false")
 		}
 		field.SetBool(on)

@@ -1,8 +1,10 @@
 package taskstore
 
 import (
+	"crypto/tls"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +106,9 @@ func TestEveryParameterArrives(t *testing.T) {
 					continue
 				}
 				value, want := parameterOf(to)
+				if name == "db" { // which is never negative
+					value, want = "3", 3
+				}
 				u, err := url.Parse(c.base)
 				require.NoError(t, err)
 				query := u.Query()
@@ -172,7 +177,7 @@ func TestErrorsOfURLsRepeatNothing(t *testing.T) {
 		bad = append(bad, topology+"s3cr3t", topology+"s3cr3t=1", topology+"pool_size=1&s3cr3t&", topology+"=s3cr3t", topology+"&&s3cr3t",
 			topology+"addr=s3cr3t:", topology+"addr=:s3cr3t", topology+"pool_size=99999999999&s3cr3t", topology+"db=s3cr3t")
 	}
-	bad = append(bad, "redis://h/s3cr3t", "redis://h/1/s3cr3t", "redis://h/s3cr3t?addr=h2:1", "redis://h/s3cr3t?master_name=m",
+	bad = append(bad, "unix://:12/s3cr3t@/socket", "unix://u:12/s3cr3t@/socket?db=1", "redis://h/s3cr3t", "redis://h/1/s3cr3t", "redis://h/s3cr3t?addr=h2:1", "redis://h/s3cr3t?master_name=m",
 		"unix://s3cr3t:s3cr3t@/?master_name=m", "unix://s3cr3t?addr=h:1", "redis://h?username=s3cr3t", "redis://h?password=s3cr3t&addr=h2:1", "unix://?s3cr3t")
 	for _, rawURL := range bad {
 		_, err := parseRedisURL(rawURL)
@@ -204,5 +209,48 @@ func TestADatabaseOfAClusterIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		_, err = target.asCluster()
 		assert.NoError(t, err)
+	}
+}
+
+// A parameter without a value leaves what the rest of the URL says, as with go-redis.
+func TestAParameterWithoutAValueChangesNothing(t *testing.T) {
+	for name, field := range urlParameters {
+		if name == "master_name" || name == "addr" || slices.Contains(ofSentinel, name) {
+			continue
+		}
+		for _, base := range []string{"redis://u:p@h/3?", "rediss://u:p@h/3?", "redis://u:p@h/3?master_name=m&", "redis://u:p@h?addr=h2:2&", "unix:///socket?"} {
+			without, err := parseRedisURL(base)
+			require.NoError(t, err)
+			with, err := parseRedisURL(base + name + "=")
+			if name == "skip_verify" && without.secure() == nil {
+				continue
+			}
+			if without.sentinel != nil && !reflect.ValueOf(without.sentinel).Elem().FieldByName(field).IsValid() && field != "" {
+				continue // refused there
+			}
+			require.NoError(t, err, base+name)
+			without.url, with.url, without.params, with.params = url.URL{}, url.URL{}, nil, nil
+			assert.Equal(t, without, with, base+name)
+		}
+	}
+}
+
+// secure returns what the target has of TLS.
+func (t redisTarget) secure() *tls.Config {
+	switch {
+	case t.single != nil:
+		return t.single.TLSConfig
+	case t.cluster != nil:
+		return t.cluster.TLSConfig
+	}
+	return t.sentinel.TLSConfig
+}
+
+// To go-redis a negative database is database 0.
+func TestANegativeDatabaseIsRefused(t *testing.T) {
+	for _, rawURL := range []string{"redis://h/-1", "redis://h?db=-1", "redis://h/3?db=-1", "unix:///socket?db=-1", "redis://h/-1?master_name=m", "redis://h?master_name=m&db=-1"} {
+		_, err := parseRedisURL(rawURL)
+		assert.ErrorIs(t, err, ErrInvalidArgument, rawURL)
+		assert.ErrorContains(t, err, "database", rawURL)
 	}
 }
