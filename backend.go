@@ -163,7 +163,8 @@ type StorageBackend interface {
 	//
 	// Records that cannot be read are left out. The error then matches [ErrCorrupt],
 	// and the list is what it would be without them: errors.Join of a [*CorruptError],
-	// which names the record, for each. With any other error there is no list.
+	// which names the record, for each. Where it names none, but the owner, nothing can
+	// be listed. With any other error there is no list.
 	ListByPrefix(ctx context.Context, prefix Key) ([]Record, error)
 
 	// CleanupExpired reclaims the memory of expired records and returns how many
@@ -186,8 +187,8 @@ type Pager interface {
 	//
 	// Records that cannot be read are left out and told as ListByPrefix tells them:
 	// where the error matches [ErrCorrupt], page and next are what they would be
-	// without them, so go on with next to list the rest. With any other error there is
-	// neither page nor next.
+	// without them, so go on with next to list the rest. With any other error, and where
+	// nothing can be listed, there is neither page nor next.
 	//
 	// A limit below 1 gives an error that matches [ErrInvalidArgument]; a cursor
 	// that is malformed or belongs to another prefix, [ErrInvalidCursor].

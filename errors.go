@@ -111,6 +111,9 @@ func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgum
 
 // A CorruptError reports a record that this library did not write as it stands.
 // It matches [ErrCorrupt]. Nothing was changed.
+//
+// That of a list whose Key has no Task reports what the list is made from: nothing of
+// that owner can be listed.
 type CorruptError struct {
 	Key    Key    `json:"-"` // not printed: see Key
 	Reason string // what is wrong with it

@@ -196,3 +196,93 @@ func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
 	}
 	assert.True(t, slices.Contains(s.keysLeft(t), s.recordKey(key)))
 }
+
+// What is at the key of an index, and is none, stops what needs the index, and says so.
+// Records can be read, updated and deleted, and a damaged index is left to whoever knows
+// what it is.
+func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
+	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	for name, damaged := range map[string][]func(s store) string{
+		"Index":  {func(s store) string { return s.indexKey("o") }},
+		"Expiry": {func(s store) string { return s.expiryKey("o") }},
+		"Both":   {func(s store) string { return s.indexKey("o") }, func(s store) string { return s.expiryKey("o") }},
+	} {
+		for _, opts := range []taskstore.RedisOptions{{}, {AutoPipeline: true}, {MaxRecordsPerOwner: 10}} {
+			t.Run(name, func(t *testing.T) {
+				s := newStore(t, opts)
+				k := func(task string) taskstore.Key { return taskstore.Key{Owner: "o", Task: task} }
+				for _, task := range []string{"permanent", "expiring", "spoiled", "stays"} {
+					v := taskstore.Value{}
+					if task == "expiring" || task == "spoiled" {
+						v.ExpiresAt = at
+					}
+					_, err := s.Put(ctx, k(task), v)
+					require.NoError(t, err)
+				}
+				for _, key := range append([]string{s.recordKey(k("spoiled"))}, damaged[0](s), damaged[len(damaged)-1](s)) {
+					require.NoError(t, s.client.Set(ctx, key, "payload", 0).Err())
+				}
+				needsIndex := func(err error) {
+					t.Helper()
+					var corrupt *taskstore.CorruptError
+					require.ErrorAs(t, err, &corrupt)
+					assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
+					assert.NotContains(t, everyPrint(err), "payload")
+				}
+				list, err := s.ListByPrefix(ctx, k("s"))
+				page, next, pageErr := s.ListPage(ctx, k("s"), "", 10)
+				if name == "Expiry" { // which lists do not need
+					assert.Equal(t, []string{"spoiled"}, namedBy(t, err))
+					assert.Equal(t, []string{"spoiled"}, namedBy(t, pageErr))
+					assert.Equal(t, []string{"stays"}, tasksOf(list))
+					assert.Equal(t, []string{"stays"}, tasksOf(page))
+				} else {
+					for _, err := range []error{err, pageErr} {
+						needsIndex(err)
+						assert.Equal(t, []string{""}, namedBy(t, err), "no record, but the owner")
+						assert.ErrorContains(t, err, s.prefix+":idx:{")
+					}
+					assert.Empty(t, list)
+					assert.Empty(t, page)
+				}
+				assert.Empty(t, next)
+
+				_, err = s.PutIfVersion(ctx, k("new"), hello, 0)
+				needsIndex(err)
+				_, err = s.Get(ctx, k("new"))
+				assert.ErrorIs(t, err, taskstore.ErrNotFound)
+				_, err = s.PutIfVersion(ctx, k("permanent"), hello, 1)
+				require.NoError(t, err, "an update that keeps the expiry")
+				_, err = s.Put(ctx, k("permanent"), taskstore.Value{ExpiresAt: at})
+				needsIndex(err)
+				_, err = s.CleanupExpired(ctx)
+				require.NoError(t, err)
+
+				for _, task := range []string{"permanent", "expiring", "spoiled"} {
+					existed, err := s.Delete(ctx, k(task))
+					require.NoError(t, err, task)
+					assert.True(t, existed, task)
+					existed, err = s.Delete(ctx, k(task))
+					require.NoError(t, err, task)
+					assert.False(t, existed, task)
+					_, err = s.Get(ctx, k(task))
+					assert.ErrorIs(t, err, taskstore.ErrNotFound, task)
+				}
+				for _, key := range damaged {
+					assert.Equal(t, "payload", s.client.Get(ctx, key(s)).Val())
+					require.NoError(t, s.client.Del(ctx, key(s)).Err())
+				}
+				got, err := s.Get(ctx, k("stays"))
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, got.Version)
+				_, err = s.Put(ctx, k("stays"), taskstore.Value{ExpiresAt: at}) // is entered again
+				require.NoError(t, err)
+				s.checkIndexes(t, "o")
+				existed, err := s.Delete(ctx, k("stays"))
+				require.NoError(t, err)
+				assert.True(t, existed)
+				assert.Empty(t, s.keysLeft(t))
+			})
+		}
+	}
+}

@@ -139,6 +139,13 @@ func (l *listing) complete(ctx context.Context) error {
 		_, err := persist(ctx, l.b, func() (struct{}, error) {
 			return within(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
 		})
+		if serverSaid(err, wrongType) { // of records that is told where they are decoded
+			return &CorruptError{
+				Key:    Key{Owner: l.prefix.Owner},
+				Reason: "the index of the owner, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is no sorted set, so nothing can be listed; remove that key",
+				Err:    discreet(err),
+			}
+		}
 		if err != nil {
 			return failure("list", l.prefix, err)
 		}

@@ -217,7 +217,8 @@ if next == '' then return {'overflow', version} end
 return next`
 
 // luaDelete removes a record, its index entries included. It also removes what is
-// damaged, or of another type: it is the remedy for that.
+// damaged, or of another type: it is the remedy for that. An index that is of another
+// type has no entry of the task, and is left as it is.
 //
 // A delete that is resent removes only what was there before: a successor is not
 // its business. Where the index has nothing it cannot tell whether it had.
@@ -233,16 +234,26 @@ if ARGV[3] then
   if not born or tonumber(born) >= tonumber(ARGV[3]) then return {'unknown', '0'} end
 end
 local was = redis.pcall('HGET', record, 'expires_at')
-if type(was) == 'table' then was = false end
+if type(was) == 'table' then
+  if not string.find(was.err, 'WRONGTYPE') then redis.call('HGET', record, 'expires_at') end
+  was = false
+end
 local there = redis.call('EXISTS', record) == 1
-local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
+local members, expiring = redis.pcall('ZCARD', index), redis.pcall('ZCARD', expiry)
+local damage = type(members) == 'table' and members or type(expiring) == 'table' and expiring
+if damage and not string.find(damage.err, 'WRONGTYPE') then redis.call('ZCARD', index) end
 local temporary = members == expiring
 local t = redis.call('TIME')
 local ms = t[1] * 1000 + math.floor(t[2] / 1000)
 if there then redis.call('DEL', record) end
-members = members - redis.call('ZREM', index, task)
-expiring = expiring - redis.call('ZREM', expiry, task)
+if damage then
+  redis.pcall('ZREM', index, task)
+  redis.pcall('ZREM', expiry, task)
+else
+  members = members - redis.call('ZREM', index, task)
+  expiring = expiring - redis.call('ZREM', expiry, task)
 ` + luaSettle + `
+end
 if not there or (tonumber(was or '') or ms) < ms then return '0' end
 local hint = '0'
 ` + luaHint + `

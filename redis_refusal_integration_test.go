@@ -165,10 +165,10 @@ func TestRedisDamagedRecords(t *testing.T) {
 		return s.client.HSet(ctx, s.recordKey(key), fields...).Err()
 	}
 	type damage struct {
-		do            func(s store) error
-		writesMend    bool // what Put and PutIfVersion may repair: they replace it
-		deleteRefuses bool
-		readsAreFine  bool
+		do           func(s store) error
+		writesMend   bool // what Put and PutIfVersion may repair: they replace it
+		deleteLeaves bool // what is at the key of an index
+		readsAreFine bool
 	}
 	for name, d := range map[string]damage{
 		"VersionMissing":    {do: func(s store) error { return record(s, "data", "payload") }},
@@ -190,14 +190,14 @@ func TestRedisDamagedRecords(t *testing.T) {
 				s.client.Del(ctx, s.recordKey(key))
 				return s.client.Set(ctx, s.indexKey(key.Owner), "payload", 0).Err()
 			},
-			deleteRefuses: true, readsAreFine: true,
+			deleteLeaves: true, readsAreFine: true,
 		},
 		"ExpiryIndexIsAString": {
 			do: func(s store) error {
 				s.client.Del(ctx, s.recordKey(key))
 				return s.client.Set(ctx, s.expiryKey(key.Owner), "payload", 0).Err()
 			},
-			deleteRefuses: true, readsAreFine: true,
+			deleteLeaves: true, readsAreFine: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,11 +244,13 @@ func TestRedisDamagedRecords(t *testing.T) {
 				}
 			}
 			existed, err := s.Delete(ctx, key)
-			if d.deleteRefuses {
-				refused(err)
+			require.NoError(t, err)
+			if d.deleteLeaves {
+				assert.False(t, existed)
+				_, err = s.Put(ctx, key, hello)
+				assert.ErrorIs(t, err, taskstore.ErrCorrupt)
 				return
 			}
-			require.NoError(t, err)
 			assert.True(t, existed)
 			v, err := s.Put(ctx, key, hello)
 			require.NoError(t, err, "Delete mends")

@@ -41,7 +41,7 @@ func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	require.NoError(t, err)
 	temporary := taskstore.Value{Data: []byte("temporary"), ExpiresAt: time.Now().Add(time.Hour)}
 	for _, command := range []string{
-		"hmget", "hset", "hdel", "exists", "del", "pexpireat", "persist", "time",
+		"hmget", "hget", "hset", "hdel", "exists", "del", "pexpireat", "persist", "time",
 		"zadd", "zrem", "zscore", "zcard", "zcount", "zrange", "zrangebyscore",
 	} {
 		t.Run(command, func(t *testing.T) {

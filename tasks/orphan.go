@@ -106,16 +106,22 @@ func (s *Store) waits(t *Task, now time.Time) bool {
 // of the loop: what one look finds suspicious the next one yields.
 //
 // It yields (task, nil), or (zero, err) and then stops. Tasks that this version
-// cannot read it leaves alone. It reads a page at a time, and begins at random so that
+// cannot read it leaves alone; of those that the backend cannot even list it says so
+// at the end, by an error that matches [taskstore.ErrCorrupt]. It reads a page at a time, and begins at random so that
 // replicas that look at the same time meet less. It costs by the number of resumable
 // tasks that have not ended, of all services, and by nothing else.
 func (s *Store) Orphans(ctx context.Context, service string) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		first := mathrand.IntN(len(buckets))
+		var unlisted error
 		for i := range len(buckets) {
 			bucket := taskstore.Key{Owner: registryPrefix + string(buckets[(first+i)%len(buckets)])}
 			for raw, err := range taskstore.All(ctx, s.backend, bucket) {
-				if errors.Is(err, taskstore.ErrCorrupt) {
+				var damaged *taskstore.CorruptError
+				if errors.As(err, &damaged) {
+					if damaged.Key.Task == "" {
+						unlisted = err
+					}
 					continue
 				}
 				if err != nil {
@@ -135,6 +141,9 @@ func (s *Store) Orphans(ctx context.Context, service string) iter.Seq2[Task, err
 					return
 				}
 			}
+		}
+		if unlisted != nil {
+			yield(Task{}, unlisted)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error
 	for raw, err := range taskstore.All(ctx, s.backend, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}) {
 		var damaged *taskstore.CorruptError
 		switch {
-		case errors.As(err, &damaged):
+		case errors.As(err, &damaged) && damaged.Key.Task != "": // otherwise nothing can be listed
 			raw.Key = damaged.Key
 		case err != nil:
 			return removed, err

@@ -109,3 +109,60 @@ func TestARecordThatTheBackendCannotReadStopsNothing(t *testing.T) {
 		})
 	}
 }
+
+// unlistable says of some owners that nothing of theirs can be listed: a server holds
+// something else at the key of their index.
+type unlistable struct {
+	taskstore.StorageBackend
+	owners map[string]bool
+}
+
+func (u unlistable) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]taskstore.Record, error) {
+	if u.owners[prefix.Owner] {
+		return nil, &taskstore.CorruptError{Key: taskstore.Key{Owner: prefix.Owner}}
+	}
+	return u.StorageBackend.ListByPrefix(ctx, prefix)
+}
+
+// Where an owner's records cannot be listed, a Purge does not say that it has removed
+// them.
+func TestAPurgeOfWhatCannotBeListedFails(t *testing.T) {
+	b := unlistable{taskstore.NewMemoryBackend(nil), map[string]bool{userPrefix + owner: true}}
+	s := newStore(t, b, nil)
+	task := create(t, s, CreateParams{})
+	removed, err := s.Purge(ctx, owner)
+	assert.ErrorIs(t, err, taskstore.ErrCorrupt)
+	assert.Zero(t, removed)
+	_, err = s.Get(ctx, owner, task.ID)
+	require.NoError(t, err)
+}
+
+// Orphans that cannot be listed are told, behind all those that can.
+func TestOrphansThatCannotBeListedAreToldLast(t *testing.T) {
+	const tasks = 200
+	b := unlistable{taskstore.NewMemoryBackend(nil), map[string]bool{}}
+	s := newStore(t, b, &Options{MaxActive: tasks})
+	for range tasks {
+		create(t, s, CreateParams{Resumable: true})
+	}
+	damaged := registryPrefix + buckets[:1]
+	hidden, err := b.StorageBackend.ListByPrefix(ctx, taskstore.Key{Owner: damaged})
+	require.NoError(t, err)
+	require.NotEmpty(t, hidden)
+	b.owners[damaged] = true
+	for range 20 { // it begins at random
+		found := 0
+		var told []error
+		for _, err := range s.Orphans(ctx, "") {
+			if err != nil {
+				told = append(told, err)
+				continue
+			}
+			assert.Empty(t, told)
+			found++
+		}
+		assert.Equal(t, tasks-len(hidden), found)
+		require.Len(t, told, 1)
+		assert.ErrorIs(t, told[0], taskstore.ErrCorrupt)
+	}
+}
