@@ -202,3 +202,44 @@ func TestMemoryReclaimsByTheLatestExpiry(t *testing.T) {
 		}
 	}
 }
+
+// A record that is the soonest of its owner to expire is reclaimed in its turn, however
+// many owners wait for later ones.
+func TestMemoryReclaimsARecordThatIsTheSoonestOfItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		begin := time.Now()
+		put := func(owner, task string, minutes int) {
+			_, err := m.Put(t.Context(), Key{owner, task}, Value{ExpiresAt: begin.Add(time.Duration(minutes) * time.Minute)})
+			require.NoError(t, err)
+		}
+		const owners = 9
+		for i := range owners {
+			put(fmt.Sprint(i), "late", 1000+i)
+		}
+		put(fmt.Sprint(owners-1), "soon", 1)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, owners, m.held())
+	})
+}
+
+// A record counts to the end of the last millisecond in which it exists.
+func TestMemoryLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(&MemoryOptions{MaxRecordsPerOwner: 1})
+		at := time.Now().Add(time.Second).Truncate(time.Millisecond)
+		_, err := m.Put(t.Context(), Key{"o", "expires"}, Value{ExpiresAt: at})
+		require.NoError(t, err)
+		create := func() error {
+			_, err := m.PutIfVersion(t.Context(), Key{"o", "next"}, Value{}, 0)
+			return err
+		}
+		time.Sleep(time.Until(at.Add(time.Millisecond - 1)))
+		assert.ErrorIs(t, create(), ErrCapacityExceeded)
+		_, err = m.Get(t.Context(), Key{"o", "expires"})
+		assert.NoError(t, err)
+		time.Sleep(1)
+		assert.NoError(t, create())
+	})
+}
