@@ -177,7 +177,9 @@ func (l *listing) step(ctx context.Context) error {
 	switch {
 	case errors.As(err, &network) && network.Timeout():
 		// The client waits so long for all of them together: fewer may come in time.
-		l.most = max(len(t.batch), min(t.most, len(t.unknown)), 2) / 2
+		if asked := len(t.batch) + min(t.most, len(t.unknown)); asked > 1 {
+			l.most = asked / 2
+		}
 		return err
 	case err != nil:
 		return err
