@@ -105,7 +105,6 @@ func (b *RedisBackend) doubtful(expiresAt int64) bool {
 	if expiresAt == 0 {
 		return false
 	}
-	_, _, _ = b.serverTime() // renews an old reading
 	now, slack, age := b.serverTime()
 	return age == neverRead || now.Add(slack+age/1000+time.Second).UnixMilli() > expiresAt
 }

@@ -148,6 +148,9 @@ func TestRedisListsKeepToTheirBytes(t *testing.T) {
 	for i := range 50 {
 		put("small", i, 1024)
 	}
+	for i := range large {
+		put("uneven", i, 300_000) // of which three are a batch, and no number is a page
+	}
 	put("huge", 0, 9<<20)
 	put("huge", 1, 1<<20)
 	m := new(meter)
@@ -157,7 +160,7 @@ func TestRedisListsKeepToTheirBytes(t *testing.T) {
 	defer client.Close()
 	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
 	require.NoError(t, err)
-	for owner, want := range map[string]int{"large": large, "mixed": small + large, "small": 50, "huge": 2} {
+	for owner, want := range map[string]int{"large": large, "mixed": small + large, "small": 50, "uneven": large, "huge": 2} {
 		longest := int64(1<<20 + 100_000)
 		if owner == "huge" {
 			longest += 9 << 20
