@@ -3,6 +3,7 @@ package taskstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"strings"
@@ -89,8 +90,13 @@ func refused(err error) bool {
 
 // circuitOpen reports whether err is that of a circuit breaker, in a hook or in the
 // client's Limiter, that lets nothing through for some time. Breakers have no common
-// type; what they say is alike.
+// type; what they say is alike. An error of the connection is none, whatever is in its
+// address, and where a breaker repeats one there was an attempt.
 func circuitOpen(err error) bool {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) {
+		return false
+	}
 	text := strings.ToLower(err.Error())
 	return strings.Contains(text, "circuit") && strings.Contains(text, "open")
 }

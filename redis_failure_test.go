@@ -46,6 +46,9 @@ func TestFailuresAreClassified(t *testing.T) {
 		{notSent{errors.New("circuit breaker is open")}, not, final},
 		{errors.New("circuit breaker is open"), not, final}, // what waits in AutoPipeline's queue counts as sent
 		{notSent{errors.New("hystrix: circuit open")}, not, final},
+		// Neither is an open circuit: an address that reads like one, and one that opened behind an attempt.
+		{&net.OpError{Op: "read", Net: "unix", Addr: &net.UnixAddr{Name: "/circuit/opened.sock"}, Err: errors.New("reset")}, executed, again},
+		{fmt.Errorf("circuit breaker is open, after: %w", io.EOF), executed, again},
 		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
 		{serverError("NOREPLICAS Not enough good replicas to write. script: 2b, on @user_script:1."), not, again},
 		{serverError("MISCONF Redis is configured to save RDB snapshots. script: 2b, on @user_script:1."), not, final},
