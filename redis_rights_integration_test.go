@@ -137,6 +137,7 @@ func TestWatchesEndWhereNothingCanBePublished(t *testing.T) {
 		"ClusterNoRightAtAll": {"-publish", "-spublish"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			redistest.Need(t, redistest.ShardedChannels)
 			t.Parallel()
 			server := redistest.StartClusterOfOne(t)
 			restricted(t, server, rules...)
@@ -147,7 +148,7 @@ func TestWatchesEndWhereNothingCanBePublished(t *testing.T) {
 	}
 	t.Run("ClusterWithoutShardedChannels", func(t *testing.T) {
 		t.Parallel()
-		server := redistest.StartClusterOfOne(t, "--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", "")
+		server := redistest.StartClusterOfOne(t, withoutShardedChannels(t)...)
 		restricted(t, server, "-publish")
 		c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, Username: "restricted", Password: "secret"})
 		defer c.Close()
