@@ -90,7 +90,8 @@ func (s *Store) Get(ctx context.Context, owner, id string) (Task, error) {
 // A task that cannot be read, since it is damaged or a newer version wrote it, is
 // left out. The error then matches [taskstore.ErrCorrupt] or [ErrFormat], and page
 // and next are what they would be without that task: go on with next to list the
-// rest. Where the backend has no [taskstore.Pager] only the first page says so.
+// rest. Where the backend has no [taskstore.Pager] only the first page says so. A
+// [taskstore.CorruptError] without a task says that none of the owner's can be listed.
 // With any other error there is neither page nor next.
 //
 // A limit below 1 gives an error that matches [ErrInvalid], a malformed cursor one
