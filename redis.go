@@ -169,7 +169,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 		return nil, err
 	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
-	if c, ok := client.(*redis.Client); ok && c.Options().DB != 0 {
+	if c, ok := client.(*redis.Client); ok && c.Options().DB > 0 {
 		b.keys.database = "/" + strconv.Itoa(c.Options().DB)
 	}
 	if b.opts.AutoPipeline {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -85,4 +86,20 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Backends on one database have one name for a channel. To go-redis a negative database
+// is database 0.
+func TestChannelsAreNamedByTheDatabaseThatIsUsed(t *testing.T) {
+	for database, want := range map[int]string{0: "taskstore:idx:{o}", -1: "taskstore:idx:{o}", 3: "taskstore:idx:{o}/3"} {
+		for _, client := range []*redis.Client{
+			redis.NewClient(&redis.Options{Addr: "h:1", DB: database}),
+			redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"h:1"}, DB: database}),
+		} {
+			b, err := NewRedisBackend(client, nil)
+			require.NoError(t, err)
+			assert.Equal(t, want, b.keys.channel("o"))
+			require.NoError(t, client.Close())
+		}
+	}
 }
