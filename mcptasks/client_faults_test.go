@@ -22,6 +22,8 @@ import (
 // A fault is what becomes of a request instead of its answer.
 type fault func(*http.Request) (*http.Response, error)
 
+func (f fault) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
 // answering answers with a status, and with a body of the kind.
 func answering(status int, kind, body string) fault {
 	return func(req *http.Request) (*http.Response, error) {

@@ -3,8 +3,10 @@ package mcptasks_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -53,6 +55,36 @@ func TestClientReadsWhatTheSDKReads(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// Nothing tells the length of events that were read already.
+func TestClientDropsTheLengthOfEvents(t *testing.T) {
+	f := newFake(t, nil)
+	f.http = func(w http.ResponseWriter, method, message string) bool {
+		if method != "tools/call" {
+			return false
+		}
+		event := "data: " + message + "\n\n"
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Content-Length", strconv.Itoa(len(event)))
+		_, _ = io.WriteString(w, event)
+		return true
+	}
+	lengths := make(chan string, 1)
+	outer := fault(func(req *http.Request) (*http.Response, error) {
+		resp, err := mcptasks.RoundTripper(nil).RoundTrip(req)
+		if err == nil && req.Header.Get("Mcp-Method") == "tools/call" {
+			lengths <- fmt.Sprintf("%d %q", resp.ContentLength, resp.Header.Get("Content-Length"))
+		}
+		return resp, err
+	})
+	session := connect(t, &mcp.StreamableClientTransport{Endpoint: httpServer(t, f), HTTPClient: &http.Client{Transport: outer}}, mcptasks.ClientOptions{})
+	if got, err := callTool(t, session); got != "done" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got := <-lengths; got != `-1 ""` {
+		t.Errorf("the length is %s", got)
 	}
 }
 

@@ -158,6 +158,19 @@ func TestClientRefusesInvalidResponses(t *testing.T) {
 	}
 }
 
+// The same of a server of an earlier protocol version, whose requests name no method in
+// a header.
+func TestClientRefusesInvalidResponsesOfEarlierServers(t *testing.T) {
+	f := newFake(t, map[string][]string{
+		"server/discover": {`error:{"code":-32601,"message":"unknown"}`},
+		"initialize":      {`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"fake","version":"1"}}`},
+		"tools/call":      {`{"resultType":"input_required","inputRequests":{"a":null}}`},
+	})
+	if got, err := callTool(t, f.overHTTP(mcptasks.ClientOptions{})); !errors.Is(err, mcptasks.ErrInvalidResponse) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // An error of the client's own middleware, after the server has made a task, leaves the
 // task and names it.
 func TestClientNamesTheTaskOfACallThatItsMiddlewareFails(t *testing.T) {
