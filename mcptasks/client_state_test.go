@@ -106,6 +106,8 @@ func TestClientReadsErrorsOfTasks(t *testing.T) {
 		`"error":{"code":4711.0,"message":"no luck"}`:   {Code: 4711, Message: "no luck"},
 		`"error":{"code":"E_LUCK","message":"no luck"}`: {Code: -32603, Message: "no luck"},
 		`"error":{"code":1e300}`:                        {Code: -32603, Message: "the task failed"},
+		`"error":{"code":9007199254740991}`:             {Code: 1<<53 - 1, Message: "the task failed"},
+		`"error":{"code":9007199254740992}`:             {Code: -32603, Message: "the task failed"},
 		`"error":null`:                                  {Code: -32603, Message: "the task failed"},
 		`"error":[1]`:                                   {Code: -32603, Message: "the task failed"},
 		`"ttlMs":1`:                                     {Code: -32603, Message: "the task failed"},

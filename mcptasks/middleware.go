@@ -46,7 +46,6 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 // declared tells what a request says of the client.
 type declared interface {
 	GetParams() mcp.Params
-	ClientCapabilities() *mcp.ClientCapabilities
 	ProtocolVersion() string
 }
 
@@ -57,16 +56,9 @@ func capable(req declared) bool {
 	}
 	// Looked up where the decoder left it. The SDK would encode all capabilities and
 	// decode them again, through a buffer of 32 KiB, for every request.
-	if capabilities, ok := req.GetParams().GetMeta()[mcp.MetaKeyClientCapabilities].(map[string]any); ok {
-		extensions, _ := capabilities["extensions"].(map[string]any)
-		_, ok = extensions[ExtensionID]
-		return ok
-	}
-	c := req.ClientCapabilities() // of a request that did not come over a wire
-	if c == nil {
-		return false
-	}
-	_, ok := c.Extensions[ExtensionID]
+	capabilities, _ := req.GetParams().GetMeta()[mcp.MetaKeyClientCapabilities].(map[string]any)
+	extensions, _ := capabilities["extensions"].(map[string]any)
+	_, ok := extensions[ExtensionID]
 	return ok
 }
 
