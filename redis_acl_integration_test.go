@@ -21,6 +21,7 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/backendtest"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // An aclRecipe is a section of the document: what it says for the aclfile, and for
@@ -87,7 +88,7 @@ func TestRedisKeepsTheContractUnderTheACLRecipe(t *testing.T) {
 	run := func(t *testing.T, url string) {
 		url = strings.Replace(url, "redis://", "redis://taskstore:secret@", 1)
 		backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend {
-			return openRedis(tb, url, taskstore.RedisOptions{Prefix: "taskstore:" + uuid.NewString()})
+			return storetest.Open(tb, url, taskstore.RedisOptions{Prefix: "taskstore:" + uuid.NewString()})
 		}, nil)
 	}
 	aclfile := func(t *testing.T, recipe aclRecipe) (args []string) {
@@ -172,7 +173,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 	grant(t, server, readmeACL(t)[:1])
 	url := "redis://taskstore:secret@" + server.Addr()
 	t.Run("OtherKeys", func(t *testing.T) {
-		b := openRedis(t, url, taskstore.RedisOptions{Prefix: "other"})
+		b := storetest.Open(t, url, taskstore.RedisOptions{Prefix: "other"})
 		_, err := b.Get(ctx, key)
 		assert.ErrorContains(t, err, "NOPERM")
 		_, err = b.Put(ctx, key, hello)
@@ -191,7 +192,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 		assert.ErrorContains(t, err, "select")
 		assert.Empty(t, findings, "of commands that were never sent")
 		admin(t, server).Do(ctx, "ACL", "SETUSER", "taskstore", "+select")
-		openRedis(t, url+"/3", taskstore.RedisOptions{Prefix: "taskstore"})
+		storetest.Open(t, url+"/3", taskstore.RedisOptions{Prefix: "taskstore"})
 	})
 	t.Run("Cluster", func(t *testing.T) {
 		node := redistest.StartClusterOfOne(t)
@@ -203,7 +204,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
 		defer c.Close()
 		require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "taskstore", "resetchannels").Err())
-		b := openRedis(t, url, taskstore.RedisOptions{Prefix: "taskstore"})
+		b := storetest.Open(t, url, taskstore.RedisOptions{Prefix: "taskstore"})
 		_, err := b.Put(ctx, key, hello)
 		assert.NoError(t, err, "a hint that cannot be published does not fail the write")
 		for _, err := range b.Watch(ctx, taskstore.Key{Owner: key.Owner}) {
@@ -219,7 +220,7 @@ func TestRedisACLRecipeOutlastsAMovingSlot(t *testing.T) {
 	for _, node := range append(cluster.Masters, cluster.Replicas...) {
 		grant(t, node, readmeACL(t))
 	}
-	b := openRedis(t, strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1), taskstore.RedisOptions{Prefix: "taskstore"})
+	b := storetest.Open(t, strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1), taskstore.RedisOptions{Prefix: "taskstore"})
 	// All keys of a script must have moved, or none: else the servers say TRYAGAIN.
 	v, err := b.PutIfVersion(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)}, 0)
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // A call whose ctx ends while it waits to be sent returns at once. It may be applied
@@ -89,15 +90,15 @@ func (j joined) Done() <-chan struct{} {
 // Calls that are under way when a backend is closed end, are not wrong about what
 // they did, and say that it was closed, whatever they met.
 func TestCallsEndWhenABackendIsClosed(t *testing.T) {
-	for _, topology := range topologies {
+	for _, topology := range storetest.Topologies {
 		for name, opts := range map[string]taskstore.RedisOptions{"": {}, "WithBatches": {AutoPipeline: true}} {
-			t.Run(topology.name+name, func(t *testing.T) {
+			t.Run(topology.Name+name, func(t *testing.T) {
 				t.Parallel()
-				url := topology.url(t)
+				url := topology.URL(t)
 				opts.Prefix = uuid.NewString()
-				other := openRedis(t, url, opts)
+				other := storetest.Open(t, url, opts)
 				for range 5 {
-					callsEndWithTheirBackend(t, openRedis(t, url, opts), other)
+					callsEndWithTheirBackend(t, storetest.Open(t, url, opts), other)
 				}
 			})
 		}
@@ -166,7 +167,7 @@ func callsEndWithTheirBackend(t *testing.T, b, other *taskstore.RedisBackend) {
 func TestClosingDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL()+"?read_timeout=200ms", taskstore.RedisOptions{AutoPipeline: true})
+	b := storetest.Open(t, server.URL()+"?read_timeout=200ms", taskstore.RedisOptions{AutoPipeline: true})
 	server.Suspend()
 	defer server.Resume()
 	var all sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/backendtest"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // What is compared with others is measured in bench.
@@ -23,7 +24,7 @@ import (
 func BenchmarkRedis(b *testing.B) {
 	server := redistest.Start(b)
 	backendtest.Benchmark(b, func(tb testing.TB) taskstore.StorageBackend {
-		return openRedis(tb, server.URL(), taskstore.RedisOptions{})
+		return storetest.Open(tb, server.URL(), taskstore.RedisOptions{})
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // healthy are the arguments of a server as it should be.
@@ -44,7 +45,7 @@ func startWholeCluster(t *testing.T) *redistest.Cluster {
 	t.Helper()
 	redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
 	cluster := redistest.StartCluster(t, healthy...)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{})
 	for n := range 20 {
 		_, err := b.Put(ctx, taskstore.Key{Owner: strconv.Itoa(n), Task: "t"}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
 		require.NoError(t, err)
@@ -62,11 +63,11 @@ func startWholeCluster(t *testing.T) *redistest.Cluster {
 func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
 	t.Parallel()
 	t.Run("OneServer", func(t *testing.T) {
-		b := openRedis(t, redistest.Start(t, healthy...).URL(), taskstore.RedisOptions{})
+		b := storetest.Open(t, redistest.Start(t, healthy...).URL(), taskstore.RedisOptions{})
 		assert.Empty(t, check(t, b))
 	})
 	t.Run("Sentinel", func(t *testing.T) {
-		b := openRedis(t, redistest.StartSentinel(t, healthy...).URL(), taskstore.RedisOptions{MinReplicas: 2})
+		b := storetest.Open(t, redistest.StartSentinel(t, healthy...).URL(), taskstore.RedisOptions{MinReplicas: 2})
 		assert.Empty(t, check(t, b))
 	})
 	// Such a client treats the servers behind Sentinels as a Cluster of one master.
@@ -80,7 +81,7 @@ func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
 		assert.Empty(t, check(t, b))
 	})
 	t.Run("Cluster", func(t *testing.T) {
-		b := openRedis(t, startWholeCluster(t).URL(), taskstore.RedisOptions{MinReplicas: 1})
+		b := storetest.Open(t, startWholeCluster(t).URL(), taskstore.RedisOptions{MinReplicas: 1})
 		assert.Empty(t, check(t, b))
 	})
 }
@@ -103,7 +104,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, slices.Concat(healthy, c.args)...)
-			findings := check(t, openRedis(t, server.URL(), c.opts))
+			findings := check(t, storetest.Open(t, server.URL(), c.opts))
 			require.Len(t, findings, 1)
 			assert.Contains(t, findings[0].String(), c.says)
 			assert.Equal(t, c.unknown, findings[0].Unknown)
@@ -121,7 +122,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 	})
 	t.Run("NoShardedChannels", func(t *testing.T) {
 		server := redistest.StartClusterOfOne(t, slices.Concat(healthy, withoutShardedChannels(t))...)
-		findings := check(t, openRedis(t, server.URL(), taskstore.RedisOptions{}))
+		findings := check(t, storetest.Open(t, server.URL(), taskstore.RedisOptions{}))
 		require.Len(t, findings, 1)
 		assert.Contains(t, findings[0].String(), "no sharded channels")
 	})
@@ -131,7 +132,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 func TestCheckNamesTheNode(t *testing.T) {
 	t.Parallel()
 	cluster := startWholeCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{MinReplicas: 1})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{MinReplicas: 1})
 	for name, node := range map[string]*redistest.Server{"Master": cluster.Masters[1], "Replica": cluster.Replicas[2]} {
 		t.Run(name, func(t *testing.T) {
 			c := admin(t, node)
@@ -226,7 +227,7 @@ func TestCheckFindsAClockThatIsWrong(t *testing.T) {
 func TestCheckOfAServerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, healthy...)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	server.Suspend()
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
@@ -253,7 +254,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 	t.Run("OneServer", func(t *testing.T) {
 		server := redistest.Start(t, healthy...)
 		grant(t, server, readmeACL(t)[:1])
-		b := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore:app"})
+		b := storetest.Open(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore:app"})
 		configuration(t, check(t, b), 1)
 	})
 	t.Run("Cluster", func(t *testing.T) {
@@ -264,7 +265,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 			require.NoError(t, admin(t, node).Do(ctx, "ACL", "SETUSER", "taskstore", "+cluster|nodes").Err())
 		}
 		url := strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1)
-		configuration(t, check(t, openRedis(t, url, taskstore.RedisOptions{Prefix: "taskstore"})), len(nodes))
+		configuration(t, check(t, storetest.Open(t, url, taskstore.RedisOptions{Prefix: "taskstore"})), len(nodes))
 	})
 }
 
@@ -277,8 +278,8 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 	grant(t, server, readmeACL(t)[:1])
 	grant(t, cluster, readmeACL(t))
 	require.NoError(t, admin(t, cluster).Do(ctx, "ACL", "SETUSER", "taskstore", "+cluster|nodes").Err())
-	one := openRedis(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
-	many := openRedis(t, "redis://taskstore:secret@"+cluster.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
+	one := storetest.Open(t, "redis://taskstore:secret@"+server.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
+	many := storetest.Open(t, "redis://taskstore:secret@"+cluster.Addr(), taskstore.RedisOptions{Prefix: "taskstore"})
 	for i, recipe := range readmeACL(t) {
 		for _, rule := range recipe {
 			command, isCommand := strings.CutPrefix(rule.(string), "+")
@@ -330,7 +331,7 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 func TestCheckFindsAMoveThatHasNotEnded(t *testing.T) {
 	t.Parallel()
 	cluster := startWholeCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
 	channel := "p:idx:{" + key.Owner + "}"
 	from := masterOf(t, cluster, channel)
 	to := cluster.Masters[(slices.Index(cluster.Masters, from)+1)%len(cluster.Masters)]

@@ -20,6 +20,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // hostile returns a random name of bytes that mean something somewhere.
@@ -35,7 +36,7 @@ func hostile(r *rand.Rand) string {
 // Every verb works in a Cluster for whatever owners and tasks there are: no
 // script meets keys of two slots.
 func TestRedisClusterTakesAnyOwner(t *testing.T) {
-	b := openRedis(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 3})
+	b := storetest.Open(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 3})
 	const owners, workers = 1000, 8
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -82,7 +83,7 @@ func everyVerb(t *testing.T, b *taskstore.RedisBackend, k, other taskstore.Key) 
 // The keys of an owner lie in one slot, those of many owners on all masters.
 func TestRedisClusterSpreadsOwners(t *testing.T) {
 	cluster := redistest.SharedCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "spread"})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{Prefix: "spread"})
 	for i := range 100 {
 		_, err := b.Put(ctx, taskstore.Key{Owner: "o" + string(rune('a'+i)), Task: "t"}, hello)
 		require.NoError(t, err)
@@ -99,11 +100,11 @@ func TestRedisClusterSpreadsOwners(t *testing.T) {
 // One address of a Cluster is enough: the server says what it is.
 func TestOpenRedisRecognisesACluster(t *testing.T) {
 	server := redistest.StartClusterOfOne(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	for _, owner := range []string{"{a}{b}", "{", "}", "{}", ":"} {
 		assert.True(t, everyVerb(t, b, taskstore.Key{Owner: owner, Task: "{"}, taskstore.Key{Owner: owner, Task: "{}"}))
 	}
-	one := openRedis(t, redistest.SharedCluster(t).Masters[1].URL(), taskstore.RedisOptions{})
+	one := storetest.Open(t, redistest.SharedCluster(t).Masters[1].URL(), taskstore.RedisOptions{})
 	for i := range 50 {
 		_, err := one.Put(ctx, taskstore.Key{Owner: "o" + string(rune('a'+i)), Task: "t"}, hello)
 		require.NoError(t, err, "an owner of another node")
@@ -114,7 +115,7 @@ func TestOpenRedisRecognisesACluster(t *testing.T) {
 // declared and no other.
 func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 100})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 100})
 	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer c.Close()
 	monitor, err := net.Dial("tcp", server.Addr())
@@ -182,7 +183,7 @@ func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 // A Cluster whose servers know no sharded channels still gives hints.
 func TestRedisClusterWithoutShardedChannels(t *testing.T) {
 	server := redistest.StartClusterOfOne(t, withoutShardedChannels(t)...)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var got []taskstore.Change

@@ -14,12 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // damaged returns a store with an owner's records, of which some cannot be read, and
 // the tasks of both.
-func damaged(t *testing.T) (s store, good, bad []string) {
-	s = newStore(t, taskstore.RedisOptions{})
+func damaged(t *testing.T) (s storetest.Store, good, bad []string) {
+	s = storetest.New(t, taskstore.RedisOptions{})
 	for i := range 700 {
 		task := strconv.Itoa(i)
 		k := taskstore.Key{Owner: "o", Task: task}
@@ -28,11 +29,11 @@ func damaged(t *testing.T) (s store, good, bad []string) {
 		var damage error
 		switch i {
 		case 3, 300, 699: // in the first batch, in another one of its range, in the last
-			damage = errors.Join(s.client.Del(ctx, s.recordKey(k)).Err(), s.client.Set(ctx, s.recordKey(k), "payload", 0).Err())
+			damage = errors.Join(s.Client.Del(ctx, s.RecordKey(k)).Err(), s.Client.Set(ctx, s.RecordKey(k), "payload", 0).Err())
 		case 4:
-			damage = s.client.HDel(ctx, s.recordKey(k), "version").Err()
+			damage = s.Client.HDel(ctx, s.RecordKey(k), "version").Err()
 		case 600:
-			damage = s.client.HSet(ctx, s.recordKey(k), "expires_at", "soon").Err()
+			damage = s.Client.HSet(ctx, s.RecordKey(k), "expires_at", "soon").Err()
 		default:
 			good = append(good, task)
 			continue
@@ -118,40 +119,40 @@ func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
 		list, err := s.ListByPrefix(ctx, owner)
 		require.NoError(t, err)
 		assert.Equal(t, good, tasksOf(list))
-		s.checkIndexes(t, "o")
+		s.CheckIndexes(t, "o")
 	})
 }
 
 // Delete removes what is at its record's key, whatever that is, and one bad key does not
 // keep an index from being repaired.
 func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
-	for name, put := range map[string]func(s store, k string) error{
-		"String": func(s store, k string) error { return s.client.Set(ctx, k, "x", 0).Err() },
-		"Set":    func(s store, k string) error { return s.client.SAdd(ctx, k, "x").Err() },
-		"List":   func(s store, k string) error { return s.client.RPush(ctx, k, "x").Err() },
-		"ZSet":   func(s store, k string) error { return s.client.ZAdd(ctx, k, redis.Z{Member: "x"}).Err() },
-		"Stream": func(s store, k string) error {
-			return s.client.XAdd(ctx, &redis.XAddArgs{Stream: k, Values: []string{"a", "b"}}).Err()
+	for name, put := range map[string]func(s storetest.Store, k string) error{
+		"String": func(s storetest.Store, k string) error { return s.Client.Set(ctx, k, "x", 0).Err() },
+		"Set":    func(s storetest.Store, k string) error { return s.Client.SAdd(ctx, k, "x").Err() },
+		"List":   func(s storetest.Store, k string) error { return s.Client.RPush(ctx, k, "x").Err() },
+		"ZSet":   func(s storetest.Store, k string) error { return s.Client.ZAdd(ctx, k, redis.Z{Member: "x"}).Err() },
+		"Stream": func(s storetest.Store, k string) error {
+			return s.Client.XAdd(ctx, &redis.XAddArgs{Stream: k, Values: []string{"a", "b"}}).Err()
 		},
 	} {
 		for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
 			t.Run(name, func(t *testing.T) {
-				s := newStore(t, taskstore.RedisOptions{})
+				s := storetest.New(t, taskstore.RedisOptions{})
 				_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
 				require.NoError(t, err)
 				gone := taskstore.Key{Owner: key.Owner, Task: "gone"}
 				_, err = s.Put(ctx, gone, hello)
 				require.NoError(t, err)
-				require.NoError(t, s.client.Del(ctx, s.recordKey(gone), s.recordKey(key)).Err())
-				require.NoError(t, put(s, s.recordKey(key)))
+				require.NoError(t, s.Client.Del(ctx, s.RecordKey(gone), s.RecordKey(key)).Err())
+				require.NoError(t, put(s, s.RecordKey(key)))
 				list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
 				assert.ErrorIs(t, err, taskstore.ErrCorrupt)
 				assert.Empty(t, list)
-				assert.Equal(t, []string{key.Task}, s.client.ZRange(ctx, s.indexKey(key.Owner), 0, -1).Val(), "the list repairs what else is wrong")
+				assert.Equal(t, []string{key.Task}, s.Client.ZRange(ctx, s.IndexKey(key.Owner), 0, -1).Val(), "the list repairs what else is wrong")
 				existed, err := s.Delete(ctx, key)
 				require.NoError(t, err)
 				assert.True(t, existed)
-				assert.Empty(t, s.keysLeft(t))
+				assert.Empty(t, s.KeysLeft(t))
 			})
 		}
 	}
@@ -159,14 +160,14 @@ func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
 
 // Databases share no hints, though channels know none.
 func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
-	o := *s.client.Options()
+	s := storetest.New(t, taskstore.RedisOptions{})
+	o := *s.Client.Options()
 	backends := make([]*taskstore.RedisBackend, 3)
 	for i, database := range []int{0, 1, 1} {
 		o.DB = database
 		client := redis.NewClient(&o)
 		t.Cleanup(func() { _ = client.Close() })
-		b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+		b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.Prefix})
 		require.NoError(t, err)
 		t.Cleanup(func() { _, _ = b.Delete(ctx, key) })
 		backends[i] = b
@@ -194,7 +195,7 @@ func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
 		_, err := own.Delete(ctx, taskstore.Key{Owner: key.Owner, Task: "own"})
 		require.NoError(t, err)
 	}
-	assert.True(t, slices.Contains(s.keysLeft(t), s.recordKey(key)))
+	assert.True(t, slices.Contains(s.KeysLeft(t), s.RecordKey(key)))
 }
 
 // What is at the key of an index, and is none, stops what needs the index, and says so.
@@ -202,14 +203,14 @@ func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
 // what it is.
 func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
 	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
-	for name, damaged := range map[string][]func(s store) string{
-		"Index":  {func(s store) string { return s.indexKey("o") }},
-		"Expiry": {func(s store) string { return s.expiryKey("o") }},
-		"Both":   {func(s store) string { return s.indexKey("o") }, func(s store) string { return s.expiryKey("o") }},
+	for name, damaged := range map[string][]func(s storetest.Store) string{
+		"Index":  {func(s storetest.Store) string { return s.IndexKey("o") }},
+		"Expiry": {func(s storetest.Store) string { return s.ExpiryKey("o") }},
+		"Both":   {func(s storetest.Store) string { return s.IndexKey("o") }, func(s storetest.Store) string { return s.ExpiryKey("o") }},
 	} {
 		for _, opts := range []taskstore.RedisOptions{{}, {AutoPipeline: true}, {MaxRecordsPerOwner: 10}} {
 			t.Run(name, func(t *testing.T) {
-				s := newStore(t, opts)
+				s := storetest.New(t, opts)
 				k := func(task string) taskstore.Key { return taskstore.Key{Owner: "o", Task: task} }
 				for _, task := range []string{"permanent", "expiring", "spoiled", "stays"} {
 					v := taskstore.Value{}
@@ -219,8 +220,8 @@ func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
 					_, err := s.Put(ctx, k(task), v)
 					require.NoError(t, err)
 				}
-				for _, key := range append([]string{s.recordKey(k("spoiled"))}, damaged[0](s), damaged[len(damaged)-1](s)) {
-					require.NoError(t, s.client.Set(ctx, key, "payload", 0).Err())
+				for _, key := range append([]string{s.RecordKey(k("spoiled"))}, damaged[0](s), damaged[len(damaged)-1](s)) {
+					require.NoError(t, s.Client.Set(ctx, key, "payload", 0).Err())
 				}
 				needsIndex := func(err error) {
 					t.Helper()
@@ -240,7 +241,7 @@ func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
 					for _, err := range []error{err, pageErr} {
 						needsIndex(err)
 						assert.Equal(t, []string{""}, namedBy(t, err), "no record, but the owner")
-						assert.ErrorContains(t, err, s.prefix+":idx:{")
+						assert.ErrorContains(t, err, s.Prefix+":idx:{")
 					}
 					assert.Empty(t, list)
 					assert.Empty(t, page)
@@ -269,19 +270,19 @@ func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
 					assert.ErrorIs(t, err, taskstore.ErrNotFound, task)
 				}
 				for _, key := range damaged {
-					assert.Equal(t, "payload", s.client.Get(ctx, key(s)).Val())
-					require.NoError(t, s.client.Del(ctx, key(s)).Err())
+					assert.Equal(t, "payload", s.Client.Get(ctx, key(s)).Val())
+					require.NoError(t, s.Client.Del(ctx, key(s)).Err())
 				}
 				got, err := s.Get(ctx, k("stays"))
 				require.NoError(t, err)
 				assert.EqualValues(t, 1, got.Version)
 				_, err = s.Put(ctx, k("stays"), taskstore.Value{ExpiresAt: at}) // is entered again
 				require.NoError(t, err)
-				s.checkIndexes(t, "o")
+				s.CheckIndexes(t, "o")
 				existed, err := s.Delete(ctx, k("stays"))
 				require.NoError(t, err)
 				assert.True(t, existed)
-				assert.Empty(t, s.keysLeft(t))
+				assert.Empty(t, s.KeysLeft(t))
 			})
 		}
 	}

@@ -19,20 +19,21 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // The last task of an owner may be prolonged until its very last millisecond.
 // The indexes must not be gone by then: the task would live on unlisted.
 func TestRedisTaskProlongedInItsLastMillisecondStaysListed(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	prolonged := 0
 	for round := 0; round < 400 && !t.Failed(); round++ {
 		owner := fmt.Sprint("o", round)
 		k := taskstore.Key{Owner: owner, Task: "a"}
-		at := s.client.Time(ctx).Val().Add(5 * time.Millisecond).Truncate(time.Millisecond)
+		at := s.Client.Time(ctx).Val().Add(5 * time.Millisecond).Truncate(time.Millisecond)
 		v, err := s.PutIfVersion(ctx, k, taskstore.Value{ExpiresAt: at}, 0)
 		require.NoError(t, err)
-		if s.client.Time(ctx).Val().UnixMilli() >= at.UnixMilli() {
+		if s.Client.Time(ctx).Val().UnixMilli() >= at.UnixMilli() {
 			continue // held up: it may have been past when it was written
 		}
 		var wg sync.WaitGroup
@@ -47,7 +48,7 @@ func TestRedisTaskProlongedInItsLastMillisecondStaysListed(t *testing.T) {
 		}
 		list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: owner})
 		require.NoError(t, err)
-		if s.client.Time(ctx).Val().UnixMilli() <= at.UnixMilli() {
+		if s.Client.Time(ctx).Val().UnixMilli() <= at.UnixMilli() {
 			assert.Len(t, list, 1, "round %d, in its last millisecond", round)
 		}
 		_, err = s.PutIfVersion(ctx, k, taskstore.Value{ExpiresAt: at.Add(time.Hour)}, v)
@@ -60,7 +61,7 @@ func TestRedisTaskProlongedInItsLastMillisecondStaysListed(t *testing.T) {
 		list, err = s.ListByPrefix(ctx, taskstore.Key{Owner: owner})
 		require.NoError(t, err)
 		assert.Len(t, list, 1, "round %d", round)
-		s.checkIndexes(t, owner)
+		s.CheckIndexes(t, owner)
 	}
 	t.Logf("%d tasks were prolonged", prolonged)
 	assert.Greater(t, prolonged, 0)
@@ -68,22 +69,22 @@ func TestRedisTaskProlongedInItsLastMillisecondStaysListed(t *testing.T) {
 
 // A task that lost its place in the index gets it back with its next expiry.
 func TestRedisTaskThatIsMissingFromTheIndexIsEnteredAgain(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, key, hello)
 	require.NoError(t, err)
-	require.NoError(t, s.client.Del(ctx, s.indexKey(key.Owner)).Err()) // evicted, say
+	require.NoError(t, s.Client.Del(ctx, s.IndexKey(key.Owner)).Err()) // evicted, say
 	_, err = s.Put(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
 	require.NoError(t, err)
 	list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
 	require.NoError(t, err)
 	assert.Len(t, list, 1)
-	s.checkIndexes(t, key.Owner)
+	s.CheckIndexes(t, key.Owner)
 }
 
 // Tasks that are deleted and created again while they are listed are listed at
 // one place.
 func TestRedisListsNoRecordTwice(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks = 1000
 	for i := range tasks {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: fmt.Sprint(i)}, hello)
@@ -143,7 +144,7 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	s.checkIndexes(t, "o")
+	s.CheckIndexes(t, "o")
 }
 
 // Wherever a listing is cut it goes on, with no task missing and none twice.
@@ -173,13 +174,13 @@ func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
 // is slow, listings take smaller ones.
 func TestRedisListsWhatTakesLongerThanTheReadTimeout(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks, size = 100, 16 << 10
 	for i := range tasks {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: fmt.Sprint(i)}, taskstore.Value{Data: make([]byte, size)})
 		require.NoError(t, err)
 	}
-	o := *s.client.Options()
+	o := *s.Client.Options()
 	o.ReadTimeout = 500 * time.Millisecond
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -187,7 +188,7 @@ func TestRedisListsWhatTakesLongerThanTheReadTimeout(t *testing.T) {
 	}
 	client := redis.NewClient(&o)
 	defer client.Close()
-	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.Prefix})
 	require.NoError(t, err)
 	list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
 	require.NoError(t, err)
@@ -214,7 +215,7 @@ func (c slowConn) Read(p []byte) (int, error) {
 func TestRedisErrorsDoNotRepeatWhatServersQuote(t *testing.T) {
 	t.Run("Keys", func(t *testing.T) {
 		server := redistest.Start(t, "--rename-command", "EVALSHA", "", "--rename-command", "HMGET", "", "--rename-command", "SUBSCRIBE", "")
-		b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+		b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 		k := taskstore.Key{Owner: "alice", Task: "unguessable"}
 		_, put := b.Put(ctx, k, taskstore.Value{Data: []byte("payload")})
 		_, get := b.Get(ctx, k)

@@ -4,11 +4,8 @@ package taskstore_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,23 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
-
-// keysLeft returns the keys of the store.
-func (s store) keysLeft(t *testing.T) []string {
-	t.Helper()
-	var keys []string
-	scan := s.client.Scan(ctx, 0, s.prefix+":*", 10000).Iterator()
-	for scan.Next(ctx) {
-		keys = append(keys, scan.Val())
-	}
-	require.NoError(t, scan.Err())
-	return keys
-}
 
 // An owner that never comes back leaves nothing, although nobody lists.
 func TestRedisIndexDiesWithItsLastTask(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks, writers = 20_000, 8
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -48,96 +34,38 @@ func TestRedisIndexDiesWithItsLastTask(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Eventually(t, func() bool { return len(s.keysLeft(t)) == 0 }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.KeysLeft(t)) == 0 }, 30*time.Second, 50*time.Millisecond)
 }
 
 // Whatever way the last permanent task goes, the indexes get their TTL back.
 func TestRedisIndexIsPermanentOnlyWhileATaskIs(t *testing.T) {
 	soon := func() taskstore.Value { return taskstore.Value{ExpiresAt: time.Now().Add(200 * time.Millisecond)} }
 	permanent := taskstore.Key{Owner: "o", Task: "permanent"}
-	for name, end := range map[string]func(s store) error{
-		"Deleted": func(s store) error { _, err := s.Delete(ctx, permanent); return err },
-		"GivenAnExpiry": func(s store) error {
+	for name, end := range map[string]func(s storetest.Store) error{
+		"Deleted": func(s storetest.Store) error { _, err := s.Delete(ctx, permanent); return err },
+		"GivenAnExpiry": func(s storetest.Store) error {
 			_, err := s.Put(ctx, permanent, soon())
 			return err
 		},
-		"GivenAPastExpiry": func(s store) error {
+		"GivenAPastExpiry": func(s storetest.Store) error {
 			_, err := s.Put(ctx, permanent, taskstore.Value{ExpiresAt: time.Now().Add(-time.Hour)})
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{})
+			s := storetest.New(t, taskstore.RedisOptions{})
 			_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "first"}, soon())
 			require.NoError(t, err)
 			_, err = s.Put(ctx, permanent, hello)
 			require.NoError(t, err)
 			_, err = s.Put(ctx, taskstore.Key{Owner: "o", Task: "last"}, soon())
 			require.NoError(t, err)
-			for _, k := range []string{s.indexKey("o"), s.expiryKey("o")} {
-				assert.Equal(t, time.Duration(-1), s.client.PTTL(ctx, k).Val(), "%s while a task is permanent", k)
+			for _, k := range []string{s.IndexKey("o"), s.ExpiryKey("o")} {
+				assert.Equal(t, time.Duration(-1), s.Client.PTTL(ctx, k).Val(), "%s while a task is permanent", k)
 			}
 			require.NoError(t, end(s))
-			require.Eventually(t, func() bool { return len(s.keysLeft(t)) == 0 }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(s.KeysLeft(t)) == 0 }, 10*time.Second, 10*time.Millisecond)
 		})
-	}
-}
-
-// checkIndexes compares the owner's indexes with the records that are there.
-func (s store) checkIndexes(t *testing.T, owner string) {
-	t.Helper()
-	members := func(key string) map[string]float64 {
-		m := map[string]float64{}
-		for _, z := range s.client.ZRangeWithScores(ctx, key, 0, -1).Val() {
-			m[z.Member.(string)] = z.Score
-		}
-		return m
-	}
-	// The indexes first: what expires in between may be in them and have no record.
-	index, expiry := members(s.indexKey(owner)), members(s.expiryKey(owner))
-	start := s.prefix + ":tasks:{" + owner + "}:"
-	latest := 0.0
-	for _, key := range s.keysLeft(t) {
-		escaped, ok := strings.CutPrefix(key, start)
-		if !ok {
-			continue
-		}
-		task, err := url.QueryUnescape(escaped)
-		require.NoError(t, err)
-		fields, err := s.client.HMGet(ctx, key, "version", "expires_at").Result()
-		require.NoError(t, err)
-		if fields[0] == nil {
-			continue // expired since it was scanned
-		}
-		_, inIndex := index[task]
-		score, inExpiry := expiry[task]
-		if fields[1] == nil {
-			assert.True(t, inIndex, "the live task %s is not in the index", task)
-			assert.False(t, inExpiry, "the permanent task %s is among the expiring", task)
-			continue
-		}
-		at, err := strconv.ParseFloat(fields[1].(string), 64)
-		require.NoError(t, err)
-		if at < float64(s.client.Time(ctx).Val().UnixMilli()) {
-			continue // past, its TTL is not over
-		}
-		assert.True(t, inIndex, "the live task %s is not in the index", task)
-		assert.Equal(t, at, score, "the expiry of the task %s", task)
-		latest = math.Max(latest, at)
-	}
-	for task := range expiry {
-		_, inIndex := index[task]
-		assert.True(t, inIndex, "the expiring task %s is not in the index", task)
-	}
-	for _, key := range []string{s.indexKey(owner), s.expiryKey(owner)} {
-		end := s.end(t, key)
-		switch {
-		case s.client.Exists(ctx, key).Val() == 0:
-		case len(index) == len(expiry):
-			assert.GreaterOrEqual(t, float64(end.UnixMilli()), latest, "an index that may die")
-		default:
-			assert.Zero(t, end, "an index with a permanent task")
-		}
 	}
 }
 
@@ -152,7 +80,7 @@ type life struct {
 // Four writers create, update, expire, delete and create again while one lists.
 // What lived through a listing is in it once; what was dead before it is not.
 func TestRedisListingUnderChurn(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	const writers, names, duration = 4, 60, 10 * time.Second
 	var lives sync.Map // data -> *life
 	var operations, listings atomic.Int64
@@ -272,25 +200,25 @@ func TestRedisListingUnderChurn(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d operations, %d listings", operations.Load(), listings.Load())
 	assert.Greater(t, listings.Load(), int64(100))
-	s.checkIndexes(t, "o")
+	s.CheckIndexes(t, "o")
 }
 
 // A member whose record is gone is removed by the listing that notices, and by
 // nothing that a task created meanwhile would suffer from.
 func TestRedisListingRepairsTheIndex(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	for i := range 200 {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}, hello)
 		require.NoError(t, err)
 	}
 	for i := range 100 {
-		require.NoError(t, s.client.Del(ctx, s.recordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
+		require.NoError(t, s.Client.Del(ctx, s.RecordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
 	}
 	list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
 	require.NoError(t, err)
 	assert.Len(t, list, 100)
-	assert.Equal(t, int64(100), s.client.ZCard(ctx, s.indexKey("o")).Val())
-	s.checkIndexes(t, "o")
+	assert.Equal(t, int64(100), s.Client.ZCard(ctx, s.IndexKey("o")).Val())
+	s.CheckIndexes(t, "o")
 }
 
 // The limit is exact under 1,000 concurrent creates, expired records included,
@@ -331,19 +259,19 @@ func TestRecordLimitIsExact(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		race(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: limit}))
 	})
-	onEachTopology(t, func(t *testing.T, url string) {
-		race(t, openRedis(t, url, taskstore.RedisOptions{MaxRecordsPerOwner: limit}))
+	storetest.OnEachTopology(t, func(t *testing.T, url string) {
+		race(t, storetest.Open(t, url, taskstore.RedisOptions{MaxRecordsPerOwner: limit}))
 	})
 }
 
 // The order of creation survives a server's clock that is set back, or that
 // stands still: a later task never gets an earlier place.
 func TestRedisOrderSurvivesAClockThatIsSetBack(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "first"}, hello)
 	require.NoError(t, err)
 	ahead := float64(time.Now().Add(time.Hour).UnixMicro()) // as if it had been created before the step
-	require.NoError(t, s.client.ZAdd(ctx, s.indexKey("o"), redis.Z{Score: ahead, Member: "first"}).Err())
+	require.NoError(t, s.Client.ZAdd(ctx, s.IndexKey("o"), redis.Z{Score: ahead, Member: "first"}).Err())
 	first, cursor, err := s.ListPage(ctx, taskstore.Key{Owner: "o"}, "", 1)
 	require.NoError(t, err)
 	require.Len(t, first, 1)

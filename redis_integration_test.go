@@ -22,91 +22,10 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/backendtest"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
-
-// The topologies that every rule must hold on.
-var topologies = []struct {
-	name string
-	url  func(testing.TB) string
-}{
-	{"OneServer", redistest.SharedURL},
-	{"Cluster", func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() }},
-	{"Sentinel", func(tb testing.TB) string { return redistest.SharedSentinel(tb).URL() }},
-}
-
-func onEachTopology(t *testing.T, test func(t *testing.T, url string)) {
-	for _, topology := range topologies {
-		t.Run(topology.name, func(t *testing.T) { test(t, topology.url(t)) })
-	}
-}
-
-// openRedis opens a backend whose keys nobody else has: the prefix is a UUID
-// unless opts say otherwise.
-func openRedis(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.RedisBackend {
-	tb.Helper()
-	if opts.Prefix == "" {
-		opts.Prefix = uuid.NewString()
-	}
-	b, err := taskstore.OpenRedis(context.Background(), url, &opts)
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = b.Close() })
-	if external, ok := redistest.ExternalURL(); ok && strings.HasPrefix(url, external) {
-		tb.Cleanup(func() { removeKeys(tb, external, opts.Prefix) })
-	}
-	return b
-}
-
-// removeKeys leaves a server that is not ours as it was.
-func removeKeys(tb testing.TB, url, prefix string) {
-	o, err := redis.ParseURL(url)
-	require.NoError(tb, err)
-	c := redis.NewClient(o)
-	defer c.Close()
-	keys := c.Scan(ctx, 0, prefix+":*", 10_000).Iterator()
-	for keys.Next(ctx) {
-		require.NoError(tb, c.Del(ctx, keys.Val()).Err())
-	}
-	require.NoError(tb, keys.Err())
-}
-
-// A store is a backend on the shared server, with its prefix and a client of its
-// own to look behind the backend's back.
-type store struct {
-	*taskstore.RedisBackend
-	prefix string
-	client *redis.Client
-}
-
-func newStore(t *testing.T, opts taskstore.RedisOptions) store {
-	t.Helper()
-	url := redistest.SharedURL(t)
-	options, err := redis.ParseURL(url)
-	require.NoError(t, err)
-	client := redis.NewClient(options)
-	t.Cleanup(func() { _ = client.Close() })
-	opts.Prefix = uuid.NewString()
-	return store{openRedis(t, url, opts), opts.Prefix, client}
-}
-
-func (s store) recordKey(k taskstore.Key) string {
-	return s.prefix + ":tasks:{" + k.Owner + "}:" + k.Task
-}
-func (s store) indexKey(owner string) string  { return s.prefix + ":idx:{" + owner + "}" }
-func (s store) expiryKey(owner string) string { return s.prefix + ":exp:{" + owner + "}" }
-
-// end returns when a key's TTL is over, the zero Time if it has none. Servers before 7.0
-// tell no instant.
-func (s store) end(t *testing.T, key string) time.Time {
-	t.Helper()
-	ttl, err := s.client.PTTL(ctx, key).Result()
-	require.NoError(t, err)
-	if ttl < 0 {
-		return time.Time{}
-	}
-	return s.client.Time(ctx).Val().Add(ttl)
-}
 
 var (
 	ctx   = context.Background()
@@ -117,14 +36,14 @@ var (
 // The contract, on every topology.
 
 func TestRedisKeepsTheContract(t *testing.T) {
-	onEachTopology(t, func(t *testing.T, url string) { keepsTheContract(t, url, false) })
+	storetest.OnEachTopology(t, func(t *testing.T, url string) { keepsTheContract(t, url, false) })
 }
 
 func TestRedisKeepsTheContractWithAutoPipeline(t *testing.T) {
-	for _, topology := range topologies[:2] {
-		t.Run(topology.name, func(t *testing.T) {
+	for _, topology := range storetest.Topologies[:2] {
+		t.Run(topology.Name, func(t *testing.T) {
 			t.Parallel()
-			keepsTheContract(t, topology.url(t), true)
+			keepsTheContract(t, topology.URL(t), true)
 		})
 	}
 }
@@ -138,7 +57,7 @@ func keepsTheContract(t *testing.T, url string, autoPipeline bool) {
 			separator = "&"
 		}
 		opts.AutoPipeline = autoPipeline
-		b := openRedis(tb, url+separator+"client_name="+name, opts)
+		b := storetest.Open(tb, url+separator+"client_name="+name, opts)
 		names.Store(b, name)
 		return b
 	}
@@ -201,12 +120,12 @@ func cutConnections(tb testing.TB, node *redis.Client, name string) {
 
 func TestRedisGet(t *testing.T) {
 	t.Run("MissingKeyIsNotFound", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
+		s := storetest.New(t, taskstore.RedisOptions{})
 		_, err := s.Get(ctx, key)
 		assert.ErrorIs(t, err, taskstore.ErrNotFound)
 	})
 	t.Run("ReturnsWhatWasStored", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
+		s := storetest.New(t, taskstore.RedisOptions{})
 		expiresAt := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
 		v := taskstore.Value{Data: []byte("d\x00\xff"), ExpiresAt: expiresAt}
 		_, err := s.Put(ctx, key, v)
@@ -218,7 +137,7 @@ func TestRedisGet(t *testing.T) {
 }
 
 func TestRedisPut(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	t.Run("NewKeyIsVersion1", func(t *testing.T) {
 		v, err := s.Put(ctx, key, hello)
 		require.NoError(t, err)
@@ -239,7 +158,7 @@ func TestRedisPut(t *testing.T) {
 }
 
 func TestRedisPutIfVersion(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, key, hello)
 	require.NoError(t, err)
 	t.Run("SucceedsOnMatchAndUpdatesData", func(t *testing.T) {
@@ -268,7 +187,7 @@ func TestRedisPutIfVersion(t *testing.T) {
 }
 
 func TestRedisDelete(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, key, hello)
 	require.NoError(t, err)
 	t.Run("ExistingIsTrue", func(t *testing.T) {
@@ -288,7 +207,7 @@ func TestRedisDelete(t *testing.T) {
 }
 
 func TestRedisListByPrefix(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	for i, task := range []string{"a", "b"} {
 		for _, owner := range []string{"one", "two"} {
 			k := taskstore.Key{Owner: owner, Task: task}
@@ -320,7 +239,7 @@ func TestRedisListByPrefix(t *testing.T) {
 }
 
 func TestRedisCleanupExpiredReturnsZero(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Millisecond)})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { _, err := s.Get(ctx, key); return err != nil }, 5*time.Second, time.Millisecond)
@@ -331,12 +250,12 @@ func TestRedisCleanupExpiredReturnsZero(t *testing.T) {
 
 func TestRedisExpiry(t *testing.T) {
 	t.Run("PastIsNotFoundEvenIfTheHashIsStillThereAndHasLostItsTTL", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
+		s := storetest.New(t, taskstore.RedisOptions{})
 		leave := func() { // a record that is past and has no TTL
 			past := time.Now().Add(-time.Minute).UnixMilli()
-			require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", "3", "data", "old", "expires_at", past).Err())
-			require.NoError(t, s.client.ZAdd(ctx, s.indexKey(key.Owner), redis.Z{Score: 1, Member: key.Task}).Err())
-			require.NoError(t, s.client.ZAdd(ctx, s.expiryKey(key.Owner), redis.Z{Score: float64(past), Member: key.Task}).Err())
+			require.NoError(t, s.Client.HSet(ctx, s.RecordKey(key), "version", "3", "data", "old", "expires_at", past).Err())
+			require.NoError(t, s.Client.ZAdd(ctx, s.IndexKey(key.Owner), redis.Z{Score: 1, Member: key.Task}).Err())
+			require.NoError(t, s.Client.ZAdd(ctx, s.ExpiryKey(key.Owner), redis.Z{Score: float64(past), Member: key.Task}).Err())
 		}
 		leave()
 		_, err := s.Get(ctx, key)
@@ -346,7 +265,7 @@ func TestRedisExpiry(t *testing.T) {
 		existed, err := s.Delete(ctx, key)
 		require.NoError(t, err)
 		assert.False(t, existed)
-		assert.Empty(t, s.keysLeft(t), "nor is anything left of it")
+		assert.Empty(t, s.KeysLeft(t), "nor is anything left of it")
 
 		leave()
 		list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
@@ -360,21 +279,21 @@ func TestRedisExpiry(t *testing.T) {
 		got, err := s.Get(ctx, key)
 		require.NoError(t, err)
 		assert.Equal(t, taskstore.Record{Key: key, Version: 1, Value: hello}, got, "and inherits nothing")
-		s.checkIndexes(t, key.Owner)
+		s.CheckIndexes(t, key.Owner)
 	})
 	t.Run("SetsTheFieldAndTheTTLBehindIt", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
+		s := storetest.New(t, taskstore.RedisOptions{})
 		at := time.Now().Add(time.Hour)
 		_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
 		require.NoError(t, err)
-		field, err := s.client.HGet(ctx, s.recordKey(key), "expires_at").Result()
+		field, err := s.Client.HGet(ctx, s.RecordKey(key), "expires_at").Result()
 		require.NoError(t, err)
 		assert.Equal(t, strconv.FormatInt(at.UnixMilli(), 10), field)
-		end := s.end(t, s.recordKey(key))
+		end := s.End(t, s.RecordKey(key))
 		assert.WithinDuration(t, at.Add(time.Second), end, 500*time.Millisecond, "a second behind it")
 	})
 	t.Run("NoneLeavesBothOut", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
+		s := storetest.New(t, taskstore.RedisOptions{})
 		for _, at := range []time.Time{time.Now().Add(time.Hour), {}} { // none from the start, and taken away
 			_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
 			require.NoError(t, err)
@@ -382,10 +301,10 @@ func TestRedisExpiry(t *testing.T) {
 		for _, k := range []taskstore.Key{key, {Owner: "owner", Task: "another"}} {
 			_, err := s.Put(ctx, k, hello)
 			require.NoError(t, err)
-			has, err := s.client.HExists(ctx, s.recordKey(k), "expires_at").Result()
+			has, err := s.Client.HExists(ctx, s.RecordKey(k), "expires_at").Result()
 			require.NoError(t, err)
 			assert.False(t, has)
-			ttl, err := s.client.PTTL(ctx, s.recordKey(k)).Result()
+			ttl, err := s.Client.PTTL(ctx, s.RecordKey(k)).Result()
 			require.NoError(t, err)
 			assert.Equal(t, time.Duration(-1), ttl)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // A meter counts what a client writes, and what one round trip reads.
@@ -134,7 +135,7 @@ func TestRedisWriteLongerThanTheServerTakesWithItsRestIsRefused(t *testing.T) {
 // whatever lengths were met before.
 func TestRedisListsKeepToTheirBytes(t *testing.T) {
 	const small, large, size = 150, 30, 512 << 10
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	put := func(owner string, i, size int) {
 		_, err := s.Put(ctx, taskstore.Key{Owner: owner, Task: string(rune('a' + i))}, taskstore.Value{Data: make([]byte, size)})
 		require.NoError(t, err)
@@ -154,11 +155,11 @@ func TestRedisListsKeepToTheirBytes(t *testing.T) {
 	put("huge", 0, 9<<20)
 	put("huge", 1, 1<<20)
 	m := new(meter)
-	o := *s.client.Options()
+	o := *s.Client.Options()
 	o.Dialer = m.dial
 	client := redis.NewClient(&o)
 	defer client.Close()
-	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.prefix})
+	b, err := taskstore.NewRedisBackend(client, &taskstore.RedisOptions{Prefix: s.Prefix})
 	require.NoError(t, err)
 	for owner, want := range map[string]int{"large": large, "mixed": small + large, "small": 50, "uneven": large, "huge": 2} {
 		longest := int64(1<<20 + 100_000)

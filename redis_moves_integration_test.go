@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // some moves these keys of the slot.
@@ -40,7 +41,7 @@ func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 			t.Parallel()
 			c := redistest.StartCluster(t)
 			opts.Prefix = "p"
-			b := openRedis(t, c.URL(), opts)
+			b := storetest.Open(t, c.URL(), opts)
 			lasting, mortal := taskstore.Key{Owner: "o", Task: "lasting"}, taskstore.Key{Owner: "o", Task: "mortal"}
 			versions := map[taskstore.Key]taskstore.Version{}
 			values := map[taskstore.Key]taskstore.Value{lasting: hello, mortal: expiring}
@@ -73,7 +74,7 @@ func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 					require.NoError(t, err)
 					assert.Equal(t, next, rec.Version)
 					assert.Equal(t, v, rec.Value)
-					rec, err = openRedis(t, c.URL(), opts).Get(short, k)
+					rec, err = storetest.Open(t, c.URL(), opts).Get(short, k)
 					require.NoError(t, err)
 					assert.Equal(t, next, rec.Version)
 					cancel()

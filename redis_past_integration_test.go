@@ -13,35 +13,38 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // past makes a record past that expires at at, and leaves its hash there, as servers do
 // for a while.
-func (s store) past(t *testing.T, k taskstore.Key, at time.Time) {
+func past(t *testing.T, s storetest.Store, k taskstore.Key, at time.Time) {
 	t.Helper()
-	require.NoError(t, s.client.HSet(ctx, s.recordKey(k), "expires_at", at.UnixMilli()).Err())
-	require.NoError(t, s.client.Persist(ctx, s.recordKey(k)).Err())
-	require.NoError(t, s.client.ZAddXX(ctx, s.expiryKey(k.Owner), redis.Z{Score: float64(at.UnixMilli()), Member: k.Task}).Err())
+	require.NoError(t, s.Client.HSet(ctx, s.RecordKey(k), "expires_at", at.UnixMilli()).Err())
+	require.NoError(t, s.Client.Persist(ctx, s.RecordKey(k)).Err())
+	require.NoError(t, s.Client.ZAddXX(ctx, s.ExpiryKey(k.Owner), redis.Z{Score: float64(at.UnixMilli()), Member: k.Task}).Err())
 }
 
 // What is past does not exist, for the short way of an update neither: a call may have
 // been on its way for any time.
 func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNone(t *testing.T) {
-	for name, write := range map[string]func(s store, v taskstore.Value) (taskstore.Version, error){
-		"Put":          func(s store, v taskstore.Value) (taskstore.Version, error) { return s.Put(ctx, key, v) },
-		"PutIfVersion": func(s store, v taskstore.Value) (taskstore.Version, error) { return s.PutIfVersion(ctx, key, v, 1) },
+	for name, write := range map[string]func(s storetest.Store, v taskstore.Value) (taskstore.Version, error){
+		"Put": func(s storetest.Store, v taskstore.Value) (taskstore.Version, error) { return s.Put(ctx, key, v) },
+		"PutIfVersion": func(s storetest.Store, v taskstore.Value) (taskstore.Version, error) {
+			return s.PutIfVersion(ctx, key, v, 1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{})
+			s := storetest.New(t, taskstore.RedisOptions{})
 			at := time.Now().Add(-50 * time.Millisecond).Truncate(time.Millisecond)
 			_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at.Add(time.Hour)})
 			require.NoError(t, err)
-			s.past(t, key, at)
+			past(t, s, key, at)
 			v, err := write(s, taskstore.Value{Data: []byte("x"), ExpiresAt: at})
 			if name == "Put" {
 				require.NoError(t, err)
 				assert.EqualValues(t, 1, v, "a new life, which is past too")
-				assert.Empty(t, s.keysLeft(t))
+				assert.Empty(t, s.KeysLeft(t))
 			} else {
 				assert.ErrorIs(t, err, taskstore.ErrNotFound)
 			}
@@ -53,14 +56,14 @@ func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNone(t *testing.T) {
 
 // Nothing depends on when the server deletes: readers leave out what is past.
 func TestRedisReadersDoNotShowWhatIsPastAndStillThere(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks = 300
 	for i := range tasks {
 		k := taskstore.Key{Owner: "o", Task: strconv.Itoa(i)}
 		_, err := s.Put(ctx, k, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
 		require.NoError(t, err)
 		if i%3 == 0 {
-			s.past(t, k, time.Now().Add(-time.Millisecond))
+			past(t, s, k, time.Now().Add(-time.Millisecond))
 		}
 	}
 	for i := range 10 {
@@ -80,13 +83,13 @@ func TestRedisReadersDoNotShowWhatIsPastAndStillThere(t *testing.T) {
 // A record that is created over one that is past has the newest place, also where the
 // old one is in the indexes yet.
 func TestRedisCreateOverWhatIsPastIsTheYoungest(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, task := range []string{"a", "b"} {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
 		require.NoError(t, err)
 	}
 	a := taskstore.Key{Owner: "o", Task: "a"}
-	s.past(t, a, time.Now().Add(-time.Millisecond))
+	past(t, s, a, time.Now().Add(-time.Millisecond))
 	v, err := s.Put(ctx, a, hello)
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, v)
@@ -94,22 +97,22 @@ func TestRedisCreateOverWhatIsPastIsTheYoungest(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	assert.Equal(t, "b", list[0].Key.Task)
-	s.checkIndexes(t, "o")
+	s.CheckIndexes(t, "o")
 }
 
 // Writes take what is past out of the indexes, some at a time, oldest first.
 func TestRedisWritesTrimTheIndexes(t *testing.T) {
 	const tasks, trimmed = 100, 64
-	for name, write := range map[string]func(s store) error{
-		"Create": func(s store) error { _, err := s.PutIfVersion(ctx, key, hello, 0); return err },
-		"Expiry": func(s store) error {
+	for name, write := range map[string]func(s storetest.Store) error{
+		"Create": func(s storetest.Store) error { _, err := s.PutIfVersion(ctx, key, hello, 0); return err },
+		"Expiry": func(s storetest.Store) error {
 			_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays"}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
 			return err
 		},
-		"Delete": func(s store) error { _, err := s.Delete(ctx, key); return err },
+		"Delete": func(s storetest.Store) error { _, err := s.Delete(ctx, key); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{})
+			s := storetest.New(t, taskstore.RedisOptions{})
 			_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays"}, hello)
 			require.NoError(t, err)
 			for i := range tasks {
@@ -118,10 +121,10 @@ func TestRedisWritesTrimTheIndexes(t *testing.T) {
 				require.NoError(t, err)
 			}
 			for i := range tasks {
-				s.past(t, taskstore.Key{Owner: key.Owner, Task: strconv.Itoa(i)}, time.Now().Add(time.Duration(i-tasks)*time.Millisecond))
+				past(t, s, taskstore.Key{Owner: key.Owner, Task: strconv.Itoa(i)}, time.Now().Add(time.Duration(i-tasks)*time.Millisecond))
 			}
 			left := func() (n int) {
-				for _, task := range s.client.ZRange(ctx, s.indexKey(key.Owner), 0, -1).Val() {
+				for _, task := range s.Client.ZRange(ctx, s.IndexKey(key.Owner), 0, -1).Val() {
 					if _, err := strconv.Atoi(task); err == nil {
 						n++
 					}
@@ -130,19 +133,19 @@ func TestRedisWritesTrimTheIndexes(t *testing.T) {
 			}
 			require.NoError(t, write(s))
 			assert.Equal(t, tasks-trimmed, left())
-			require.NoError(t, s.client.ZScore(ctx, s.indexKey(key.Owner), strconv.Itoa(tasks-1)).Err(), "the youngest is there yet")
-			assert.EqualValues(t, left(), s.client.ZCount(ctx, s.expiryKey(key.Owner), "-inf", fmt.Sprint(time.Now().UnixMilli())).Val())
+			require.NoError(t, s.Client.ZScore(ctx, s.IndexKey(key.Owner), strconv.Itoa(tasks-1)).Err(), "the youngest is there yet")
+			assert.EqualValues(t, left(), s.Client.ZCount(ctx, s.ExpiryKey(key.Owner), "-inf", fmt.Sprint(time.Now().UnixMilli())).Val())
 			_, err = s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "another"}, hello)
 			require.NoError(t, err)
 			assert.Zero(t, left())
-			s.checkIndexes(t, key.Owner)
+			s.CheckIndexes(t, key.Owner)
 		})
 	}
 }
 
 // A delete leaves nothing of its task in the indexes.
 func TestRedisDeleteLeavesNothingInTheIndexes(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays" + at.String()}, taskstore.Value{ExpiresAt: at})
 		require.NoError(t, err)
@@ -151,30 +154,30 @@ func TestRedisDeleteLeavesNothingInTheIndexes(t *testing.T) {
 		existed, err := s.Delete(ctx, key)
 		require.NoError(t, err)
 		assert.True(t, existed)
-		for _, index := range []string{s.indexKey(key.Owner), s.expiryKey(key.Owner)} {
-			assert.NotContains(t, s.client.ZRange(ctx, index, 0, -1).Val(), key.Task)
+		for _, index := range []string{s.IndexKey(key.Owner), s.ExpiryKey(key.Owner)} {
+			assert.NotContains(t, s.Client.ZRange(ctx, index, 0, -1).Val(), key.Task)
 		}
 	}
-	assert.EqualValues(t, 2, s.client.ZCard(ctx, s.indexKey(key.Owner)).Val())
-	assert.EqualValues(t, 1, s.client.ZCard(ctx, s.expiryKey(key.Owner)).Val())
+	assert.EqualValues(t, 2, s.Client.ZCard(ctx, s.IndexKey(key.Owner)).Val())
+	assert.EqualValues(t, 1, s.Client.ZCard(ctx, s.ExpiryKey(key.Owner)).Val())
 }
 
 // A record counts to the end of the last millisecond in which it exists.
 func TestRecordLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{MaxRecordsPerOwner: 1})
+	s := storetest.New(t, taskstore.RedisOptions{MaxRecordsPerOwner: 1})
 	met := 0
 	for round := 0; round < 500 && met < 20; round++ {
 		owner := fmt.Sprint("o", round)
-		at := s.client.Time(ctx).Val().Add(4 * time.Millisecond).Truncate(time.Millisecond)
+		at := s.Client.Time(ctx).Val().Add(4 * time.Millisecond).Truncate(time.Millisecond)
 		_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: owner, Task: "expires"}, taskstore.Value{ExpiresAt: at}, 0)
 		require.NoError(t, err)
-		if s.client.Time(ctx).Val().UnixMilli() >= at.UnixMilli() {
+		if s.Client.Time(ctx).Val().UnixMilli() >= at.UnixMilli() {
 			continue // held up: it may have been past when it was written
 		}
 		for n := 0; ; n++ {
-			before := s.client.Time(ctx).Val().UnixMilli()
+			before := s.Client.Time(ctx).Val().UnixMilli()
 			_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: owner, Task: "next"}, hello, 0)
-			after := s.client.Time(ctx).Val().UnixMilli()
+			after := s.Client.Time(ctx).Val().UnixMilli()
 			if before == at.UnixMilli() && after == before {
 				met++
 			}
@@ -195,7 +198,7 @@ func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
 	const limit = 10
 	for name, at := range map[string]time.Time{"Expiring": time.Now().Add(time.Hour), "Permanent": {}} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{MaxRecordsPerOwner: limit})
+			s := storetest.New(t, taskstore.RedisOptions{MaxRecordsPerOwner: limit})
 			create := func(task string) error {
 				_, err := s.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: task}, taskstore.Value{ExpiresAt: at}, 0)
 				return err
@@ -205,10 +208,10 @@ func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
 			}
 			require.ErrorIs(t, create("eleventh"), taskstore.ErrCapacityExceeded)
 			for i := range limit {
-				require.NoError(t, s.client.Del(ctx, s.recordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
+				require.NoError(t, s.Client.Del(ctx, s.RecordKey(taskstore.Key{Owner: "o", Task: strconv.Itoa(i)})).Err())
 			}
 			spoiled := taskstore.Key{Owner: "o", Task: "0"}
-			require.NoError(t, s.client.Set(ctx, s.recordKey(spoiled), "it is there, and stands in no way", 0).Err())
+			require.NoError(t, s.Client.Set(ctx, s.RecordKey(spoiled), "it is there, and stands in no way", 0).Err())
 			for i := range limit - 1 {
 				require.NoError(t, create(fmt.Sprint("new", i)))
 			}
@@ -218,7 +221,7 @@ func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
 			_, err = s.Delete(ctx, spoiled)
 			require.NoError(t, err)
 			require.NoError(t, create("tenth"))
-			s.checkIndexes(t, "o")
+			s.CheckIndexes(t, "o")
 		})
 	}
 }

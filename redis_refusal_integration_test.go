@@ -22,6 +22,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // everyPrint returns err in all the ways in which it may end up in a log.
@@ -146,69 +147,71 @@ func TestNewRedisBackendRefusesWhatCannotKeepTheContract(t *testing.T) {
 
 // A client that was lent is given back as it was.
 func TestRedisCloseLeavesALentClientOpen(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
-	b, err := taskstore.NewRedisBackend(s.client, nil)
+	s := storetest.New(t, taskstore.RedisOptions{})
+	b, err := taskstore.NewRedisBackend(s.Client, nil)
 	require.NoError(t, err)
 	require.NoError(t, b.Close())
 	require.NoError(t, b.Close())
 	_, err = b.Get(ctx, key)
 	assert.ErrorIs(t, err, taskstore.ErrClosed)
-	assert.NoError(t, s.client.Ping(ctx).Err())
+	assert.NoError(t, s.Client.Ping(ctx).Err())
 }
 
 // What another program did to a record is told, and nothing is made worse.
 func TestRedisDamagedRecords(t *testing.T) {
-	record := func(s store, fields ...any) error {
-		if err := s.client.Del(ctx, s.recordKey(key)).Err(); err != nil {
+	record := func(s storetest.Store, fields ...any) error {
+		if err := s.Client.Del(ctx, s.RecordKey(key)).Err(); err != nil {
 			return err
 		}
-		return s.client.HSet(ctx, s.recordKey(key), fields...).Err()
+		return s.Client.HSet(ctx, s.RecordKey(key), fields...).Err()
 	}
 	type damage struct {
-		do           func(s store) error
+		do           func(s storetest.Store) error
 		writesMend   bool // what Put and PutIfVersion may repair: they replace it
 		deleteLeaves bool // what is at the key of an index
 		readsAreFine bool
 	}
 	for name, d := range map[string]damage{
-		"VersionMissing":    {do: func(s store) error { return record(s, "data", "payload") }},
-		"VersionNotNumeric": {do: func(s store) error { return record(s, "data", "payload", "version", "one") }},
-		"VersionZero":       {do: func(s store) error { return record(s, "data", "payload", "version", "0") }},
-		"VersionPadded":     {do: func(s store) error { return record(s, "data", "payload", "version", "01") }},
-		"VersionRounded":    {do: func(s store) error { return record(s, "data", "payload", "version", "1e+14") }},
-		"VersionTooLong":    {do: func(s store) error { return record(s, "data", "payload", "version", "99999999999999999999") }},
-		"VersionTooGreat":   {do: func(s store) error { return record(s, "data", "payload", "version", "9999999999999999999") }},
-		"DataMissing":       {do: func(s store) error { return record(s, "version", "1") }, writesMend: true},
-		"ExpiryNotNumeric":  {do: func(s store) error { return record(s, "version", "1", "data", "payload", "expires_at", "soon") }},
-		"RecordIsAString":   {do: func(s store) error { return s.client.Set(ctx, s.recordKey(key), "payload", 0).Err() }},
-		"RecordIsAList": {do: func(s store) error {
-			s.client.Del(ctx, s.recordKey(key))
-			return s.client.RPush(ctx, s.recordKey(key), "payload").Err()
+		"VersionMissing":    {do: func(s storetest.Store) error { return record(s, "data", "payload") }},
+		"VersionNotNumeric": {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "one") }},
+		"VersionZero":       {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "0") }},
+		"VersionPadded":     {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "01") }},
+		"VersionRounded":    {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "1e+14") }},
+		"VersionTooLong":    {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "99999999999999999999") }},
+		"VersionTooGreat":   {do: func(s storetest.Store) error { return record(s, "data", "payload", "version", "9999999999999999999") }},
+		"DataMissing":       {do: func(s storetest.Store) error { return record(s, "version", "1") }, writesMend: true},
+		"ExpiryNotNumeric": {do: func(s storetest.Store) error {
+			return record(s, "version", "1", "data", "payload", "expires_at", "soon")
+		}},
+		"RecordIsAString": {do: func(s storetest.Store) error { return s.Client.Set(ctx, s.RecordKey(key), "payload", 0).Err() }},
+		"RecordIsAList": {do: func(s storetest.Store) error {
+			s.Client.Del(ctx, s.RecordKey(key))
+			return s.Client.RPush(ctx, s.RecordKey(key), "payload").Err()
 		}},
 		"IndexIsAString": {
-			do: func(s store) error {
-				s.client.Del(ctx, s.recordKey(key))
-				return s.client.Set(ctx, s.indexKey(key.Owner), "payload", 0).Err()
+			do: func(s storetest.Store) error {
+				s.Client.Del(ctx, s.RecordKey(key))
+				return s.Client.Set(ctx, s.IndexKey(key.Owner), "payload", 0).Err()
 			},
 			deleteLeaves: true, readsAreFine: true,
 		},
 		"ExpiryIndexIsAString": {
-			do: func(s store) error {
-				s.client.Del(ctx, s.recordKey(key))
-				return s.client.Set(ctx, s.expiryKey(key.Owner), "payload", 0).Err()
+			do: func(s storetest.Store) error {
+				s.Client.Del(ctx, s.RecordKey(key))
+				return s.Client.Set(ctx, s.ExpiryKey(key.Owner), "payload", 0).Err()
 			},
 			deleteLeaves: true, readsAreFine: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{})
+			s := storetest.New(t, taskstore.RedisOptions{})
 			_, err := s.Put(ctx, key, hello)
 			require.NoError(t, err)
 			require.NoError(t, d.do(s))
 			dump := func() map[string]string {
 				m := map[string]string{}
-				for _, k := range []string{s.recordKey(key), s.indexKey(key.Owner), s.expiryKey(key.Owner)} {
-					m[k] = s.client.Dump(ctx, k).Val()
+				for _, k := range []string{s.RecordKey(key), s.IndexKey(key.Owner), s.ExpiryKey(key.Owner)} {
+					m[k] = s.Client.Dump(ctx, k).Val()
 				}
 				return m
 			}
@@ -255,7 +258,7 @@ func TestRedisDamagedRecords(t *testing.T) {
 			v, err := s.Put(ctx, key, hello)
 			require.NoError(t, err, "Delete mends")
 			assert.Equal(t, taskstore.Version(1), v)
-			s.checkIndexes(t, key.Owner)
+			s.CheckIndexes(t, key.Owner)
 		})
 	}
 }
@@ -267,8 +270,8 @@ func TestRedisVersionsAreExact(t *testing.T) {
 		"99999999999999999", "1000000000099999999", "9223372036854775805",
 	} {
 		t.Run(from, func(t *testing.T) {
-			s := newStore(t, taskstore.RedisOptions{})
-			require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", from, "data", "x").Err())
+			s := storetest.New(t, taskstore.RedisOptions{})
+			require.NoError(t, s.Client.HSet(ctx, s.RecordKey(key), "version", from, "data", "x").Err())
 			rec, err := s.Get(ctx, key)
 			require.NoError(t, err)
 			assert.Equal(t, from, fmt.Sprint(rec.Version))
@@ -284,8 +287,8 @@ func TestRedisVersionsAreExact(t *testing.T) {
 		})
 	}
 	t.Run("Max", func(t *testing.T) {
-		s := newStore(t, taskstore.RedisOptions{})
-		require.NoError(t, s.client.HSet(ctx, s.recordKey(key), "version", fmt.Sprint(taskstore.MaxVersion), "data", "x").Err())
+		s := storetest.New(t, taskstore.RedisOptions{})
+		require.NoError(t, s.Client.HSet(ctx, s.RecordKey(key), "version", fmt.Sprint(taskstore.MaxVersion), "data", "x").Err())
 		_, err := s.Put(ctx, key, hello)
 		var limit *taskstore.CapacityError
 		require.ErrorAs(t, err, &limit)
@@ -302,7 +305,7 @@ func TestRedisVersionsAreExact(t *testing.T) {
 func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 	t.Run("OutOfMemory", func(t *testing.T) {
 		server := redistest.Start(t, "--maxmemory-policy", "noeviction")
-		b := openRedis(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
+		b := storetest.Open(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
 		_, err := b.Put(ctx, key, hello)
 		require.NoError(t, err)
 		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -327,7 +330,7 @@ func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 	})
 	t.Run("TooFewReplicas", func(t *testing.T) {
 		server := redistest.Start(t, "--min-replicas-to-write", "1")
-		b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+		b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 		_, err := b.Put(short, key, hello)
@@ -342,7 +345,7 @@ func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 // A write whose answer does not come may have been applied.
 func TestRedisLostAnswersAreUnknownOutcomes(t *testing.T) {
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	_, err := b.Put(ctx, key, hello)
 	require.NoError(t, err)
 	server.Suspend()

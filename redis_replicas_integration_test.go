@@ -17,6 +17,7 @@ import (
 	"github.com/taskstore/taskstore/backendtest"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 func TestRedisKeepsTheContractWithReplicasAsked(t *testing.T) {
@@ -32,7 +33,7 @@ func TestRedisKeepsTheContractWithReplicasAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend { return openRedis(tb, d.url(tb), d.opts) }, nil)
+			backendtest.Run(t, func(tb testing.TB) taskstore.StorageBackend { return storetest.Open(tb, d.url(tb), d.opts) }, nil)
 		})
 	}
 }
@@ -59,7 +60,7 @@ func TestReplicaTimeoutIsChecked(t *testing.T) {
 func TestWritesAreAcknowledgedByReplicas(t *testing.T) {
 	s := redistest.StartSentinel(t)
 	const timeout = 150 * time.Millisecond
-	b := openRedis(t, s.URL(), taskstore.RedisOptions{MinReplicas: 2, ReplicaTimeout: timeout, Prefix: "p"})
+	b := storetest.Open(t, s.URL(), taskstore.RedisOptions{MinReplicas: 2, ReplicaTimeout: timeout, Prefix: "p"})
 	awaitReplicas(t, b)
 	write := map[string]func(key taskstore.Key) error{
 		"Put":          func(key taskstore.Key) error { _, err := b.Put(ctx, key, hello); return err },
@@ -172,7 +173,7 @@ func TestResentWritesAreAcknowledgedToo(t *testing.T) {
 // acknowledged.
 func TestWritesAreAcknowledgedWhileTheirSlotMoves(t *testing.T) {
 	c := redistest.StartCluster(t)
-	b := openRedis(t, c.URL(), taskstore.RedisOptions{MinReplicas: 1, Prefix: "p"})
+	b := storetest.Open(t, c.URL(), taskstore.RedisOptions{MinReplicas: 1, Prefix: "p"})
 	key := taskstore.Key{Owner: "o", Task: "t"}
 	// Redis follows an ASK only where all keys of a script are there: an update of a
 	// record that expires has them.

@@ -15,13 +15,14 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // The answer is lost and then the server: a backend that knows nothing of it yet
 // learns what became of the write when the server is back.
 func TestWritesOutlastARestart(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	setup := openRedis(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
+	setup := storetest.Open(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
 	for _, c := range []struct {
 		verb  string
 		fault faultproxy.Fault

@@ -23,6 +23,7 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // planted is in every secret that the tests below plant: names, passwords, data.
@@ -157,7 +158,7 @@ func provokeFailures(t *testing.T) {
 		return server, c
 	}
 	open := func(server *redistest.Server, opts taskstore.RedisOptions) *taskstore.RedisBackend {
-		return openRedis(t, withSecrets(server.Addr()), opts)
+		return storetest.Open(t, withSecrets(server.Addr()), opts)
 	}
 	cannotOpen := func(rawURL string) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -236,7 +237,7 @@ func provokeFailures(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	addr, err := proxy.Addr(server.Addr())
 	require.NoError(t, err)
-	b = openRedis(t, withSecrets(addr), taskstore.RedisOptions{})
+	b = storetest.Open(t, withSecrets(addr), taskstore.RedisOptions{})
 	proxy.Set(faultproxy.Faults{DropReply: 1, Match: faultproxy.Commands("eval", "evalsha", "hmget", "zrangebyscore", "subscribe", "ping")})
 	sayEveryCall(b)
 
@@ -261,7 +262,7 @@ func provokeFailures(t *testing.T) {
 	cannotOpen(strings.Replace(sentinel.URL(), "redis://", "redis://:wrong-"+secretPassword+"@", 1))
 	withPassword := strings.Replace(sentinel.URL(), "redis://", "redis://:"+secretPassword+"@", 1)
 	cannotOpen(withPassword + "&username=" + secretUser + "&password=" + secretPassword) // which the master does not know
-	b = openRedis(t, withPassword, taskstore.RedisOptions{})
+	b = storetest.Open(t, withPassword, taskstore.RedisOptions{})
 	for _, s := range sentinel.Sentinels {
 		s.Kill()
 	}
@@ -272,7 +273,7 @@ func provokeFailures(t *testing.T) {
 	fmt.Println("== Cluster")
 	node := redistest.StartClusterOfOne(t)
 	require.NoError(t, admin(t, node).Do(ctx, "ACL", "SETUSER", secretUser, "on", ">"+secretPassword, "+@all", "~*", "&*").Err())
-	b = openRedis(t, withSecrets(node.Addr()), taskstore.RedisOptions{})
+	b = storetest.Open(t, withSecrets(node.Addr()), taskstore.RedisOptions{})
 	require.NoError(t, admin(t, node).Do(ctx, "ACL", "SETUSER", secretUser, "-hset", "-hmget", "-@pubsub", "-command").Err())
 	sayEveryCall(b)
 	sayEveryCall(lendNew(t, node))

@@ -20,6 +20,7 @@ import (
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // A faultyWatch is a process that watches an owner while another one creates
@@ -49,7 +50,7 @@ func watchUnderFaults(t *testing.T, url string) *faultyWatch {
 	prefix := uuid.NewString()
 	f := &faultyWatch{
 		t: t, owner: "owner", channel: prefix + ":idx:{owner}",
-		watcher: openRedis(t, url, taskstore.RedisOptions{Prefix: prefix}),
+		watcher: storetest.Open(t, url, taskstore.RedisOptions{Prefix: prefix}),
 		written: map[string]time.Time{}, noticed: map[string]time.Time{},
 	}
 	client := newClient(t, url)

@@ -18,12 +18,13 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // A thousand watches of a process are one connection, and none when they end.
 func TestRedisWatchesShareAConnection(t *testing.T) {
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	c := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer c.Close()
 	listening := func() int {
@@ -67,7 +68,7 @@ func TestRedisWatchesShareAConnection(t *testing.T) {
 func TestRedisClusterWatchesShareAConnectionANode(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{})
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var inPlace atomic.Int64
@@ -97,7 +98,7 @@ func TestRedisClusterWatchesShareAConnectionANode(t *testing.T) {
 // A watch outlives its server: it waits, reconnects and says Resync.
 func TestRedisWatchSurvivesARestart(t *testing.T) {
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	resyncs := 0
@@ -119,7 +120,7 @@ func TestRedisWatchSurvivesARestart(t *testing.T) {
 }
 
 func TestRedisCloseEndsWatches(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	for c, err := range s.Watch(ctx, taskstore.Key{Owner: "o"}) {
 		if err != nil {
 			assert.ErrorIs(t, err, taskstore.ErrClosed)
@@ -132,7 +133,7 @@ func TestRedisCloseEndsWatches(t *testing.T) {
 }
 
 func TestRedisWithoutHints(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{NoHints: true})
+	s := storetest.New(t, taskstore.RedisOptions{NoHints: true})
 	for _, err := range s.Watch(ctx, taskstore.Key{Owner: "o"}) {
 		assert.ErrorIs(t, err, errors.ErrUnsupported)
 	}
@@ -142,7 +143,7 @@ func TestRedisWithoutHints(t *testing.T) {
 // What another program publishes on the channel is taken for a sign to look
 // again, never for a hint.
 func TestRedisWatchIgnoresWhatIsNotAHint(t *testing.T) {
-	s := newStore(t, taskstore.RedisOptions{})
+	s := storetest.New(t, taskstore.RedisOptions{})
 	resyncs := 0
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -150,7 +151,7 @@ func TestRedisWatchIgnoresWhatIsNotAHint(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, c.Resync)
 		for _, message := range []string{"", "nonsense", "-1 t", "x t", "1 ", "99999999999999999999 t"} {
-			require.NoError(t, s.client.Publish(ctx, s.indexKey("o"), message).Err())
+			require.NoError(t, s.Client.Publish(ctx, s.IndexKey("o"), message).Err())
 		}
 		if resyncs++; resyncs == 2 {
 			return

@@ -21,6 +21,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // A reader that does not read costs nobody anything: writers go on, the memory of
@@ -31,7 +32,7 @@ func TestRedisWatchWithASlowReader(t *testing.T) {
 	for _, records := range []int{1000, 2000} {
 		t.Run(fmt.Sprintf("%dRecords", records), func(t *testing.T) {
 			server := redistest.Start(t)
-			b := openRedis(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
+			b := storetest.Open(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})
 			c := redis.NewClient(&redis.Options{Addr: server.Addr()})
 			defer c.Close()
 			watching, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -135,7 +136,7 @@ func pubsubConnections(t *testing.T, server *redistest.Server) ([]string, error)
 // Nothing is left of watches that ended, on either side.
 func TestRedisWatchesLeaveNothingBehind(t *testing.T) {
 	server := redistest.Start(t)
-	b := openRedis(t, server.URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	goroutines := runtime.NumGoroutine()
 	watch200(t, b, func(c taskstore.Change) bool { return false })
 	noMoreGoroutines(t, goroutines)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/internal/redistest"
+	"github.com/taskstore/taskstore/internal/storetest"
 )
 
 // The slot of an owner may move to another node of a Cluster: its watch moves
@@ -70,7 +71,7 @@ func TestRedisWatchFollowsAMovedSlot(t *testing.T) {
 func TestRedisWatchHearsOfWritesWhileASlotMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{Prefix: "p"})
 	v := taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)} // the owner has all its keys, so all of them move
 	version, err := b.PutIfVersion(ctx, key, v, 0)
 	require.NoError(t, err)
@@ -109,7 +110,7 @@ func TestRedisClusterWatchesAreSharded(t *testing.T) {
 	t.Parallel()
 	redistest.Need(t, redistest.ShardedChannels)
 	cluster := redistest.StartCluster(t)
-	b := openRedis(t, cluster.URL(), taskstore.RedisOptions{Prefix: "sharded"})
+	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{Prefix: "sharded"})
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var inPlace atomic.Int64
@@ -151,7 +152,7 @@ func TestRedisClusterWatchesAreSharded(t *testing.T) {
 // Watches of many slots that end together leave the others on their connection
 // in peace.
 func TestRedisClusterWatchesEndWithoutDisturbingOthers(t *testing.T) {
-	b := openRedis(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{})
+	b := storetest.Open(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{})
 	staying, stop := context.WithCancel(ctx)
 	defer stop()
 	leaving, leave := context.WithCancel(ctx)

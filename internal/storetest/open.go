@@ -1,0 +1,78 @@
+// Package storetest opens Redis backends for live tests, on the servers of the
+// package redistest and with keys of their own, and looks behind a backend's back.
+package storetest
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/redistest"
+)
+
+// A Topology is a set of servers that all tests of a binary share.
+type Topology struct {
+	Name string
+	URL  func(testing.TB) string
+}
+
+// Topologies are those that every rule must hold on.
+var Topologies = []Topology{
+	{"OneServer", redistest.SharedURL},
+	{"Cluster", func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() }},
+	{"Sentinel", func(tb testing.TB) string { return redistest.SharedSentinel(tb).URL() }},
+}
+
+// OnEachTopology runs a test on each of [Topologies].
+func OnEachTopology(t *testing.T, test func(t *testing.T, url string)) {
+	for _, topology := range Topologies {
+		t.Run(topology.Name, func(t *testing.T) { test(t, topology.URL(t)) })
+	}
+}
+
+// Open opens a backend, which ends with the test. Its prefix is a UUID unless opts
+// say otherwise: its keys are its own.
+func Open(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.RedisBackend {
+	tb.Helper()
+	if opts.Prefix == "" {
+		opts.Prefix = uuid.NewString()
+	}
+	b, err := taskstore.OpenRedis(context.Background(), url, &opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = b.Close() })
+	if external, ok := redistest.ExternalURL(); ok && strings.HasPrefix(url, external) {
+		tb.Cleanup(func() { removeKeys(tb, external, opts.Prefix) })
+	}
+	return b
+}
+
+// removeKeys leaves a server that is not ours as it was.
+func removeKeys(tb testing.TB, url, prefix string) {
+	ctx := context.Background()
+	c := connect(tb, url)
+	defer c.Close()
+	keys := c.Scan(ctx, 0, prefix+":*", 10_000).Iterator()
+	for keys.Next(ctx) {
+		if err := c.Del(ctx, keys.Val()).Err(); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := keys.Err(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func connect(tb testing.TB, url string) *redis.Client {
+	tb.Helper()
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return redis.NewClient(o)
+}
