@@ -1,6 +1,6 @@
 //go:build integration
 
-package taskstore_test
+package integration
 
 import (
 	"bufio"
@@ -239,4 +239,16 @@ func TestRedisClusterCallsMeetAHungMasterOnce(t *testing.T) {
 	}
 	wg.Wait()
 	assert.NotZero(t, served.Load())
+}
+
+// withoutShardedChannels returns the arguments of a server that has no sharded
+// channels, of whatever version it is.
+func withoutShardedChannels(t *testing.T) []string {
+	t.Helper()
+	version, err := redistest.ServerVersion()
+	require.NoError(t, err)
+	if !version.AtLeast(7, 0) {
+		return nil
+	}
+	return []string{"--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", ""}
 }

@@ -1,6 +1,6 @@
 //go:build integration
 
-package taskstore_test
+package integration
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 //go:build integration
 
-package taskstore_test
+package integration
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func (r aclRecipe) command(t *testing.T) (args []any) {
 // and for a Cluster.
 func documentedACL(t *testing.T) (one, cluster aclRecipe) {
 	t.Helper()
-	document, err := os.ReadFile("docs/redis.md")
+	document, err := os.ReadFile("../docs/redis.md")
 	require.NoError(t, err)
 	section := func(title string) (r aclRecipe) {
 		_, text, ok := strings.Cut(string(document), "\n### "+title+"\n")
