@@ -33,9 +33,11 @@ torture: need-go ## the same with new seeds, for an hour or more
 compat: need-go ## run the store's live tests on other versions of Redis and Valkey
 	@bash scripts/compat.sh
 
-check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts
+check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts; finds luac5.1 or installs it
 	@for f in .ci/run scripts/*.sh mcptasks/*/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
 	@echo "-- gofmt -l"; files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
+	@command -v luac5.1 >/dev/null || bash scripts/ensure-redis.sh --packages lua5.1
+	@echo "-- luac5.1 -p"; luac5.1 -p $$(git ls-files -co --exclude-standard '*.lua')
 	@$(call each,$(MODULES),go mod tidy -diff)
 	@$(call each,$(MODULES),go vet ./...)
 	@$(call each,$(MODULES),go vet -tags integration ./...)
