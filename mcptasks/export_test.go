@@ -5,6 +5,18 @@ import (
 	"time"
 )
 
+// What assumptions about the SDK are held to.
+const (
+	CodeRejected = codeRejected
+	MaxHeld      = maxHeld
+	MaxRounds    = maxRounds
+)
+
+var (
+	ImplementationName = implementationName
+	IsURL              = isURL
+)
+
 // SetKeepAlive has streams that begin from now on say more often that they live.
 func (t *Tasks) SetKeepAlive(d time.Duration) { t.keepAlive = d }
 
