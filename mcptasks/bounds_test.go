@@ -118,6 +118,12 @@ func TestUpdateReadsTheTaskOnceForAllAnswers(t *testing.T) {
 	if gets := store.taken()["Get"]; gets > 2 { // one to look, one to write
 		t.Errorf("300 answers: %d reads", gets)
 	}
+	if got := c.update(id, map[string]any{}); got.Error != nil {
+		t.Errorf("no answer: %v", got)
+	}
+	if gets := store.taken()["Get"]; gets > 1 { // nothing is unknown
+		t.Errorf("no answer: %d reads", gets)
+	}
 	if got := c.update(id, answers(301)); got.Error == nil || got.Error.Code != -32602 {
 		t.Errorf("more answers than there can be questions: %v", got)
 	}
