@@ -2,6 +2,7 @@ package mcptasks_test
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -233,7 +234,8 @@ func TestATaskWithoutItsToolFails(t *testing.T) {
 				if err := old.tasks.Shutdown(ctx); err != nil {
 					t.Fatal(err)
 				}
-				r := startDirect(t, store, opts, tools)
+				log := new(lockedBuffer)
+				r := startDirect(t, store, &mcptasks.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, tools)
 				stop := r.run(t.Context())
 				time.Sleep(4 * time.Minute)
 				for _, id := range []string{lost, handedOver} {
@@ -246,6 +248,9 @@ func TestATaskWithoutItsToolFails(t *testing.T) {
 					if got := r.as("alice").get(id); got.Result["status"] != "failed" || !strings.Contains(got.String(), "its tool is gone") {
 						t.Errorf("after some leases: %v", got)
 					}
+				}
+				if n := strings.Count(log.String(), "a task is given up"); n != 2 {
+					t.Errorf("%d lines of two tasks: %s", n, log)
 				}
 				_ = stop()
 			})

@@ -44,13 +44,11 @@ func (in *installation) judge(t *tasks.Task, now time.Time) (verdict, string) {
 }
 
 // resume acquires a task, unless somebody else is faster, and goes on with it in
-// the background. ended, if not nil, is called when it is over, in any case.
+// the background. It calls ended when that is over, in any case.
 func (in *installation) resume(t tasks.Task, ended func()) {
 	e, err := in.prepare(t.Owner, t.Request)
 	if err != nil {
-		if ended != nil {
-			ended()
-		}
+		ended()
 		return // another replica will
 	}
 	e.ended = ended

@@ -2,6 +2,8 @@ package mcptasks_test
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -72,4 +74,37 @@ func TestATaskIsNotGivenUpBeforeItsLeasesAreOver(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A look that fails is logged, but where it was the server's stop that ended it.
+func TestALookThatFailsIsLogged(t *testing.T) {
+	const line = "looking for lost tasks failed"
+	synctest.Test(t, func(t *testing.T) {
+		store := &failing{StorageBackend: memory()}
+		log := new(lockedBuffer)
+		r := startDirect(t, store, &mcptasks.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, func(*mcptasks.Tasks, *mcp.Server) {})
+		stop := r.run(t.Context())
+		time.Sleep(time.Second)
+		store.during(time.Minute)
+		if err := stop(); err != nil || !strings.Contains(log.String(), line) {
+			t.Errorf("Run: %v, the log: %s", err, log)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		log := new(lockedBuffer)
+		r := startDirect(t, unlisted{memory()}, &mcptasks.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, func(*mcptasks.Tasks, *mcp.Server) {})
+		stop := r.run(t.Context())
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil || strings.Contains(log.String(), line) {
+			t.Errorf("Run: %v, the log: %s", err, log)
+		}
+	})
+}
+
+// An unlisted store lists nothing before the caller has gone.
+type unlisted struct{ taskstore.StorageBackend }
+
+func (u unlisted) ListPage(ctx context.Context, _ taskstore.Key, _ string, _ int) ([]taskstore.Record, string, error) {
+	<-ctx.Done()
+	return nil, "", ctx.Err()
 }
