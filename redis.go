@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // Storage layout. <owner> and <task> stand for the escaped forms (redis_keys.go),
@@ -237,7 +239,7 @@ func (b *RedisBackend) isClosed() bool {
 // ended returns err, which kept a call from its answer, and says so where that is
 // because the backend was closed.
 func (b *RedisBackend) ended(err error) error {
-	if err != nil && b.isClosed() && !errors.Is(err, ErrClosed) && !answered(err) {
+	if err != nil && b.isClosed() && !errors.Is(err, ErrClosed) && !redislink.Answered(err) {
 		return fmt.Errorf("%w, after: %w", ErrClosed, err)
 	}
 	return err
@@ -333,21 +335,21 @@ func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, exp
 	if err != nil {
 		return 0, failure(verb, w.key, err)
 	}
-	switch r.status {
-	case statusOK:
-		return Version(r.number), nil
-	case statusConflict:
-		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.number)}
-	case statusFull:
-		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.number + 1}
-		if r.resent { // an earlier copy may have found room
-			return 0, failure(verb, w.key, &uncertainError{full})
+	switch r.Status {
+	case redislink.StatusOK:
+		return Version(r.Number), nil
+	case redislink.StatusConflict:
+		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.Number)}
+	case redislink.StatusFull:
+		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.Number + 1}
+		if r.Resent { // an earlier copy may have found room
+			return 0, failure(verb, w.key, &redislink.UncertainError{Cause: full})
 		}
 		return 0, full
-	case statusOverflow:
+	case redislink.StatusOverflow:
 		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
 	default:
-		return 0, &CorruptError{Key: w.key, Reason: r.reason}
+		return 0, &CorruptError{Key: w.key, Reason: r.Reason}
 	}
 }
 
@@ -375,7 +377,7 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err != nil {
 		return false, failure("delete", key, err)
 	}
-	return r.number == 1, nil
+	return r.Number == 1, nil
 }
 
 // CleanupExpired implements [StorageBackend]. It returns 0: the server reclaims

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A Finding is a setting of a live server by which a promise of this package is
@@ -108,7 +110,7 @@ func (b *RedisBackend) nodes(ctx context.Context) ([]*checkedNode, error) {
 	if !ok {
 		return []*checkedNode{{b: b, client: b.client}}, nil
 	}
-	nodes, err := within(ctx, func() ([]*checkedNode, error) {
+	nodes, err := redislink.Detach(ctx, func() ([]*checkedNode, error) {
 		var mu sync.Mutex
 		var nodes []*checkedNode
 		add := func(replica bool) func(context.Context, *redis.Client) error {
@@ -139,7 +141,7 @@ func (n *checkedNode) unknown(setting, breaks, remedy string) {
 
 // inspect asks the server all there is to ask.
 func (n *checkedNode) inspect(ctx context.Context) error {
-	_, err := within(ctx, func() (struct{}, error) {
+	_, err := redislink.Detach(ctx, func() (struct{}, error) {
 		if err := n.inspectRights(ctx); err != nil {
 			return struct{}{}, err
 		}
@@ -155,7 +157,7 @@ func (n *checkedNode) inspect(ctx context.Context) error {
 // configuration.
 func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	text, err := n.client.Info(ctx).Result()
-	if refused(err) {
+	if redislink.Refused(err) {
 		n.unknown("INFO is refused", "eviction, persistence, replicas and version are not known", "grant +info")
 		return n.inspectSlots(ctx)
 	}
@@ -173,7 +175,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	}
 	config, err := n.client.ConfigGet(ctx, setting).Result()
 	value, told := config[setting]
-	if err != nil && !refused(err) {
+	if err != nil && !redislink.Refused(err) {
 		return err
 	}
 	n.judgePersistence(info, value, told)
@@ -271,7 +273,7 @@ type clockReading struct {
 func (n *checkedNode) inspectClock(ctx context.Context) error {
 	from := n.b.clock.local()
 	said, err := n.client.Time(ctx).Result()
-	if refused(err) {
+	if redislink.Refused(err) {
 		return nil // it is among the rights
 	}
 	took := n.b.clock.local().Sub(from)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A server asks first whether the user may, and of a Cluster's nodes even one that
@@ -25,7 +27,7 @@ func (n *checkedNode) probes(key string) [][]any {
 		{"ping"},
 		{"time"},
 		{"eval", "return 1", 1, key},
-		{"evalsha", n.b.scripts.clock.sha, 1, key},
+		{"evalsha", n.b.scripts.clock.SHA, 1, key},
 		{"hmget", key, "version"},
 		{"hget", key, "version"},
 		{"hset", key, "version", "1", "data"}, // a value is missing
@@ -124,9 +126,9 @@ func (d *denials) note(name string, err error) error {
 	case err == nil:
 	case !errors.As(err, &said):
 		return err
-	case serverSaid(err, "ERR unknown command"):
+	case redislink.Said(err, "ERR unknown command"):
 		d.missing = append(d.missing, name)
-	case !serverSaid(err, "NOPERM"):
+	case !redislink.Said(err, "NOPERM"):
 	case strings.Contains(said.Error(), "permissions to run"):
 		d.commands = append(d.commands, name)
 	case strings.Contains(said.Error(), "channel"):

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // inspectSlots finds slots of a Cluster's node that are open: their move to or from
@@ -13,11 +15,11 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 		return nil
 	}
 	text, err := n.client.ClusterNodes(ctx).Result()
-	if refused(err) {
+	if redislink.Refused(err) {
 		n.unknown("CLUSTER NODES is refused", "whether a slot is being moved is not known", "grant +cluster|nodes")
 		return nil
 	}
-	if serverSaid(err, "ERR This instance has cluster support") { // disabled: its Sentinels are taken for a Cluster
+	if redislink.Said(err, "ERR This instance has cluster support") { // disabled: its Sentinels are taken for a Cluster
 		return nil
 	}
 	if err != nil {

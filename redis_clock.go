@@ -74,7 +74,7 @@ func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, er
 	if err != nil {
 		return time.Time{}, err
 	}
-	now := time.UnixMicro(int64(r.number)).UTC()
+	now := time.UnixMicro(int64(r.Number)).UTC()
 	b.clock.set(now, from, b.clock.local())
 	return now, nil
 }

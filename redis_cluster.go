@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A clusterClient is what a client of a Cluster can do besides: tell which node
@@ -67,7 +69,7 @@ func askForSlots(cluster clusterClient) {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		// It asks before it begins. If ctx ended that for it, it would begin with what it
 		// knew, and not say so.
-		_, err := within(ctx, func() (struct{}, error) {
+		_, err := redislink.Detach(ctx, func() (struct{}, error) {
 			return struct{}{}, cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
 		})
 		cancel()

@@ -19,15 +19,15 @@ func TestScriptsAreThoseOfTheGoldenFiles(t *testing.T) {
 	const folder = "testdata/lua"
 	var want []string
 	for _, s := range newScripts(0, "PUBLISH", "", false).all() {
-		name := filepath.Join(folder, s.name+".lua")
+		name := filepath.Join(folder, s.Name+".lua")
 		want = append(want, name)
 		if *update {
 			require.NoError(t, os.MkdirAll(folder, 0o755))
-			require.NoError(t, os.WriteFile(name, []byte(s.source+"\n"), 0o644))
+			require.NoError(t, os.WriteFile(name, []byte(s.Source+"\n"), 0o644))
 		}
 		golden, err := os.ReadFile(name)
 		require.NoError(t, err, "go test -run %s -update . writes it", t.Name())
-		assert.Equal(t, string(golden), s.source+"\n", "go test -run %s -update . writes %s anew", t.Name(), name)
+		assert.Equal(t, string(golden), s.Source+"\n", "go test -run %s -update . writes %s anew", t.Name(), name)
 	}
 	there, err := filepath.Glob(filepath.Join(folder, "*"))
 	require.NoError(t, err)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A listing walks the index in order of creation. In one round trip, a pipeline, it
@@ -137,13 +139,13 @@ func (l *listing) complete(ctx context.Context) error {
 	l.b.proveRole(ctx)
 	for !l.done() {
 		_, err := persist(ctx, l.b, func() (struct{}, error) {
-			return within(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
+			return redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
 		})
-		if serverSaid(err, wrongType) { // of records that is told where they are decoded
+		if redislink.Said(err, wrongType) { // of records that is told where they are decoded
 			return &CorruptError{
 				Key:    Key{Owner: l.prefix.Owner},
 				Reason: "the index of the owner, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is no sorted set, so nothing can be listed; remove that key",
-				Err:    discreet(err),
+				Err:    redislink.Redact(err),
 			}
 		}
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A trip is one round trip of a listing: what it asks for, then what came.
@@ -30,9 +32,9 @@ type trip struct {
 // The script comes first: by the time that it tells, the records are judged that are
 // read behind it.
 func (t *trip) make(ctx context.Context, l *listing) error {
-	err := t.send(ctx, l, "evalsha", l.b.scripts.read.sha)
-	if serverSaid(err, "NOSCRIPT") {
-		err = t.send(ctx, l, "eval", []byte(l.b.scripts.read.source))
+	err := t.send(ctx, l, "evalsha", l.b.scripts.read.SHA)
+	if redislink.Said(err, "NOSCRIPT") {
+		err = t.send(ctx, l, "eval", []byte(l.b.scripts.read.Source))
 	}
 	return err
 }
@@ -107,7 +109,7 @@ func (t *trip) decodeRead(l *listing, read *redis.Cmd, records []*redis.SliceCmd
 	if err != nil {
 		return err
 	}
-	shown, err := l.b.scripts.read.decodeRead(raw, len(t.unknown))
+	shown, err := decodeRead(l.b.scripts.read, raw, len(t.unknown))
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (t *trip) decodeRead(l *listing, read *redis.Cmd, records []*redis.SliceCmd
 		for i, r := range records {
 			fields, err := r.Result()
 			switch {
-			case serverSaid(err, wrongType):
+			case redislink.Said(err, wrongType):
 				t.shown.items[i] = wrongType
 			case err != nil:
 				return err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A server that is sent a value longer than its proto-max-bulk-len, or a command longer
@@ -32,12 +34,12 @@ const (
 // refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
 // does not take so long a one; an uncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
-	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*notAcknowledgedError)) {
+	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*redislink.NotAcknowledgedError)) {
 		return nil
 	}
 	var said redis.Error
 	saidSo := errors.As(err, &said) && strings.Contains(said.Error(), "Protocol error")
-	if !saidSo && (said != nil || neverExecuted(err)) {
+	if !saidSo && (said != nil || redislink.NeverExecuted(err)) {
 		return nil
 	}
 	most, known, answers := w.ask(ctx)
@@ -55,8 +57,8 @@ func (w *longWrite) refusal(ctx context.Context, err error) error {
 	if w.cuts++; w.cuts < maxCuts {
 		return nil
 	}
-	return &uncertainError{fmt.Errorf("%w: the connection was lost %d times while %d bytes of data were sent, and the server answers otherwise; see its proto-max-bulk-len: %w",
-		ErrCapacityExceeded, w.cuts, w.size, discreet(err))}
+	return &redislink.UncertainError{Cause: fmt.Errorf("%w: the connection was lost %d times while %d bytes of data were sent, and the server answers otherwise; see its proto-max-bulk-len: %w",
+		ErrCapacityExceeded, w.cuts, w.size, redislink.Redact(err))}
 }
 
 // ask asks the server how many bytes of data it takes, and if it does not tell whether
@@ -68,7 +70,7 @@ func (w *longWrite) ask(ctx context.Context) (most int, known, answers bool) {
 		most           int
 		known, answers bool
 	}
-	a, _ := within(ctx, func() (a answer, err error) {
+	a, _ := redislink.Detach(ctx, func() (a answer, err error) {
 		var node pipeliner = w.b.client
 		if cluster, ok := w.b.client.(clusterClient); ok {
 			if node, err = cluster.MasterForKey(ctx, w.key); err != nil {

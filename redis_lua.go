@@ -1,10 +1,10 @@
 package taskstore
 
 import (
-	"crypto/sha1"
-	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // The scripts. Rules that all of them keep:
@@ -273,15 +273,8 @@ if publish then
 end
 `
 
-// A script is one of the above with the digest that EVALSHA names it by, as it is
-// sent.
-type script struct {
-	name, source string
-	sha          []byte
-}
-
 // scripts are those of one backend.
-type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, delete, read, repair, clock *script }
+type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, delete, read, repair, clock *redislink.Script }
 
 // newScripts makes the scripts for at most limit records per owner, 0 for any
 // number, and hints by the command publish, empty for none, on channels whose names
@@ -292,10 +285,8 @@ func newScripts(limit int, publish, database string, wait bool) scripts {
 		hints = "'" + publish + "'"
 	}
 	settings := fmt.Sprintf("local limit, publish, database, wait = %d, %s, '%s', %t\n", limit, hints, database, wait)
-	make := func(name, source string) *script {
-		source = settings + strings.TrimSpace(source)
-		sum := sha1.Sum([]byte(source))
-		return &script{name: name, source: source, sha: hex.AppendEncode(nil, sum[:])}
+	make := func(name, source string) *redislink.Script {
+		return redislink.NewScript(name, settings+strings.TrimSpace(source))
 	}
 	return scripts{
 		put:               make("put", luaPut),

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // OpenRedis connects to the server that rawURL names, makes sure that it can be
@@ -97,15 +99,15 @@ type selfPortrait struct{ mode, role, version string }
 // a server that knows no INFO either, and answers PING, says nothing.
 func serverSays(ctx context.Context, client redis.UniversalClient) (selfPortrait, error) {
 	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	_, unknown := within(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
+	_, unknown := redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
 	if unknown == nil {
 		said := func(name string) string { s, _ := hello.Val()[name].(string); return s }
 		return selfPortrait{mode: said("mode"), role: said("role")}, nil
 	}
-	if !errors.As(unknown, new(redis.Error)) || badCredentials(unknown) || transient(unknown) {
+	if !errors.As(unknown, new(redis.Error)) || redislink.BadCredentials(unknown) || redislink.Transient(unknown) {
 		return selfPortrait{}, unknown
 	}
-	text, err := within(ctx, func() (string, error) { return client.Info(ctx).Result() })
+	text, err := redislink.Detach(ctx, func() (string, error) { return client.Info(ctx).Result() })
 	if err == nil {
 		info := parseInfo(text)
 		role := info["role"]
@@ -121,10 +123,10 @@ func serverSays(ctx context.Context, client redis.UniversalClient) (selfPortrait
 	if !errors.As(err, new(redis.Error)) {
 		return selfPortrait{}, err
 	}
-	if serverSaid(unknown, "NOPERM") {
+	if redislink.Said(unknown, "NOPERM") {
 		return selfPortrait{}, unknown
 	}
-	_, err = within(ctx, func() (string, error) { return client.Ping(ctx).Result() })
+	_, err = redislink.Detach(ctx, func() (string, error) { return client.Ping(ctx).Result() })
 	return selfPortrait{}, err
 }
 
@@ -155,7 +157,7 @@ func missing(version string) string {
 
 // unusable says why a server could not be asked.
 func (t redisTarget) unusable(err error) error {
-	err = discreet(err)
+	err = redislink.Redact(err)
 	reason := "no answer that Redis would give; is it a Redis server, and does it use TLS?"
 	var dial *net.OpError
 	var dns *net.DNSError
@@ -172,12 +174,12 @@ func (t redisTarget) unusable(err error) error {
 		case t.single != nil && t.single.TLSConfig != nil, t.cluster != nil && t.cluster.TLSConfig != nil:
 			reason += "; is it a TLS port?"
 		}
-	case serverSaid(err, "WRONGPASS"), serverSaid(err, "NOAUTH"), serverSaid(err, "ERR AUTH"):
+	case redislink.Said(err, "WRONGPASS"), redislink.Said(err, "NOAUTH"), redislink.Said(err, "ERR AUTH"):
 		reason = "it refuses the user name or password"
-	case serverSaid(err, "NOPERM"):
+	case redislink.Said(err, "NOPERM"):
 		reason = "it does not permit this user to ask what it is; grant +hello"
-		if named := namedCommand.FindStringSubmatch(err.Error()); named != nil && named[1] != "hello" {
-			reason = "it does not permit this user what the client sends first; grant +" + named[1] // as for another database
+		if named := redislink.NamedCommand(err); named != "" && named != "hello" {
+			reason = "it does not permit this user what the client sends first; grant +" + named // as for another database
 		}
 	case errors.As(err, &record), errors.As(err, &unknownCA), errors.As(err, &hostname),
 		errors.As(err, &alert) && alert.Op == "remote error":

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // read returns what the server shows of a record, which may be past.
@@ -38,7 +40,7 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 		if err != nil {
 			return shownRecords{}, err
 		}
-		s, err := b.scripts.read.decodeRead(raw, 1)
+		s, err := decodeRead(b.scripts.read, raw, 1)
 		if err == nil {
 			b.clock.set(s.at, from, b.clock.local())
 		}
@@ -72,15 +74,15 @@ type shownRecords struct {
 const wrongType = "WRONGTYPE"
 
 // decodeRead reads the reply of the script that reads n records.
-func (s *script) decodeRead(raw any, n int) (shownRecords, error) {
+func decodeRead(s *redislink.Script, raw any, n int) (shownRecords, error) {
 	items, ok := raw.([]any)
 	if !ok || len(items) != n+1 {
-		return shownRecords{}, s.surprise(raw)
+		return shownRecords{}, s.Surprise(raw)
 	}
 	text, _ := items[0].(string)
-	us, err := parseVersion(text)
+	us, err := redislink.ParseNumber(text)
 	if err != nil {
-		return shownRecords{}, s.surprise(raw)
+		return shownRecords{}, s.Surprise(raw)
 	}
 	for _, item := range items[1:] {
 		switch item := item.(type) {
@@ -92,7 +94,7 @@ func (s *script) decodeRead(raw any, n int) (shownRecords, error) {
 		}
 	}
 	if !ok {
-		return shownRecords{}, s.surprise(raw)
+		return shownRecords{}, s.Surprise(raw)
 	}
 	return shownRecords{at: time.UnixMicro(int64(us)).UTC(), items: items[1:]}, nil
 }

@@ -1,6 +1,10 @@
 package taskstore
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/taskstore/taskstore/internal/redislink"
+)
 
 // appendHMGet appends the command that asks for a record.
 func appendHMGet(args []any, recordKey string) []any {
@@ -38,13 +42,13 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	case !hasData:
 		return corrupt("data is missing")
 	}
-	n, err := parseVersion(version)
+	n, err := redislink.ParseNumber(version)
 	if err != nil || n == 0 {
 		return corrupt("version is not a number")
 	}
 	rec.Key, rec.Version, rec.Data = key, Version(n), []byte(data)
 	if hasExpiry {
-		ms, err := parseVersion(expires)
+		ms, err := redislink.ParseNumber(expires)
 		if err != nil || ms == 0 || int64(ms) > maxExpiry.UnixMilli() {
 			return corrupt("expires_at is not a number of milliseconds")
 		}

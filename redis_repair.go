@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // maxRepair keeps the script short; the next listing goes on.
@@ -27,7 +29,7 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (
 		args = append(args, task)
 	}
 	r, _ := b.run(ctx, b.scripts.repair, args)
-	return int(r.number)
+	return int(r.Number)
 }
 
 // maxRecount is how many places at the front of each index recount looks at.
@@ -42,7 +44,7 @@ const maxRecount = maxRepair / 2
 // that of a record that somebody else deleted.
 func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
 	o := b.keys.owner(owner)
-	tasks, _ := within(ctx, func() ([]string, error) {
+	tasks, _ := redislink.Detach(ctx, func() ([]string, error) {
 		pipe := b.client.Pipeline()
 		soonest := redis.NewStringSliceCmd(ctx, "zrange", o.expiry, 0, maxRecount-1)
 		oldest := redis.NewStringSliceCmd(ctx, "zrange", o.index, 0, maxRecount-1)

@@ -3,38 +3,22 @@ package taskstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // defaultReplicaTimeout is what a ReplicaTimeout of 0 means.
 const defaultReplicaTimeout = time.Second
 
-// A notAcknowledgedError says that a write was applied and that too few replicas
-// have it, as far as is known.
-type notAcknowledgedError struct {
-	acks, want int64
-	timeout    time.Duration
-	err        error // why it is not known; nil: WAIT has counted them
-}
-
-func (e *notAcknowledgedError) Error() string {
-	if e.err != nil {
-		return "replicas were not asked: " + e.err.Error()
-	}
-	return fmt.Sprintf("%d of %d replicas acknowledged it within %v", e.acks, e.want, e.timeout)
-}
-
-func (e *notAcknowledgedError) Unwrap() error { return e.err }
-
 // send sends a script that writes, once, and where replicas are to acknowledge
 // that, asks them to.
-func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, error) {
+func (b *RedisBackend) send(ctx context.Context, s *redislink.Script, args []any) (redislink.Reply, error) {
 	if b.opts.MinReplicas <= 0 {
 		return b.run(ctx, s, args)
 	}
@@ -43,20 +27,20 @@ func (b *RedisBackend) send(ctx context.Context, s *script, args []any) (reply, 
 		ack error
 	}
 	f := new(flight)
-	got, err := within(ctx, func() (a answer, err error) {
-		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.sha, args))
-		if serverSaid(err, "NOSCRIPT") {
+	got, err := redislink.Detach(ctx, func() (a answer, err error) {
+		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.SHA, args))
+		if redislink.Said(err, "NOSCRIPT") {
 			f.unsent()
-			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", []byte(s.source), slices.Clone(args)))
+			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", []byte(s.Source), slices.Clone(args)))
 		}
 		return a, err
 	})
 	if err != nil {
-		return reply{}, s.denied(f.landed(err))
+		return redislink.Reply{}, s.Denied(f.landed(err))
 	}
-	r, err := s.decodeReply(got.raw)
-	if err == nil && r.status == statusOK && r.number > 0 && got.ack != nil {
-		return reply{}, got.ack
+	r, err := s.Decode(got.raw)
+	if err == nil && r.Status == redislink.StatusOK && r.Number > 0 && got.ack != nil {
+		return redislink.Reply{}, got.ack
 	}
 	return r, err // a refusal, or the delete of nothing, is nothing that replicas could have
 }
@@ -91,7 +75,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 		_, refused := pipe.Exec(ctx)
 		ack = nil
 		if acks, err := wait.Result(); err != nil || acks < int64(b.opts.MinReplicas) {
-			ack = &notAcknowledgedError{acks: acks, want: int64(b.opts.MinReplicas), timeout: b.opts.ReplicaTimeout, err: err}
+			ack = &redislink.NotAcknowledgedError{Acks: acks, Want: int64(b.opts.MinReplicas), Timeout: b.opts.ReplicaTimeout, Err: err}
 		}
 		if raw, err = eval.Result(); raw == nil && err == nil {
 			err = refused // of the connection, see readWithRole
@@ -99,7 +83,7 @@ func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ac
 		return err
 	}
 	err = exec(false)
-	if isCluster && serverSaid(err, "ASK") {
+	if isCluster && redislink.Said(err, "ASK") {
 		if other := b.nodeAt(ctx, err, asked); other != nil {
 			node = other
 			err = exec(true)

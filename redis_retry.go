@@ -2,7 +2,6 @@ package taskstore
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // Every command is resent here and nowhere else: see once. A read is asked again
@@ -45,7 +44,7 @@ type patience struct {
 // wait waits before the next attempt after err. It returns nil when that is to be
 // made, and otherwise what to give up with.
 func (p *patience) wait(ctx context.Context, err error) error {
-	err = discreet(err)
+	err = redislink.Redact(err)
 	last := p.last
 	p.last = err
 	now := p.b.clock.local()
@@ -56,16 +55,16 @@ func (p *patience) wait(ctx context.Context, err error) error {
 		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case ctx.Err() != nil && last != nil:
 		return fmt.Errorf("%w, after: %w", err, last)
-	case ctx.Err() != nil || !transient(err):
+	case ctx.Err() != nil || !redislink.Transient(err):
 		return err
-	case !p.b.role.cluster && (serverSaid(err, "MOVED") || serverSaid(err, "ASK")):
+	case !p.b.role.cluster && (redislink.Said(err, "MOVED") || redislink.Said(err, "ASK")):
 		return fmt.Errorf("%w: %w", errClusterNode, err)
 	case last == nil:
 		p.since = now
 	case now.Sub(p.since) > retryTime:
 		return err
 	}
-	if ofReplica(err) {
+	if redislink.OfReplica(err) {
 		p.b.condemn(ctx)
 	}
 	p.b.refreshSlots(ctx)
@@ -103,17 +102,17 @@ func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (
 // A redisWrite is a write that is ready to be sent.
 type redisWrite struct {
 	key    Key
-	script *script
-	again  *script // its counterpart for a write that was sent before
-	args   []any   // of both, as scriptArgs makes them
-	size   int     // of the data
-	judge  bool    // script has the limit as one more
-	limit  int     // how many records the owner may have, 0: any number
+	script *redislink.Script
+	again  *redislink.Script // its counterpart for a write that was sent before
+	args   []any             // of both, as scriptArgs makes them
+	size   int               // of the data
+	judge  bool              // script has the limit as one more
+	limit  int               // how many records the owner may have, 0: any number
 }
 
 // apply sends w until there is an answer. Its error is an uncertainError unless w
 // was surely not applied.
-func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
+func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (redislink.Reply, error) {
 	var (
 		p      = patience{b: b}
 		begin  = b.clock.local()
@@ -129,7 +128,7 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		args = append(args, strconv.Itoa(w.limit))
 	}
 	for {
-		var r reply
+		var r redislink.Reply
 		var err error
 		if lost != nil && first == "" {
 			if first = "0"; w.script != b.scripts.put { // which goes by no record's age
@@ -140,15 +139,15 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		if err == nil {
 			r, err = b.send(ctx, script, args)
 			if refusal := long.refusal(ctx, err); refusal != nil {
-				return reply{}, refusal
+				return redislink.Reply{}, refusal
 			}
 		}
-		if lost == nil && serverSaid(err, "TRYAGAIN") {
+		if lost == nil && redislink.Said(err, "TRYAGAIN") {
 			if alone := b.alone(w); alone != nil {
 				r, err = b.send(ctx, b.scripts.updateAlone, alone)
 			}
 		}
-		if err == nil && r.status == statusFull && !recounted {
+		if err == nil && r.Status == redislink.StatusFull && !recounted {
 			if recounted = true; b.recount(ctx, w.key.Owner) {
 				args = slices.Clone(args)
 				continue
@@ -157,13 +156,13 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		switch {
 		case err == nil && lost == nil:
 			return r, nil
-		case err == nil && r.status == statusUnknown:
-			return r, &uncertainError{fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
+		case err == nil && r.Status == redislink.StatusUnknown:
+			return r, &redislink.UncertainError{Cause: fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
 		case err == nil:
-			r.resent = true
+			r.Resent = true
 			return r, nil
-		case lost == nil && !neverExecuted(err):
-			lost = discreet(err)
+		case lost == nil && !redislink.NeverExecuted(err):
+			lost = redislink.Redact(err)
 		}
 		if err = p.wait(ctx, err); err == nil {
 			args = slices.Clone(args)
@@ -171,11 +170,11 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (reply, error) {
 		}
 		switch {
 		case lost != nil && errors.Is(err, lost):
-			err = &uncertainError{err}
+			err = &redislink.UncertainError{Cause: err}
 		case lost != nil:
-			err = &uncertainError{fmt.Errorf("%w, after: %w", err, lost)}
+			err = &redislink.UncertainError{Cause: fmt.Errorf("%w, after: %w", err, lost)}
 		}
-		return reply{}, err
+		return redislink.Reply{}, err
 	}
 }
 
@@ -199,7 +198,7 @@ func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key strin
 		return "", err
 	}
 	// The server said it before now: that much earlier begin may be, and not less.
-	earliest := time.UnixMicro(int64(r.number)).Add(-b.clock.local().Sub(begin))
+	earliest := time.UnixMicro(int64(r.Number)).Add(-b.clock.local().Sub(begin))
 	if _, cluster := b.client.(clusterClient); !cluster && age <= clockReadingAge && estimate.Before(earliest) {
 		earliest = estimate // in a Cluster each master goes by its own clock
 	}
@@ -208,41 +207,3 @@ func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key strin
 
 // errClusterNode is why no attempt of a client that knows one server can succeed.
 var errClusterNode = errors.New("the server is a node of a Cluster, and the key is on another one; use a Cluster client, or OpenRedis")
-
-// answered reports whether err is what the server had to say, or what came of its
-// answer, as against one that kept the call from getting an answer.
-func answered(err error) bool {
-	if errors.Is(err, errUnexpectedReply) || errors.Is(err, ErrCorrupt) {
-		return true
-	}
-	return errors.As(err, new(redis.Error)) && !transient(err)
-}
-
-// transient reports whether the same command may succeed if it is sent again in a
-// moment.
-func transient(err error) bool {
-	var unacknowledged *notAcknowledgedError
-	if errors.As(err, &unacknowledged) && unacknowledged.err == nil {
-		return false
-	}
-	var refusal redis.Error
-	if !errors.As(err, &refusal) {
-		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, errUnexpectedReply) && !errors.Is(err, ErrCorrupt) &&
-			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError)) &&
-			!circuitOpen(err)
-	}
-	if badCredentials(err) {
-		return true // a password that is being changed reaches servers and clients one by one
-	}
-	for _, code := range []string{
-		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server
-		"CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", // of a Cluster that changes
-		"UNBLOCKED",      // of a master that is one no longer, to WAIT
-		"ERR max number", // of clients
-	} {
-		if serverSaid(err, code) {
-			return true
-		}
-	}
-	return false
-}

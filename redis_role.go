@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A connection outlives the role of the server that it leads to: behind a forwarder,
@@ -206,7 +208,7 @@ func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, 
 	var said atomic.Bool
 	for range n {
 		wg.Go(func() {
-			if err := p.ask(ctx, b.roleQuestion(ctx, &gathered{gathering: g})); serverSaid(err, "READONLY") {
+			if err := p.ask(ctx, b.roleQuestion(ctx, &gathered{gathering: g})); redislink.Said(err, "READONLY") {
 				said.Store(true)
 			}
 		})
@@ -223,7 +225,7 @@ func (b *RedisBackend) roleQuestion(ctx context.Context, field any) redis.Cmder 
 // readWithRole does what do does for a read, and asks for the role on the same
 // connection in the same round trip.
 func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error {
-	_, err := within(ctx, func() (struct{}, error) {
+	_, err := redislink.Detach(ctx, func() (struct{}, error) {
 		pipe := b.client.Pipeline()
 		question := b.roleQuestion(ctx, "role")
 		// First: go-redis judges a connection by the first answer of a pipeline.
@@ -231,7 +233,7 @@ func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error
 		_ = pipe.Process(ctx, read)
 		_, err := pipe.Exec(ctx)
 		switch asked := question.Err(); {
-		case serverSaid(asked, "READONLY"):
+		case redislink.Said(asked, "READONLY"):
 			return struct{}{}, asked
 		case asked == nil && read.Err() == nil:
 			// Where a server refuses a connection by its own word, as for a wrong
@@ -247,11 +249,11 @@ func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error
 // pingMaster asks for a sign of life and for the role.
 func (b *RedisBackend) pingMaster(ctx context.Context) error {
 	if b.role.cluster {
-		_, err := within(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
+		_, err := redislink.Detach(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
 		return err
 	}
 	err := b.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
-	if serverSaid(err, "READONLY") { // perhaps of this connection only
+	if redislink.Said(err, "READONLY") { // perhaps of this connection only
 		b.condemn(ctx)
 		err = b.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
 	}

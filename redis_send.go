@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // once is a command that go-redis sends at most once, whatever the client's
@@ -70,18 +72,18 @@ func (f *flight) String() string { return string(f.script) }
 // landed returns err, the end of the flight, and says so if it was never sent.
 func (f *flight) landed(err error) error {
 	if f.state.CompareAndSwap(0, flightAbandoned) {
-		return notSent{err}
+		return redislink.NotSent{Err: err}
 	}
 	return err
 }
 
 // run sends a script once and returns its reply, see eval.
-func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, error) {
+func (b *RedisBackend) run(ctx context.Context, s *redislink.Script, args []any) (redislink.Reply, error) {
 	raw, err := b.eval(ctx, s, args)
 	if err != nil {
-		return reply{}, err
+		return redislink.Reply{}, err
 	}
-	return s.decodeReply(raw)
+	return s.Decode(raw)
 }
 
 // eval sends a script once and returns what it replies. A server that does not have the
@@ -90,20 +92,20 @@ func (b *RedisBackend) run(ctx context.Context, s *script, args []any) (reply, e
 //
 // args are those of scriptArgs. They are eval's own from now on: a command that ctx
 // left behind may still read them.
-func (b *RedisBackend) eval(ctx context.Context, s *script, args []any) (any, error) {
+func (b *RedisBackend) eval(ctx context.Context, s *redislink.Script, args []any) (any, error) {
 	f := new(flight)
 	send := func(command string, script []byte, args []any) (*redis.Cmd, error) {
 		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
 		f.cmd = cmd
 		return cmd, b.do(ctx, onceScript{cmd})
 	}
-	cmd, err := send("evalsha", s.sha, args)
-	if serverSaid(err, "NOSCRIPT") {
+	cmd, err := send("evalsha", s.SHA, args)
+	if redislink.Said(err, "NOSCRIPT") {
 		f.unsent()
-		cmd, err = send("eval", []byte(s.source), slices.Clone(args))
+		cmd, err = send("eval", []byte(s.Source), slices.Clone(args))
 	}
 	if err != nil {
-		return nil, s.denied(f.landed(err))
+		return nil, s.Denied(f.landed(err))
 	}
 	return cmd.Val(), nil
 }
@@ -112,11 +114,11 @@ func (b *RedisBackend) eval(ctx context.Context, s *script, args []any) (any, er
 // done. A command whose ctx ended belongs to the client.
 func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
 	if b.pipeline == nil {
-		_, err := within(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, cmd) })
+		_, err := redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, cmd) })
 		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return notSent{err}
+		return redislink.NotSent{Err: err}
 	}
 	return b.pipeline.Submit(ctx, cmd).WaitContext(ctx)
 }

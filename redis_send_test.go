@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 func TestFlightIsSentOrAbandoned(t *testing.T) {
@@ -24,22 +26,22 @@ func TestFlightIsSentOrAbandoned(t *testing.T) {
 
 	f := &flight{script: []byte("script")}
 	assert.Equal(t, "script", write(f))
-	assert.False(t, neverExecuted(f.landed(wrong)))
+	assert.False(t, redislink.NeverExecuted(f.landed(wrong)))
 	assert.Equal(t, "script", write(f), "the client may write it when its call is over")
 
 	f = &flight{script: []byte("script")}
-	assert.True(t, neverExecuted(f.landed(wrong)))
+	assert.True(t, redislink.NeverExecuted(f.landed(wrong)))
 	assert.Empty(t, write(f), "nothing is executed")
 	assert.Empty(t, write(f))
 
 	f = &flight{script: []byte("script")}
 	write(f)
 	f.unsent()
-	assert.True(t, neverExecuted(f.landed(wrong)))
+	assert.True(t, redislink.NeverExecuted(f.landed(wrong)))
 	assert.Empty(t, write(f))
 
 	f = &flight{script: []byte("script")}
-	require.True(t, neverExecuted(f.landed(wrong)))
+	require.True(t, redislink.NeverExecuted(f.landed(wrong)))
 	f.unsent()
 	assert.Empty(t, write(f), "it stays abandoned")
 }

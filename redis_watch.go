@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A redisWatch knows which channel each watched owner needs and on which link,
@@ -168,7 +170,7 @@ func (w *redisWatch) route(c *watchedChannel) {
 			return
 		}
 		// The client itself is closed, which no wait will open, or the user may not ask.
-		if errors.Is(err, redis.ErrClosed) || refused(err) || w.rejectedFor(c, err) > retryTime {
+		if errors.Is(err, redis.ErrClosed) || redislink.Refused(err) || w.rejectedFor(c, err) > retryTime {
 			w.giveUp(c, err)
 			w.mu.Unlock()
 			return
@@ -195,8 +197,8 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = within(ctx, func() (int64, error) { return node.ZCard(ctx, c.name).Result() })
-	if err != nil && (serverSaid(err, "MOVED") || !errors.As(err, new(redis.Error))) {
+	_, err = redislink.Detach(ctx, func() (int64, error) { return node.ZCard(ctx, c.name).Result() })
+	if err != nil && (redislink.Said(err, "MOVED") || !errors.As(err, new(redis.Error))) {
 		return nil, err
 	}
 	return node, nil // the subscription tells what else is wrong
@@ -208,7 +210,7 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 func (w *redisWatch) rejectedFor(c *watchedChannel, err error) time.Duration {
 	now := w.b.clock.local()
 	switch {
-	case !badCredentials(err):
+	case !redislink.BadCredentials(err):
 		c.rejected = time.Time{}
 		return 0
 	case c.rejected.IsZero():
@@ -232,7 +234,7 @@ func (w *redisWatch) again(c *watchedChannel, err error) {
 // giveUp ends the watches of c. It is called with w.mu held.
 func (w *redisWatch) giveUp(c *watchedChannel, err error) {
 	delete(w.channels, c.name)
-	w.hub.fail(c.owner, fmt.Errorf("taskstore: watch: %w", discreet(err)))
+	w.hub.fail(c.owner, fmt.Errorf("taskstore: watch: %w", redislink.Redact(err)))
 }
 
 // assign is called with w.mu held.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A watchLink is one connection and the channels that it should be subscribed to.
@@ -211,7 +213,7 @@ func (l *watchLink) tell(ctx context.Context, pubsub *redis.PubSub, add, remove 
 func (l *watchLink) send(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, f(ctx) })
+	_, err := redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, f(ctx) })
 	return err
 }
 
@@ -321,12 +323,12 @@ func (l *watchLink) ask(ctx context.Context, misled chan<- error) {
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, l.timeout)
 		defer cancel()
-		n, err := within(ctx, func() (int64, error) { return publish(ctx, own.name, "").Result() })
+		n, err := redislink.Detach(ctx, func() (int64, error) { return publish(ctx, own.name, "").Result() })
 		l.w.mu.Lock()
 		defer l.w.mu.Unlock()
 		l.asking = false
 		switch {
-		case refused(err):
+		case redislink.Refused(err):
 		case err != nil || !counts:
 			return
 		case n > 0:
@@ -354,12 +356,12 @@ func (l *watchLink) end(err error) {
 		return
 	}
 	// A server before 7.0. It may be a newer one when it is back after a restart.
-	unknown := serverSaid(err, "ERR unknown command")
+	unknown := redislink.Said(err, "ERR unknown command")
 	delete(l.w.unsharded, l.node)
 	if l.sharded && unknown {
 		l.w.unsharded[l.node] = true
 	}
-	hopeless := serverSaid(err, "NOPERM") || !l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
+	hopeless := redislink.Said(err, "NOPERM") || !l.sharded && unknown || l.node == nil && errors.Is(err, redis.ErrClosed)
 	for _, c := range l.want {
 		if hopeless {
 			l.w.giveUp(c, err)

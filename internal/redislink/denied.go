@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"errors"
@@ -10,31 +10,31 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A deniedError says that a script came to a command that the user may not run, or that
+// A DeniedError says that a script came to a command that the user may not run, or that
 // was taken away from the server. Servers before 7.2 name the line of the script and not
 // the command, and none names one that it does not have.
-type deniedError struct {
-	commands []string // of that line
-	missing  bool     // from the server
-	err      error
+type DeniedError struct {
+	Commands []string // of that line
+	Missing  bool     // from the server
+	Err      error
 }
 
-func (e *deniedError) Error() string {
-	if e.missing {
-		return "a script stopped, for the server does not have " + strings.Join(e.commands, " or ") + ": " + e.err.Error()
+func (e *DeniedError) Error() string {
+	if e.Missing {
+		return "a script stopped, for the server does not have " + strings.Join(e.Commands, " or ") + ": " + e.Err.Error()
 	}
-	return "a script came to a command that the user may not run; grant +" + strings.Join(e.commands, " +") + ": " + e.err.Error()
+	return "a script came to a command that the user may not run; grant +" + strings.Join(e.Commands, " +") + ": " + e.Err.Error()
 }
 
-func (e *deniedError) Unwrap() error { return e.err }
+func (e *DeniedError) Unwrap() error { return e.Err }
 
 // harmless are the commands that leave a record as it was where they are refused:
 // they read before the first write, or are the write that everything else is about.
 var harmless = []string{"hmget", "hget", "exists", "time", "zcard", "zcount", "zscore", "hset", "del"}
 
 // unchanged reports whether the record is surely as it was.
-func (e *deniedError) unchanged() bool {
-	return !slices.ContainsFunc(e.commands, func(c string) bool { return !slices.Contains(harmless, c) })
+func (e *DeniedError) unchanged() bool {
+	return !slices.ContainsFunc(e.Commands, func(c string) bool { return !slices.Contains(harmless, c) })
 }
 
 var (
@@ -44,9 +44,9 @@ var (
 	callInScript    = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
 
-// denied returns err, which came of s, and says which right or command is missing where
+// Denied returns err, which came of s, and says which right or command is missing where
 // that is why.
-func (s *script) denied(err error) error {
+func (s *Script) Denied(err error) error {
 	var said redis.Error
 	if !errors.As(err, &said) {
 		return err
@@ -59,7 +59,7 @@ func (s *script) denied(err error) error {
 	if at == nil {
 		return err
 	}
-	lines := strings.Split(s.source, "\n")
+	lines := strings.Split(s.Source, "\n")
 	n, _ := strconv.Atoi(at[1])
 	if n < 1 || n > len(lines) {
 		return err
@@ -76,8 +76,16 @@ func (s *script) denied(err error) error {
 	if len(commands) == 0 {
 		return err
 	}
-	return &deniedError{commands, missing, discreet(err)}
+	return &DeniedError{commands, missing, Redact(err)}
 }
 
 // namedCommand is how servers name the command; inside scripts those from 7.2 on do.
 var namedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)`)
+
+// NamedCommand returns the command that a server's refusal names; "": none.
+func NamedCommand(err error) string {
+	if named := namedCommand.FindStringSubmatch(err.Error()); named != nil {
+		return named[1]
+	}
+	return ""
+}

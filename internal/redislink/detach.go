@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"context"
@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// within returns what f returns, or ctx's error if ctx is done first. go-redis
+// Detach returns what f returns, or ctx's error if ctx is done first. go-redis
 // looks at a ctx between commands, and on most clients not while it waits for an
 // answer, so f runs aside and is left behind: it ends with the client's own
 // timeouts. Nothing that f uses may belong to the caller.
-func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
+func Detach[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {
-		return zero, notSent{err}
+		return zero, NotSent{err}
 	}
 	if ctx.Done() == nil {
 		return f()

@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWithinReturnsWhatItRuns(t *testing.T) {
+func TestDetachReturnsWhatItRuns(t *testing.T) {
 	wrong := errors.New("wrong")
 	for name, ctx := range map[string]context.Context{"endless": context.Background(), "can end": t.Context()} {
-		n, err := within(ctx, func() (int, error) { return 1, wrong })
+		n, err := Detach(ctx, func() (int, error) { return 1, wrong })
 		assert.Equal(t, 1, n, name)
 		assert.Equal(t, wrong, err, name)
 	}
@@ -29,14 +29,14 @@ func TestWhatWasLeftBehindReachesNobody(t *testing.T) {
 			for i := range 200 {
 				ctx, cancel := context.WithCancel(context.Background())
 				left, hold := make(chan struct{}), make(chan struct{})
-				_, err := within(ctx, func() (int, error) {
+				_, err := Detach(ctx, func() (int, error) {
 					cancel()
 					<-hold
 					close(left)
 					return -1, nil
 				})
 				assert.ErrorIs(t, err, context.Canceled)
-				n, err := within(t.Context(), func() (int, error) {
+				n, err := Detach(t.Context(), func() (int, error) {
 					close(hold)
 					<-left
 					return i, nil
@@ -52,9 +52,9 @@ func TestWhatWasLeftBehindReachesNobody(t *testing.T) {
 func TestNothingRunsForACtxThatHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := within(ctx, func() (int, error) { t.Error("it runs"); return 0, nil })
+	_, err := Detach(ctx, func() (int, error) { t.Error("it runs"); return 0, nil })
 	assert.ErrorIs(t, err, context.Canceled)
-	assert.True(t, neverExecuted(err))
+	assert.True(t, NeverExecuted(err))
 }
 
 func TestWorkersStayForTheNextJobAndGoWhenThereIsNone(t *testing.T) {

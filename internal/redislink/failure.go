@@ -1,0 +1,149 @@
+package redislink
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrUnexpectedReply is no fault that passes.
+var ErrUnexpectedReply = errors.New("unexpected reply")
+
+// NotSent marks an error of a command that never left.
+type NotSent struct{ Err error }
+
+func (e NotSent) Error() string { return e.Err.Error() }
+func (e NotSent) Unwrap() error { return e.Err }
+
+// NeverExecuted reports whether err says that no server executed the command: it
+// was not sent, or the server refused to begin.
+func NeverExecuted(err error) bool {
+	if errors.As(err, new(*NotAcknowledgedError)) {
+		return false
+	}
+	var denied *DeniedError
+	if errors.As(err, &denied) {
+		return denied.unchanged()
+	}
+	if errors.As(err, new(NotSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
+		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
+		errors.Is(err, redis.ErrAutoPipelineTimeout) || errors.Is(err, redis.ErrAutoPipelineQueueFull) {
+		return true
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return circuitOpen(err)
+	}
+	// The server names the script in an error that stopped it on the way. Only
+	// those that stop its reads or its first write leave nothing half done.
+	if text := refusal.Error(); !strings.Contains(text, "script: ") && !strings.HasPrefix(text, errorInScript) {
+		return true
+	}
+	for _, code := range []string{"OOM", "READONLY", "NOREPLICAS", "MISCONF", "WRONGTYPE"} {
+		if Said(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// errorInScript starts what servers before 7.0 say of an error in a script. The
+// code follows, with a dash where the server itself refused the command.
+const errorInScript = "ERR Error running script"
+
+// Said reports whether err is an answer of the server with that code.
+func Said(err error, code string) bool {
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	text := refusal.Error()
+	return strings.HasPrefix(text, code+" ") || strings.HasPrefix(text, errorInScript) &&
+		(strings.Contains(text, ": -"+code+" ") || strings.Contains(text, ": "+code+" "))
+}
+
+// BadCredentials reports whether err is a server's refusal of the user or the
+// password.
+func BadCredentials(err error) bool {
+	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password"} {
+		if Said(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// OfReplica reports whether err is what only a replica says: that it takes no writes, or
+// that it answers nothing while it has no master.
+func OfReplica(err error) bool { return Said(err, "READONLY") || Said(err, "MASTERDOWN") }
+
+// Refused reports whether err is a server's refusal to execute a command that is
+// well-formed: of managed services too, which have commands taken away.
+func Refused(err error) bool {
+	return Said(err, "NOPERM") || Said(err, "ERR unknown command")
+}
+
+// circuitOpen reports whether err is that of a circuit breaker, in a hook or in the
+// client's Limiter, that lets nothing through for some time. Breakers have no common
+// type; what they say is alike. An error of the connection is none, whatever is in its
+// address, and where a breaker repeats one there was an attempt.
+func circuitOpen(err error) bool {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "circuit") && strings.Contains(text, "open")
+}
+
+// Answered reports whether err is what the server had to say, or what came of its
+// answer, as against one that kept the call from getting an answer.
+func Answered(err error) bool {
+	if errors.Is(err, ErrUnexpectedReply) {
+		return true
+	}
+	return errors.As(err, new(redis.Error)) && !Transient(err)
+}
+
+// Transient reports whether the same command may succeed if it is sent again in a
+// moment.
+func Transient(err error) bool {
+	var unacknowledged *NotAcknowledgedError
+	if errors.As(err, &unacknowledged) && unacknowledged.Err == nil {
+		return false
+	}
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return !errors.Is(err, redis.ErrClosed) && !errors.Is(err, ErrUnexpectedReply) &&
+			!errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(tls.RecordHeaderError)) &&
+			!circuitOpen(err)
+	}
+	if BadCredentials(err) {
+		return true // a password that is being changed reaches servers and clients one by one
+	}
+	for _, code := range []string{
+		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server
+		"CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", // of a Cluster that changes
+		"UNBLOCKED",      // of a master that is one no longer, to WAIT
+		"ERR max number", // of clients
+	} {
+		if Said(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// An UncertainError is why it is not known whether a write was applied.
+type UncertainError struct{ Cause error }
+
+func (e *UncertainError) Error() string { return e.Cause.Error() }
+func (e *UncertainError) Unwrap() error { return e.Cause }
