@@ -118,6 +118,7 @@ type RedisBackend struct {
 	keys    redisKeys
 	opts    RedisOptions
 	scripts scripts
+	limit   recordLimit
 	clock   serverClock
 	refresh refresh
 	role    roleCheck
@@ -188,7 +189,9 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if b.opts.NoHints {
 		publish = ""
 	}
-	b.scripts = newScripts(max(b.opts.MaxRecordsPerOwner, 0), publish, b.keys.database, b.opts.MinReplicas > 0)
+	most := max(b.opts.MaxRecordsPerOwner, 0)
+	b.limit = recordLimit{most: most, text: strconv.Itoa(most), own: true}
+	b.scripts = newScripts(most, publish, b.keys.database, b.opts.MinReplicas > 0)
 	b.clock.local = time.Now
 	b.role.init(cluster, time.Now)
 	b.watch.init(b)
@@ -284,9 +287,18 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 	if err != nil {
 		return 0, err
 	}
-	w.script, w.again = b.scripts.put, b.scripts.putAgain
-	w.judge = w.limit != max(b.opts.MaxRecordsPerOwner, 0)
-	return b.write(ctx, "put", w, 0)
+	args := []string{w.op, w.data, w.expires, key.Task, w.limit.text}
+	first := args[:4]
+	if !w.limit.own {
+		first = args
+	}
+	r, err := b.apply(ctx, &redisWrite{
+		first: call{b.scripts.put, w.keys[:], first},
+		again: call{b.scripts.putAgain, w.keys[:], args},
+		alone: call{b.scripts.updateAlone, w.keys[:1], []string{w.op, w.data, w.expires, key.Task, w.index()}},
+		size:  len(w.data),
+	}, b.makeRoom(key.Owner))
+	return w.result("put", 0, r, err)
 }
 
 // PutIfVersion implements [StorageBackend]. Resent after a lost answer it is
@@ -296,42 +308,70 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 	if err != nil {
 		return 0, err
 	}
-	w.script, w.again = b.scripts.putIfVersion, b.scripts.putIfVersionAgain
-	next := ""
+	was, next := strconv.FormatUint(uint64(expected), 10), ""
 	if expected < MaxVersion {
 		next = strconv.FormatUint(uint64(expected)+1, 10)
 	}
-	w.args = append(w.args, strconv.FormatUint(uint64(expected), 10), next)
-	w.judge = expected == 0 || next == ""
-	return b.write(ctx, "put if version", w, expected)
+	args := []string{w.op, w.data, w.expires, key.Task, was, next, w.limit.text}
+	first := args[:6]
+	if expected == 0 || next == "" {
+		first = args
+	}
+	r, err := b.apply(ctx, &redisWrite{
+		first: call{b.scripts.putIfVersion, w.keys[:], first},
+		again: call{b.scripts.putIfVersionAgain, w.keys[:], args},
+		byAge: true,
+		alone: call{b.scripts.updateAlone, w.keys[:1], []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
+		size:  len(w.data),
+	}, b.makeRoom(key.Owner))
+	return w.result("put if version", expected, r, err)
 }
 
-// prepare returns a write but for its scripts, with the arguments that both verbs
-// have.
-func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w redisWrite, err error) {
+// A recordWrite is what both verbs that write a record know of it.
+type recordWrite struct {
+	key               Key
+	keys              [3]string // as the scripts have them
+	op, data, expires string
+	limit             recordLimit
+}
+
+// A recordLimit is how many records the owner may have, 0: any number.
+type recordLimit struct {
+	most int
+	text string
+	own  bool // it is the one in the scripts
+}
+
+// prepare checks what both verbs are told.
+func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordWrite, err error) {
 	if err := b.usable(ctx); err != nil {
-		return redisWrite{}, err
+		return recordWrite{}, err
 	}
 	if err := checkKey(key); err != nil {
-		return redisWrite{}, err
+		return recordWrite{}, err
 	}
 	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
 	if err != nil {
-		return redisWrite{}, err
+		return recordWrite{}, err
 	}
-	expires := ""
 	if expiresAt != 0 {
-		expires = strconv.FormatInt(expiresAt, 10)
+		w.expires = strconv.FormatInt(expiresAt, 10)
 	}
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
 	// when the caller has its slice back.
-	w.args = append(scriptArgs(8, b.keys.all(key)...), newOperationID(), string(v.Data), expires, key.Task)
-	w.key, w.size, w.limit = key, len(v.Data), RecordLimit(ctx, b.opts.MaxRecordsPerOwner)
+	w.key, w.keys, w.op, w.data = key, b.keys.all(key), newOperationID(), string(v.Data)
+	w.limit = b.limit
+	if most := RecordLimit(ctx, b.limit.most); most != b.limit.most {
+		w.limit = recordLimit{most: most, text: strconv.Itoa(most)}
+	}
 	return w, nil
 }
 
-func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, expected Version) (Version, error) {
-	r, err := b.apply(ctx, w)
+// index is the key of the owner's index.
+func (w *recordWrite) index() string { return w.keys[1] }
+
+// result is what the caller is told of a write that ended with r or err.
+func (w *recordWrite) result(verb string, expected Version, r redislink.Reply, err error) (Version, error) {
 	if err != nil {
 		return 0, failure(verb, w.key, err)
 	}
@@ -341,7 +381,7 @@ func (b *RedisBackend) write(ctx context.Context, verb string, w redisWrite, exp
 	case redislink.StatusConflict:
 		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.Number)}
 	case redislink.StatusFull:
-		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit), Asked: r.Number + 1}
+		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit.most), Asked: r.Number + 1}
 		if r.Resent { // an earlier copy may have found room
 			return 0, failure(verb, w.key, &redislink.UncertainError{Cause: full})
 		}
@@ -371,9 +411,9 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err := checkKey(key); err != nil {
 		return false, err
 	}
-	r, err := b.apply(ctx, redisWrite{
-		key: key, script: b.scripts.delete, again: b.scripts.delete, args: append(scriptArgs(3, b.keys.all(key)...), key.Task),
-	})
+	keys := b.keys.all(key)
+	remove := call{b.scripts.delete, keys[:], []string{key.Task}}
+	r, err := b.apply(ctx, &redisWrite{first: remove, again: remove, byAge: true}, nil)
 	if err != nil {
 		return false, failure("delete", key, err)
 	}

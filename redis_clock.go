@@ -70,7 +70,7 @@ func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 // readClock asks the server that has key.
 func (b *RedisBackend) readClock(ctx context.Context, key string) (time.Time, error) {
 	from := b.clock.local()
-	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
+	r, err := b.run(ctx, call{script: b.scripts.clock, keys: []string{key}})
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -41,9 +41,9 @@ func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(tas
 
 // all returns the keys of a record and of its owner's indexes, as the scripts have
 // them.
-func (k redisKeys) all(key Key) []string {
+func (k redisKeys) all(key Key) [3]string {
 	o := k.owner(key.Owner)
-	return []string{o.task(key.Task), o.index, o.expiry}
+	return [3]string{o.task(key.Task), o.index, o.expiry}
 }
 
 // channel is the name of an owner's channel. That of database 0 is the name of the

@@ -32,14 +32,14 @@ type trip struct {
 // The script comes first: by the time that it tells, the records are judged that are
 // read behind it.
 func (t *trip) make(ctx context.Context, l *listing) error {
-	err := t.send(ctx, l, "evalsha", l.b.scripts.read.SHA)
+	err := t.send(ctx, l, false)
 	if redislink.Said(err, "NOSCRIPT") {
-		err = t.send(ctx, l, "eval", []byte(l.b.scripts.read.Source))
+		err = t.send(ctx, l, true)
 	}
 	return err
 }
 
-func (t *trip) send(ctx context.Context, l *listing, command string, script []byte) error {
+func (t *trip) send(ctx context.Context, l *listing, source bool) error {
 	pipe := l.b.client.Pipeline()
 	var (
 		read            *redis.Cmd
@@ -53,9 +53,7 @@ func (t *trip) send(ctx context.Context, l *listing, command string, script []by
 		for i, p := range t.unknown {
 			tasks[i] = p.task
 		}
-		args := readArgs(l.owner.index, l.owner, tasks, t.room, t.most)
-		args[0], args[1] = command, script
-		read = redis.NewCmd(ctx, args...)
+		read = redis.NewCmd(ctx, l.b.readCall(l.owner.index, l.owner, tasks, t.room, t.most).command(new(attempt), source)...)
 		queue(read)
 	}
 	args := make([]any, 0, hmgetLength*len(t.batch)) // of all commands

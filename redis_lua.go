@@ -224,14 +224,13 @@ return next`
 // its business. Where the index has nothing it cannot tell whether it had.
 //
 //	KEYS  as luaPut
-//	ARGV  1 task; of a resent one also 2 anything, 3 an instant before the first copy
-//	      was sent, in µs
+//	ARGV  1 task, 2 of a resent one an instant before the first copy was sent, in µs
 //	reply 1 if the record existed, 0 if not, unknown 0
 const luaDelete = `
 local record, index, expiry, task = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-if ARGV[3] then
+if ARGV[2] then
   local born = redis.call('ZSCORE', index, task)
-  if not born or tonumber(born) >= tonumber(ARGV[3]) then return {'unknown', '0'} end
+  if not born or tonumber(born) >= tonumber(ARGV[2]) then return {'unknown', '0'} end
 end
 local was = redis.pcall('HGET', record, 'expires_at')
 if type(was) == 'table' then

@@ -40,14 +40,3 @@ if publish then
   if publish == 'SPUBLISH' and type(sent) == 'table' then redis.pcall('PUBLISH', ARGV[5] .. database, hint) end
 end
 return next`
-
-// alone returns the arguments of luaUpdateAlone for a write that may be an update, nil
-// for any other.
-func (b *RedisBackend) alone(w redisWrite) []any {
-	if w.script != b.scripts.put && w.script != b.scripts.putIfVersion {
-		return nil
-	}
-	record, index, own := w.args[3], w.args[4], w.args[6:]
-	args := append(scriptArgs(7, record.(string)), own[:4]...)
-	return append(append(args, index), own[4:]...) // the channel's name begins with that of the index
-}

@@ -15,7 +15,7 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 	recordKey := b.keys.record(key)
 	fields, err := persist(ctx, b, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		send := b.do
+		send := b.process
 		if !b.role.proven() {
 			send = b.readWithRole
 		}
@@ -36,7 +36,7 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 	shown, err := persist(ctx, b, func() (shownRecords, error) {
 		from := b.clock.local()
 		// The record alone: while its slot is moved key by key, the index may be elsewhere.
-		raw, err := b.eval(ctx, b.scripts.read, readArgs(o.task(key.Task), o, []string{key.Task}, 0, 1))
+		raw, _, err := b.eval(ctx, b.readCall(o.task(key.Task), o, []string{key.Task}, 0, 1), false)
 		if err != nil {
 			return shownRecords{}, err
 		}
@@ -52,16 +52,14 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 	return shown.record(0, key)
 }
 
-// readArgs returns the arguments of the script that reads these tasks where the key at
-// is: at most so many, with so many bytes of data.
-func readArgs(at string, o ownerKeys, tasks []string, room, most int) []any {
-	args := make([]any, 3, 6+len(tasks))
-	args[2] = 1 + len(tasks)
-	args = append(args, at)
+// readCall has these tasks read where the key at is: at most so many, with so many bytes
+// of data.
+func (b *RedisBackend) readCall(at string, o ownerKeys, tasks []string, room, most int) *call {
+	keys := append(make([]string, 0, 1+len(tasks)), at)
 	for _, task := range tasks {
-		args = append(args, o.task(task))
+		keys = append(keys, o.task(task))
 	}
-	return append(args, strconv.Itoa(room), strconv.Itoa(most))
+	return &call{script: b.scripts.read, keys: keys, args: []string{strconv.Itoa(room), strconv.Itoa(most)}}
 }
 
 // shownRecords are what a server shows of records from an instant on.

@@ -24,16 +24,17 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (
 	for _, task := range gone {
 		keys = append(keys, o.task(task))
 	}
-	args := scriptArgs(len(gone), keys...)
-	for _, task := range gone {
-		args = append(args, task)
-	}
-	r, _ := b.run(ctx, b.scripts.repair, args)
+	r, _ := b.run(ctx, call{script: b.scripts.repair, keys: keys, args: gone})
 	return int(r.Number)
 }
 
 // maxRecount is how many places at the front of each index recount looks at.
 const maxRecount = maxRepair / 2
+
+// makeRoom returns what makes room for a record of owner where there seems to be none.
+func (b *RedisBackend) makeRoom(owner string) func(context.Context) bool {
+	return func(ctx context.Context) bool { return b.recount(ctx, owner) }
+}
 
 // recount looks, when an owner has as many records as it may, at those that are the
 // soonest to be gone, and has the indexes repaired if one of them is. It reports

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,48 +15,32 @@ import (
 // defaultReplicaTimeout is what a ReplicaTimeout of 0 means.
 const defaultReplicaTimeout = time.Second
 
-// send sends a script that writes, once, and where replicas are to acknowledge
-// that, asks them to.
-func (b *RedisBackend) send(ctx context.Context, s *redislink.Script, args []any) (redislink.Reply, error) {
-	if b.opts.MinReplicas <= 0 {
-		return b.run(ctx, s, args)
-	}
+// A pipeliner is a client of one server: both commands take one connection.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// processAcked sends a command once that has a script with that key evaluated, with WAIT
+// right behind it on the same connection: WAIT is about the latest write of its
+// connection. WAIT has no key, so in a Cluster the client of the key's node is used, and
+// its redirections are for us to follow: MOVED makes patience look for the new node, ASK
+// is followed here.
+func (b *RedisBackend) processAcked(ctx context.Context, key string, args []any) (raw any, ack, err error) {
 	type answer struct {
 		raw any
 		ack error
 	}
-	f := new(flight)
 	got, err := redislink.Detach(ctx, func() (a answer, err error) {
-		a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("evalsha", s.SHA, args))
-		if redislink.Said(err, "NOSCRIPT") {
-			f.unsent()
-			a.raw, a.ack, err = b.evalAndWait(ctx, f.carry("eval", []byte(s.Source), slices.Clone(args)))
-		}
+		a.raw, a.ack, err = b.evalAndWait(ctx, key, args)
 		return a, err
 	})
-	if err != nil {
-		return redislink.Reply{}, s.Denied(f.landed(err))
-	}
-	r, err := s.Decode(got.raw)
-	if err == nil && r.Status == redislink.StatusOK && r.Number > 0 && got.ack != nil {
-		return redislink.Reply{}, got.ack
-	}
-	return r, err // a refusal, or the delete of nothing, is nothing that replicas could have
+	return got.raw, got.ack, err
 }
 
-// A pipeliner is a client of one server: both commands take one connection.
-type pipeliner interface{ Pipeline() redis.Pipeliner }
-
-// evalAndWait sends a script with WAIT right behind it on the same connection:
-// WAIT is about the latest write of its connection. WAIT has no key, so in a
-// Cluster the client of the key's node is used, and its redirections are for us to
-// follow: MOVED makes patience look for the new node, ASK is followed here.
-func (b *RedisBackend) evalAndWait(ctx context.Context, args []any) (raw any, ack, err error) {
+func (b *RedisBackend) evalAndWait(ctx context.Context, key string, args []any) (raw any, ack, err error) {
 	var node pipeliner = b.client
 	cluster, isCluster := b.client.(clusterClient)
 	asked := ""
 	if isCluster {
-		master, err := cluster.MasterForKey(ctx, args[3].(string))
+		master, err := cluster.MasterForKey(ctx, key)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -101,55 +101,50 @@ func persist[T any](ctx context.Context, b *RedisBackend, f func() (T, error)) (
 
 // A redisWrite is a write that is ready to be sent.
 type redisWrite struct {
-	key    Key
-	script *redislink.Script
-	again  *redislink.Script // its counterpart for a write that was sent before
-	args   []any             // of both, as scriptArgs makes them
-	size   int               // of the data
-	judge  bool              // script has the limit as one more
-	limit  int               // how many records the owner may have, 0: any number
+	first call // of the first copy, and of others while no server has executed one
+	again call // of a copy that follows one whose outcome is not known
+	alone call // with the record's key alone, for what may be an update; no script: none
+	byAge bool // again has as its last argument an instant before the first copy, in µs
+	size  int  // of the data
 }
 
 // apply sends w until there is an answer. Its error is an uncertainError unless w
-// was surely not applied.
-func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (redislink.Reply, error) {
+// was surely not applied. Where w finds no room, makeRoom may make some, once.
+func (b *RedisBackend) apply(ctx context.Context, w *redisWrite, makeRoom func(context.Context) bool) (redislink.Reply, error) {
 	var (
-		p      = patience{b: b}
-		begin  = b.clock.local()
-		script = w.script
-		args   = w.args
-		lost   error // why the outcome of a copy is not known
-		first  string
-		long   = longWrite{b: b, key: w.args[3].(string), size: w.size}
-
-		recounted bool
+		p     = patience{b: b}
+		begin = b.clock.local()
+		key   = w.first.keys[0]
+		again call // w.again, once it is complete
+		next  = &w.first
+		lost  error // why the outcome of a copy is not known
+		long  = longWrite{b: b, key: key, size: w.size}
+		acked = b.opts.MinReplicas > 0
 	)
-	if w.judge {
-		args = append(args, strconv.Itoa(w.limit))
-	}
 	for {
 		var r redislink.Reply
 		var err error
-		if lost != nil && first == "" {
-			if first = "0"; w.script != b.scripts.put { // which goes by no record's age
-				first, err = b.sentAfter(ctx, begin, w.args[4].(string))
+		if lost != nil && next == &w.first {
+			var since string
+			if w.byAge {
+				since, err = b.sentAfter(ctx, begin, key)
 			}
-			script, args = w.again, append(slices.Clip(w.args), strconv.Itoa(w.limit), first)
+			if err == nil {
+				again, next = w.resent(since), &again
+			}
 		}
 		if err == nil {
-			r, err = b.send(ctx, script, args)
+			r, err = next.settle(b.eval(ctx, next, acked))
 			if refusal := long.refusal(ctx, err); refusal != nil {
 				return redislink.Reply{}, refusal
 			}
 		}
-		if lost == nil && redislink.Said(err, "TRYAGAIN") {
-			if alone := b.alone(w); alone != nil {
-				r, err = b.send(ctx, b.scripts.updateAlone, alone)
-			}
+		if lost == nil && w.alone.script != nil && redislink.Said(err, "TRYAGAIN") {
+			r, err = w.alone.settle(b.eval(ctx, &w.alone, acked))
 		}
-		if err == nil && r.Status == redislink.StatusFull && !recounted {
-			if recounted = true; b.recount(ctx, w.key.Owner) {
-				args = slices.Clone(args)
+		if err == nil && r.Status == redislink.StatusFull && makeRoom != nil {
+			room := makeRoom(ctx)
+			if makeRoom = nil; room {
 				continue
 			}
 		}
@@ -165,7 +160,6 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (redislink.Reply
 			lost = redislink.Redact(err)
 		}
 		if err = p.wait(ctx, err); err == nil {
-			args = slices.Clone(args)
 			continue
 		}
 		switch {
@@ -176,6 +170,29 @@ func (b *RedisBackend) apply(ctx context.Context, w redisWrite) (redislink.Reply
 		}
 		return redislink.Reply{}, err
 	}
+}
+
+// resent is what is sent once the outcome of a copy is not known. since is an instant
+// before the first copy.
+func (w *redisWrite) resent(since string) call {
+	c := w.again
+	if w.byAge {
+		c.args = append(slices.Clip(c.args), since)
+	}
+	return c
+}
+
+// settle makes one outcome of what came of c. ack is why too few replicas are known to
+// have it: a refusal, or the delete of nothing, is nothing that they could have.
+func (c *call) settle(raw any, ack, err error) (redislink.Reply, error) {
+	if err != nil {
+		return redislink.Reply{}, err
+	}
+	r, err := c.script.Decode(raw)
+	if err == nil && r.Status == redislink.StatusOK && r.Number > 0 && ack != nil {
+		return redislink.Reply{}, ack
+	}
+	return r, err
 }
 
 // clockMargin is by how much the clocks of a master and the replica that takes its
@@ -193,7 +210,7 @@ const clockMargin = 10 * time.Millisecond
 func (b *RedisBackend) sentAfter(ctx context.Context, begin time.Time, key string) (string, error) {
 	estimate, slack, age := b.clock.estimate()
 	estimate = estimate.Add(-b.clock.local().Sub(begin) - slack)
-	r, err := b.run(ctx, b.scripts.clock, scriptArgs(0, key))
+	r, err := b.run(ctx, call{script: b.scripts.clock, keys: []string{key}})
 	if err != nil {
 		return "", err
 	}

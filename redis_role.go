@@ -222,7 +222,7 @@ func (b *RedisBackend) roleQuestion(ctx context.Context, field any) redis.Cmder 
 	return once{redis.NewCmd(ctx, "hdel", b.keys.clock(), field)}
 }
 
-// readWithRole does what do does for a read, and asks for the role on the same
+// readWithRole does what process does for a read, and asks for the role on the same
 // connection in the same round trip.
 func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error {
 	_, err := redislink.Detach(ctx, func() (struct{}, error) {

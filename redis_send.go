@@ -2,7 +2,6 @@ package taskstore
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -29,20 +28,20 @@ func (once) NoRetry() bool       { return true }
 func (onceScript) NoRetry() bool { return true }
 func (onceRead) NoRetry() bool   { return true }
 
-// A flight is one attempt to have a script executed. It is sent or abandoned, never
+// An attempt is one copy of a script on its way to a server. It is sent or abandoned, never
 // both: what was abandoned before it was sent is never executed. To that end it
 // stands for the script in the command's arguments; the client asks for its bytes at
 // the moment when it writes them to a connection; with RedisOptions.AutoPipeline also
 // when it puts them into its queue, so there they count as sent from then on.
-type flight struct {
+type attempt struct {
 	state  atomic.Int32
 	script []byte      // its source or digest
 	cmd    redis.Cmder // that carries it; nil: the client writes it once at most
 }
 
 const (
-	flightSent = 1 + iota
-	flightAbandoned
+	attemptSent = 1 + iota
+	attemptAbandoned
 )
 
 // MarshalBinary implements [encoding.BinaryMarshaler], by which go-redis writes it.
@@ -53,66 +52,95 @@ const (
 // error of the first time where the connection breaks the second time. But that
 // nothing was executed the first time says nothing of the second. So writing the
 // command takes its error away.
-func (f *flight) MarshalBinary() ([]byte, error) {
-	if f.cmd != nil {
-		f.cmd.SetErr(nil)
+func (a *attempt) MarshalBinary() ([]byte, error) {
+	if a.cmd != nil {
+		a.cmd.SetErr(nil)
 	}
-	if !f.state.CompareAndSwap(0, flightSent) && f.state.Load() == flightAbandoned {
+	if !a.state.CompareAndSwap(0, attemptSent) && a.state.Load() == attemptAbandoned {
 		return nil, nil
 	}
-	return f.script, nil
+	return a.script, nil
 }
 
-// unsent says that what was sent was not executed, and is about to be sent again.
-func (f *flight) unsent() { f.state.CompareAndSwap(flightSent, 0) }
+// rearm says that what was sent was not executed, and is about to be sent again.
+func (a *attempt) rearm() { a.state.CompareAndSwap(attemptSent, 0) }
 
 // String is for who traces commands.
-func (f *flight) String() string { return string(f.script) }
+func (a *attempt) String() string { return string(a.script) }
 
-// landed returns err, the end of the flight, and says so if it was never sent.
-func (f *flight) landed(err error) error {
-	if f.state.CompareAndSwap(0, flightAbandoned) {
+// finish returns err, the end of the attempt, and says so if it was never sent.
+func (a *attempt) finish(err error) error {
+	if a.state.CompareAndSwap(0, attemptAbandoned) {
 		return redislink.NotSent{Err: err}
 	}
 	return err
 }
 
+// A call is a script with its keys and arguments.
+type call struct {
+	script *redislink.Script
+	keys   []string
+	args   []string
+}
+
+// These are made interfaces once, not at every call.
+var eval, evalsha any = "eval", "evalsha"
+
+// command returns EVALSHA of the script, or EVAL of its source, carried by a.
+func (c *call) command(a *attempt, source bool) []any {
+	name := evalsha
+	if a.script = c.script.SHA; source {
+		name, a.script = eval, []byte(c.script.Source)
+	}
+	args := append(make([]any, 0, 3+len(c.keys)+len(c.args)), name, a, len(c.keys))
+	for _, key := range c.keys {
+		args = append(args, key)
+	}
+	for _, arg := range c.args {
+		args = append(args, arg)
+	}
+	return args
+}
+
 // run sends a script once and returns its reply, see eval.
-func (b *RedisBackend) run(ctx context.Context, s *redislink.Script, args []any) (redislink.Reply, error) {
-	raw, err := b.eval(ctx, s, args)
+func (b *RedisBackend) run(ctx context.Context, c call) (redislink.Reply, error) {
+	raw, _, err := b.eval(ctx, &c, false)
 	if err != nil {
 		return redislink.Reply{}, err
 	}
-	return s.Decode(raw)
+	return c.script.Decode(raw)
 }
 
 // eval sends a script once and returns what it replies. A server that does not have the
 // script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
-// nothing when it says so, and is sent the source.
-//
-// args are those of scriptArgs. They are eval's own from now on: a command that ctx
-// left behind may still read them.
-func (b *RedisBackend) eval(ctx context.Context, s *redislink.Script, args []any) (any, error) {
-	f := new(flight)
-	send := func(command string, script []byte, args []any) (*redis.Cmd, error) {
-		cmd := redis.NewCmd(ctx, f.carry(command, script, args)...)
-		f.cmd = cmd
-		return cmd, b.do(ctx, onceScript{cmd})
+// nothing when it says so, and is sent the source. acked has replicas asked too: ack
+// is why too few are known to have it.
+func (b *RedisBackend) eval(ctx context.Context, c *call, acked bool) (raw any, ack, err error) {
+	a := new(attempt)
+	for source := false; ; source = true {
+		if args := c.command(a, source); acked {
+			raw, ack, err = b.processAcked(ctx, c.keys[0], args)
+		} else {
+			cmd := redis.NewCmd(ctx, args...)
+			a.cmd = cmd
+			if err = b.process(ctx, onceScript{cmd}); err == nil {
+				raw = cmd.Val()
+			}
+		}
+		if !source && redislink.Said(err, "NOSCRIPT") {
+			a.rearm()
+			continue
+		}
+		if err != nil {
+			return nil, nil, c.script.Denied(a.finish(err))
+		}
+		return raw, ack, nil
 	}
-	cmd, err := send("evalsha", s.SHA, args)
-	if redislink.Said(err, "NOSCRIPT") {
-		f.unsent()
-		cmd, err = send("eval", []byte(s.Source), slices.Clone(args))
-	}
-	if err != nil {
-		return nil, s.Denied(f.landed(err))
-	}
-	return cmd.Val(), nil
 }
 
-// do sends a command once, which cmd sees to, and waits for the answer until ctx is
+// process sends a command once, which cmd sees to, and waits for the answer until ctx is
 // done. A command whose ctx ended belongs to the client.
-func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
+func (b *RedisBackend) process(ctx context.Context, cmd redis.Cmder) error {
 	if b.pipeline == nil {
 		_, err := redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, b.client.Process(ctx, cmd) })
 		return err
@@ -121,22 +149,4 @@ func (b *RedisBackend) do(ctx context.Context, cmd redis.Cmder) error {
 		return redislink.NotSent{Err: err}
 	}
 	return b.pipeline.Submit(ctx, cmd).WaitContext(ctx)
-}
-
-// scriptArgs returns the arguments of EVAL or EVALSHA with these keys, with room for
-// n of the script's own behind them. The first two the flight puts in.
-func scriptArgs(n int, keys ...string) []any {
-	args := make([]any, 3, 3+len(keys)+n)
-	args[2] = len(keys)
-	for _, k := range keys {
-		args = append(args, k)
-	}
-	return args
-}
-
-// carry puts command and script, a digest or a source, into args.
-func (f *flight) carry(command string, script []byte, args []any) []any {
-	f.script = script
-	args[0], args[1] = command, f
-	return args
 }

@@ -16,39 +16,39 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-func TestFlightIsSentOrAbandoned(t *testing.T) {
+func TestAttemptIsSentOrAbandoned(t *testing.T) {
 	wrong := errors.New("wrong")
-	write := func(f *flight) string {
+	write := func(f *attempt) string {
 		b, err := f.MarshalBinary()
 		require.NoError(t, err, "it would break a batch")
 		return string(b)
 	}
 
-	f := &flight{script: []byte("script")}
+	f := &attempt{script: []byte("script")}
 	assert.Equal(t, "script", write(f))
-	assert.False(t, redislink.NeverExecuted(f.landed(wrong)))
+	assert.False(t, redislink.NeverExecuted(f.finish(wrong)))
 	assert.Equal(t, "script", write(f), "the client may write it when its call is over")
 
-	f = &flight{script: []byte("script")}
-	assert.True(t, redislink.NeverExecuted(f.landed(wrong)))
+	f = &attempt{script: []byte("script")}
+	assert.True(t, redislink.NeverExecuted(f.finish(wrong)))
 	assert.Empty(t, write(f), "nothing is executed")
 	assert.Empty(t, write(f))
 
-	f = &flight{script: []byte("script")}
+	f = &attempt{script: []byte("script")}
 	write(f)
-	f.unsent()
-	assert.True(t, redislink.NeverExecuted(f.landed(wrong)))
+	f.rearm()
+	assert.True(t, redislink.NeverExecuted(f.finish(wrong)))
 	assert.Empty(t, write(f))
 
-	f = &flight{script: []byte("script")}
-	require.True(t, redislink.NeverExecuted(f.landed(wrong)))
-	f.unsent()
+	f = &attempt{script: []byte("script")}
+	require.True(t, redislink.NeverExecuted(f.finish(wrong)))
+	f.rearm()
 	assert.Empty(t, write(f), "it stays abandoned")
 }
 
 // What go-redis knew of a command before it wrote it again is not true any more.
-func TestFlightForgetsTheErrorOfAnEarlierSending(t *testing.T) {
-	f := &flight{script: []byte("script")}
+func TestAttemptForgetsTheErrorOfAnEarlierSending(t *testing.T) {
+	f := &attempt{script: []byte("script")}
 	f.cmd = redis.NewCmd(context.Background())
 	f.cmd.SetErr(errors.New("MOVED 1 other:6379"))
 	_, err := f.MarshalBinary()

@@ -1,8 +1,8 @@
 local limit, publish, database, wait = 0, 'PUBLISH', '', false
 local record, index, expiry, task = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-if ARGV[3] then
+if ARGV[2] then
   local born = redis.call('ZSCORE', index, task)
-  if not born or tonumber(born) >= tonumber(ARGV[3]) then return {'unknown', '0'} end
+  if not born or tonumber(born) >= tonumber(ARGV[2]) then return {'unknown', '0'} end
 end
 local was = redis.pcall('HGET', record, 'expires_at')
 if type(was) == 'table' then
