@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -113,21 +112,13 @@ import (
 // The server must not evict keys (maxmemory-policy noeviction): an evicted index
 // hides the tasks that are in it.
 type RedisBackend struct {
-	client  redis.UniversalClient
-	owned   io.Closer // the client, if Close is to close it
+	link    *redislink.Link
 	keys    redisKeys
 	opts    RedisOptions
 	scripts scripts
 	limit   recordLimit
-	clock   serverClock
-	refresh refresh
-	role    roleCheck
 	watch   redisWatch
-
-	pipeline *redis.AutoPipeliner // nil: each command goes by itself
-
 	closing sync.Once
-	closed  chan struct{}
 }
 
 var (
@@ -155,10 +146,11 @@ var (
 // any other error of a hook is taken for a fault of the connection, and each call goes
 // on trying for about 20 seconds.
 func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBackend, error) {
-	if err := checkClient(client); err != nil {
-		return nil, err
+	traits, err := redislink.Inspect(client)
+	if err != nil {
+		return nil, argument(err)
 	}
-	b := &RedisBackend{client: client, closed: make(chan struct{})}
+	b := new(RedisBackend)
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -168,22 +160,12 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if strings.ContainsAny(b.opts.Prefix, "{}") {
 		return nil, &ArgumentError{Argument: "RedisOptions.Prefix", Reason: "it must not contain braces, which mark the part of a key that chooses its slot"}
 	}
-	if err := checkReplicas(&b.opts, client); err != nil {
-		return nil, err
-	}
 	b.keys = redisKeys{prefix: b.opts.Prefix}
-	if c, ok := client.(*redis.Client); ok && c.Options().DB > 0 {
-		b.keys.database = "/" + strconv.Itoa(c.Options().DB)
-	}
-	if b.opts.AutoPipeline {
-		var err error
-		if b.pipeline, err = autoPipeline(client); err != nil {
-			return nil, err
-		}
+	if traits.Database != 0 {
+		b.keys.database = "/" + strconv.Itoa(traits.Database)
 	}
 	publish := "PUBLISH"
-	_, cluster := client.(clusterClient)
-	if cluster {
+	if traits.Cluster {
 		publish = "SPUBLISH" // PUBLISH would reach every node, not one shard's
 	}
 	if b.opts.NoHints {
@@ -192,8 +174,13 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	most := max(b.opts.MaxRecordsPerOwner, 0)
 	b.limit = recordLimit{most: most, text: strconv.Itoa(most), own: true}
 	b.scripts = newScripts(most, publish, b.keys.database, b.opts.MinReplicas > 0)
-	b.clock.local = time.Now
-	b.role.init(cluster, time.Now)
+	b.link, err = redislink.New(client, redislink.Options{
+		Closed: ErrClosed, Clock: b.scripts.clock, Key: b.keys.clock(),
+		AutoPipeline: b.opts.AutoPipeline, MinReplicas: b.opts.MinReplicas, ReplicaTimeout: b.opts.ReplicaTimeout,
+	})
+	if err != nil {
+		return nil, argument(err)
+	}
 	b.watch.init(b)
 	return b, nil
 }
@@ -209,11 +196,8 @@ func (b *RedisBackend) GoString() string { return b.String() }
 // Closing again does nothing.
 func (b *RedisBackend) Close() (err error) {
 	b.closing.Do(func() {
-		close(b.closed)
 		b.watch.close()
-		if b.owned != nil {
-			err = b.owned.Close()
-		}
+		err = b.link.Close()
 	})
 	return err
 }
@@ -224,36 +208,34 @@ func (b *RedisBackend) Ping(ctx context.Context) error {
 	if err := b.usable(ctx); err != nil {
 		return err
 	}
-	if err := b.pingMaster(ctx); err != nil {
-		return failure("ping", Key{}, b.ended(err))
+	if err := b.link.Ping(ctx); err != nil {
+		return failure("ping", Key{}, b.link.Ended(err))
 	}
 	return nil
 }
 
-func (b *RedisBackend) isClosed() bool {
-	select {
-	case <-b.closed:
-		return true
-	default:
-		return false
+// Now implements [Clock]: it is the server's time, give or take half a round
+// trip. While it is in use it asks the server every five seconds, in the
+// background; only the first call, and one after a pause, waits for the answer. In
+// a Cluster it asks one node; the masters' clocks should be kept together, as for
+// any Cluster.
+func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
+	if err := b.usable(ctx); err != nil {
+		return time.Time{}, err
 	}
-}
-
-// ended returns err, which kept a call from its answer, and says so where that is
-// because the backend was closed.
-func (b *RedisBackend) ended(err error) error {
-	if err != nil && b.isClosed() && !errors.Is(err, ErrClosed) && !redislink.Answered(err) {
-		return fmt.Errorf("%w, after: %w", ErrClosed, err)
+	now, err := b.link.Now(ctx)
+	if err != nil {
+		return time.Time{}, failure("read the server's clock", Key{}, err)
 	}
-	return err
+	return now, nil
 }
 
 // usable is what every method asks first.
 func (b *RedisBackend) usable(ctx context.Context) error {
-	if b.isClosed() {
+	if b.link.Closed() {
 		return ErrClosed
 	}
-	b.attendToRole()
+	b.link.AttendToRole()
 	return ctx.Err()
 }
 
@@ -266,7 +248,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 		return Record{}, err
 	}
 	rec, ok, err := b.read(ctx, key)
-	if err == nil && ok && b.doubtful(rec.expiresAt) {
+	if err == nil && ok && b.link.MaybePast(rec.expiresAt) {
 		rec, ok, err = b.judge(ctx, key)
 	}
 	switch {
@@ -292,11 +274,11 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 	if !w.limit.own {
 		first = args
 	}
-	r, err := b.apply(ctx, &redisWrite{
-		first: call{b.scripts.put, w.keys[:], first},
-		again: call{b.scripts.putAgain, w.keys[:], args},
-		alone: call{b.scripts.updateAlone, w.keys[:1], []string{w.op, w.data, w.expires, key.Task, w.index()}},
-		size:  len(w.data),
+	r, err := b.link.Write(ctx, &redislink.Write{
+		First: redislink.Call{Script: b.scripts.put, Keys: w.keys[:], Args: first},
+		Again: redislink.Call{Script: b.scripts.putAgain, Keys: w.keys[:], Args: args},
+		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index()}},
+		Size:  len(w.data),
 	}, b.makeRoom(key.Owner))
 	return w.result("put", 0, r, err)
 }
@@ -317,12 +299,12 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 	if expected == 0 || next == "" {
 		first = args
 	}
-	r, err := b.apply(ctx, &redisWrite{
-		first: call{b.scripts.putIfVersion, w.keys[:], first},
-		again: call{b.scripts.putIfVersionAgain, w.keys[:], args},
-		byAge: true,
-		alone: call{b.scripts.updateAlone, w.keys[:1], []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
-		size:  len(w.data),
+	r, err := b.link.Write(ctx, &redislink.Write{
+		First: redislink.Call{Script: b.scripts.putIfVersion, Keys: w.keys[:], Args: first},
+		Again: redislink.Call{Script: b.scripts.putIfVersionAgain, Keys: w.keys[:], Args: args},
+		ByAge: true,
+		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
+		Size:  len(w.data),
 	}, b.makeRoom(key.Owner))
 	return w.result("put if version", expected, r, err)
 }
@@ -412,8 +394,8 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 		return false, err
 	}
 	keys := b.keys.all(key)
-	remove := call{b.scripts.delete, keys[:], []string{key.Task}}
-	r, err := b.apply(ctx, &redisWrite{first: remove, again: remove, byAge: true}, nil)
+	remove := redislink.Call{Script: b.scripts.delete, Keys: keys[:], Args: []string{key.Task}}
+	r, err := b.link.Write(ctx, &redislink.Write{First: remove, Again: remove, ByAge: true}, nil)
 	if err != nil {
 		return false, failure("delete", key, err)
 	}

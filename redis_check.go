@@ -67,7 +67,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	}
 	nodes, err := b.nodes(ctx)
 	if err != nil {
-		return nil, failure("check", Key{}, b.ended(err))
+		return nil, failure("check", Key{}, b.link.Ended(err))
 	}
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -80,7 +80,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 		if n.err != nil && n.replica && ctx.Err() == nil {
 			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
 		} else if n.err != nil {
-			return findings, failure("check", Key{}, b.ended(n.err))
+			return findings, failure("check", Key{}, b.link.Ended(n.err))
 		}
 		findings = append(findings, n.findings...)
 		hopeless = hopeless || n.hopeless
@@ -106,9 +106,9 @@ type checkedNode struct {
 
 // nodes returns the nodes of a Cluster, or the one server that there is.
 func (b *RedisBackend) nodes(ctx context.Context) ([]*checkedNode, error) {
-	cluster, ok := b.client.(clusterClient)
+	cluster, ok := b.link.Client().(redislink.ClusterClient)
 	if !ok {
-		return []*checkedNode{{b: b, client: b.client}}, nil
+		return []*checkedNode{{b: b, client: b.link.Client()}}, nil
 	}
 	nodes, err := redislink.Detach(ctx, func() ([]*checkedNode, error) {
 		var mu sync.Mutex
@@ -164,7 +164,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	info := parseInfo(text)
+	info := redislink.ParseInfo(text)
 	n.judgeVersion(info)
 	n.judgeMode(info)
 	n.judgeEviction(info)
@@ -180,17 +180,6 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	}
 	n.judgePersistence(info, value, told)
 	return n.inspectSlots(ctx)
-}
-
-// parseInfo reads the lines of INFO, "name:value".
-func parseInfo(text string) map[string]string {
-	info := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[name] = value
-		}
-	}
-	return info
 }
 
 func (n *checkedNode) judgeVersion(info map[string]string) {
@@ -271,12 +260,12 @@ type clockReading struct {
 }
 
 func (n *checkedNode) inspectClock(ctx context.Context) error {
-	from := n.b.clock.local()
+	from := n.b.link.Clock.Local()
 	said, err := n.client.Time(ctx).Result()
 	if redislink.Refused(err) {
 		return nil // it is among the rights
 	}
-	took := n.b.clock.local().Sub(from)
+	took := n.b.link.Clock.Local().Sub(from)
 	n.clock = clockReading{server: said, local: from.Add(took / 2), slack: took/2 + time.Millisecond}
 	return err
 }

@@ -91,7 +91,7 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 func (n *checkedNode) probeHints(ctx context.Context, d *denials, channel string) error {
 	publish := func(name string) error {
 		cmd := redis.NewCmd(ctx, name, channel, "")
-		_ = n.client.Process(ctx, once{cmd})
+		_ = n.client.Process(ctx, redislink.Once{Cmder: cmd})
 		return d.note(name, cmd.Err())
 	}
 	pubsub := n.client.Subscribe(ctx)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // Every command that a script or the backend itself sends is tried by Check.
@@ -88,7 +90,7 @@ func TestCheckJudgesSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := checkedNode{b: new(RedisBackend)}
 			n.b.opts.MinReplicas = c.minReplicas
-			info := parseInfo("# Server\r\n" + healthy + c.info)
+			info := redislink.ParseInfo("# Server\r\n" + healthy + c.info)
 			n.judgeVersion(info)
 			n.judgeEviction(info)
 			n.judgeReplicas(info)

@@ -26,7 +26,7 @@ func backendsOnOneStore(t *testing.T, off ...time.Duration) (backends []*RedisBa
 		b, err := OpenRedis(context.Background(), redistest.SharedURL(t), &RedisOptions{Prefix: prefix})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = b.Close() })
-		b.clock.local = func() time.Time { return time.Now().Add(d) }
+		b.link.Clock.Local = func() time.Time { return time.Now().Add(d) }
 		backends = append(backends, b)
 	}
 	o, err := redis.ParseURL(redistest.SharedURL(t))
@@ -128,7 +128,7 @@ func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.Put(ctx, Key{"o", "t"}, Value{ExpiresAt: now.Add(time.Minute)})
 	require.NoError(t, err)
-	b.clock.set(now.Add(time.Hour), time.Now(), time.Now()) // as if the server's clock had been set back since
+	b.link.Clock.Set(now.Add(time.Hour), time.Now(), time.Now()) // as if the server's clock had been set back since
 	_, err = b.Get(ctx, Key{"o", "t"})
 	assert.NoError(t, err)
 	list, err := b.ListByPrefix(ctx, Key{Owner: "o"})

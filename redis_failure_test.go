@@ -22,7 +22,7 @@ func (serverError) RedisError()     {}
 // What the caller sees still matches what came of the attempt.
 func TestFailuresKeepTheirCause(t *testing.T) {
 	for _, cause := range []error{
-		redislink.NotSent{Err: context.Canceled},
+		context.Canceled,
 		&net.OpError{Op: "dial", Err: errors.New("refused")},
 		redis.ErrPoolTimeout,
 		redis.ErrClosed,
@@ -71,7 +71,7 @@ func TestFailuresNameTheMissingRight(t *testing.T) {
 		"NOPERM User s3cr3t has no permissions to run the 'evalsha' command":                                                 "",
 		"ERR Unknown Redis command called from script script: 48, on @user_script:3.":                                        "the server does not have time",
 	} {
-		err := failure("put", Key{}, s.Denied(redislink.NotSent{Err: serverError(text)}))
+		err := failure("put", Key{}, s.Denied(fmt.Errorf("sent: %w", serverError(text))))
 		assert.Contains(t, err.Error(), want)
 		assert.NotContains(t, err.Error(), "s3cr3t")
 	}

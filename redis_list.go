@@ -136,9 +136,9 @@ func (l *listing) done() bool {
 // complete walks to the end. All steps that succeed in a row are made aside at
 // once, and patience begins anew with each that fails.
 func (l *listing) complete(ctx context.Context) error {
-	l.b.proveRole(ctx)
+	l.b.link.ProveRole(ctx)
 	for !l.done() {
-		_, err := persist(ctx, l.b, func() (struct{}, error) {
+		_, err := redislink.Retry(ctx, l.b.link, func() (struct{}, error) {
 			return redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
 		})
 		if redislink.Said(err, wrongType) { // of records that is told where they are decoded

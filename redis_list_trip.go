@@ -40,20 +40,21 @@ func (t *trip) make(ctx context.Context, l *listing) error {
 }
 
 func (t *trip) send(ctx context.Context, l *listing, source bool) error {
-	pipe := l.b.client.Pipeline()
+	pipe := l.b.link.Client().Pipeline()
 	var (
 		read            *redis.Cmd
 		records         = make([]*redis.SliceCmd, len(t.batch))
 		newer           *redis.ZSliceCmd
 		newest, members *redis.ZSliceCmd
 	)
-	queue := func(cmd redis.Cmder) { _ = pipe.Process(ctx, once{cmd}) }
+	queue := func(cmd redis.Cmder) { _ = pipe.Process(ctx, redislink.Once{Cmder: cmd}) }
 	if len(l.queue) > 0 {
 		tasks := make([]string, len(t.unknown))
 		for i, p := range t.unknown {
 			tasks[i] = p.task
 		}
-		read = redis.NewCmd(ctx, l.b.readCall(l.owner.index, l.owner, tasks, t.room, t.most).command(new(attempt), source)...)
+		call := l.b.readCall(l.owner.index, l.owner, tasks, t.room, t.most)
+		read = redis.NewCmd(ctx, call.Command(source)...)
 		queue(read)
 	}
 	args := make([]any, 0, hmgetLength*len(t.batch)) // of all commands

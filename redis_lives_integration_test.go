@@ -106,6 +106,7 @@ func TestRedisGetAfterAPauseIsOneRoundTrip(t *testing.T) {
 	key := Key{"o", "t"}
 	now, err := reader.Now(ctx)
 	require.NoError(t, err)
+	at := time.Now()
 	_, err = reader.Put(ctx, key, Value{ExpiresAt: now.Add(time.Hour)})
 	require.NoError(t, err)
 	var mu sync.Mutex
@@ -116,16 +117,18 @@ func TestRedisGetAfterAPauseIsOneRoundTrip(t *testing.T) {
 		counts[name]++
 	}))
 	for i, pause := range []time.Duration{0, 11 * time.Second, 10 * time.Minute} {
-		reader.clock.mu.Lock()
-		reader.clock.at, reader.clock.server = reader.clock.at.Add(-pause), reader.clock.server.Add(-pause)
-		reader.clock.mu.Unlock()
+		reader.link.Clock.Set(now.Add(-pause), at.Add(-pause), at.Add(-pause))
 		_, err = reader.Get(ctx, key)
 		require.NoError(t, err)
 		mu.Lock()
 		assert.Equal(t, i+1, counts["hmget"], "after %v", pause)
 		assert.LessOrEqual(t, counts["evalsha"], i, "the clock is read in the background")
 		mu.Unlock()
-		require.Eventually(t, func() bool { return !reader.clock.reading.Load() }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool {
+			reader.link.MaybePast(1) // has an old reading renewed, if none is under way
+			_, _, age := reader.link.Clock.Estimate()
+			return age < 5*time.Second
+		}, 5*time.Second, time.Millisecond)
 	}
 }
 
@@ -160,26 +163,27 @@ func TestResentCreateTakesNoRecordOfItsOwnTimeForAnEarlierOne(t *testing.T) {
 			proxy := faultproxy.New()
 			t.Cleanup(proxy.Close)
 			opts := &RedisOptions{Prefix: uuid.NewString()}
-			open := func(o *redis.Options) *RedisBackend {
+			open := func(o *redis.Options) (*RedisBackend, *redis.Client) {
 				o.Addr = redistest.Shared(t).Addr()
 				client := redis.NewClient(o)
 				t.Cleanup(func() { _ = client.Close() })
 				b, err := NewRedisBackend(client, opts)
 				require.NoError(t, err)
-				return b
+				return b, client
 			}
-			mine, other := open(&redis.Options{Dialer: proxy.Dial}), open(&redis.Options{})
+			mine, client := open(&redis.Options{Dialer: proxy.Dial})
+			other, _ := open(&redis.Options{})
 			key := Key{uuid.NewString(), "task"}
 			_, err := other.PutIfVersion(ctx, Key{key.Owner, "loads the script"}, Value{}, 0)
 			require.NoError(t, err)
 			now, err := mine.Now(ctx)
 			require.NoError(t, err)
 			at := time.Now().Add(-c.age)
-			mine.clock.set(now.Add(c.stepped-c.age), at, at)
+			mine.link.Clock.Set(now.Add(c.stepped-c.age), at, at)
 			proxy.Set(faultproxy.Faults{Plan: []faultproxy.Fault{faultproxy.DropReply}, Match: func(args []string) bool {
 				return strings.HasPrefix(strings.ToLower(args[0]), "eval")
 			}})
-			mine.client.AddHook(&afterFailure{f: func() { // before the write is sent again
+			client.AddHook(&afterFailure{f: func() { // before the write is sent again
 				for range 9 {
 					_, err := other.Put(ctx, key, Value{Data: []byte("other")})
 					assert.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 
@@ -65,69 +64,30 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 		_ = client.Close()
 		return nil, err
 	}
-	b.owned = io.Closer(client)
+	b.link.Own()
 	return b, nil
 }
 
 // probe asks the server what it is: "cluster", "standalone", or "" where it does not
 // say.
 func probe(ctx context.Context, client redis.UniversalClient, t redisTarget) (mode string, err error) {
-	says, err := serverSays(ctx, client)
+	says, err := redislink.Ask(ctx, client)
 	if err != nil {
 		return "", t.unusable(err)
 	}
-	mode = says.mode
+	mode = says.Mode
 	switch {
 	case mode == "sentinel":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
-	case tooOld(says.version):
-		return "", &ConnectError{Addr: t.addr, Reason: "it is version " + says.version + ", which lacks " + missing(says.version) +
+	case tooOld(says.Version):
+		return "", &ConnectError{Addr: t.addr, Reason: "it is version " + says.Version + ", which lacks " + missing(says.Version) +
 			" and on which nothing was tried; upgrade to Redis " + leastVersion + ", Valkey 7.2 or later"}
-	case t.cluster == nil && mode != "cluster" && says.role != "" && says.role != "master":
+	case t.cluster == nil && mode != "cluster" && says.Role != "" && says.Role != "master":
 		return "", &ConnectError{Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
 	case t.cluster != nil && mode != "" && mode != "cluster":
 		return "", &ConnectError{Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
 	}
 	return mode, nil
-}
-
-// A selfPortrait is what a server says of itself, as far as it does.
-type selfPortrait struct{ mode, role, version string }
-
-// serverSays asks by HELLO, and by INFO where that is not known without arguments
-// (servers before 6.2, some proxies) or not permitted. go-redis itself needs neither:
-// a server that knows no INFO either, and answers PING, says nothing.
-func serverSays(ctx context.Context, client redis.UniversalClient) (selfPortrait, error) {
-	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	_, unknown := redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
-	if unknown == nil {
-		said := func(name string) string { s, _ := hello.Val()[name].(string); return s }
-		return selfPortrait{mode: said("mode"), role: said("role")}, nil
-	}
-	if !errors.As(unknown, new(redis.Error)) || redislink.BadCredentials(unknown) || redislink.Transient(unknown) {
-		return selfPortrait{}, unknown
-	}
-	text, err := redislink.Detach(ctx, func() (string, error) { return client.Info(ctx).Result() })
-	if err == nil {
-		info := parseInfo(text)
-		role := info["role"]
-		if role == "slave" {
-			role = "replica"
-		}
-		mode := info["redis_mode"] // later servers may call it otherwise
-		if info["cluster_enabled"] == "1" {
-			mode = "cluster"
-		}
-		return selfPortrait{mode: mode, role: role, version: info["redis_version"]}, nil
-	}
-	if !errors.As(err, new(redis.Error)) {
-		return selfPortrait{}, err
-	}
-	if redislink.Said(unknown, "NOPERM") {
-		return selfPortrait{}, unknown
-	}
-	_, err = redislink.Detach(ctx, func() (string, error) { return client.Ping(ctx).Result() })
-	return selfPortrait{}, err
 }
 
 // leastVersion is the oldest version that this package is for.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // fakeServer returns the address of a server that answers each command as answers
@@ -140,7 +142,7 @@ func TestOpenRedisFindsAClusterWithoutHello(t *testing.T) {
 	b, err := OpenRedis(ctx, "redis://"+addr, nil)
 	require.NoError(t, err)
 	defer b.Close()
-	assert.Implements(t, (*clusterClient)(nil), b.client)
+	assert.Implements(t, (*redislink.ClusterClient)(nil), b.link.Client())
 	_, err = OpenRedis(ctx, "redis://"+addr+"/3", nil)
 	var refused *ConnectError
 	require.ErrorAs(t, err, &refused)

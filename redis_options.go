@@ -1,11 +1,10 @@
 package taskstore
 
 import (
-	"fmt"
-	"reflect"
+	"errors"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // RedisOptions adjusts a RedisBackend. The zero value means the defaults.
@@ -68,63 +67,15 @@ type RedisOptions struct {
 	ReplicaTimeout time.Duration
 }
 
-// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
-// client would not wait for.
-func checkReplicas(o *RedisOptions, client redis.UniversalClient) error {
-	if o.MinReplicas <= 0 {
-		return nil
+// argument is the error of an option, or of a client, that a link cannot use.
+func argument(err error) error {
+	var option *redislink.OptionError
+	if !errors.As(err, &option) {
+		return err
 	}
-	refuse := func(reason string) error {
-		return &ArgumentError{Argument: "RedisOptions.ReplicaTimeout", Reason: reason}
+	name := option.Option
+	if name != "client" {
+		name = "RedisOptions." + name
 	}
-	switch {
-	case o.ReplicaTimeout == 0:
-		o.ReplicaTimeout = defaultReplicaTimeout
-	case o.ReplicaTimeout < time.Millisecond:
-		return refuse("it must be a millisecond or more") // to WAIT, 0 is for ever
-	}
-	var readTimeout time.Duration
-	switch c := client.(type) {
-	case *redis.Client:
-		readTimeout = c.Options().ReadTimeout
-	case *redis.ClusterClient:
-		readTimeout = c.Options().ReadTimeout
-	}
-	if readTimeout > 0 && o.ReplicaTimeout >= readTimeout {
-		return refuse(fmt.Sprintf("it must be shorter than the client's read timeout, %v", readTimeout))
-	}
-	return nil
-}
-
-func checkClient(client redis.UniversalClient) error {
-	refuse := func(reason string) error { return &ArgumentError{Argument: "client", Reason: reason} }
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return refuse("it is nil")
-	}
-	switch c := client.(type) {
-	case *redis.Ring:
-		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
-	case *redis.ClusterClient:
-		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			return refuse("it reads from replicas, which lag behind; clear ReadOnly, RouteByLatency and RouteRandomly")
-		}
-	case *redis.Client:
-		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
-			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
-		}
-	}
-	return nil
-}
-
-// autoPipeline returns the client's automatic pipelining, for the commands of
-// RedisOptions.AutoPipeline.
-func autoPipeline(client redis.UniversalClient) (*redis.AutoPipeliner, error) {
-	pipeline, err := client.AsyncAutoPipeline()
-	if err != nil {
-		return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client refuses it: " + err.Error()}
-	}
-	if pipeline.Config().FullDuplex { // what becomes of its lost answers was not looked into
-		return nil, &ArgumentError{Argument: "RedisOptions.AutoPipeline", Reason: "the client would do it in full duplex; clear FullDuplex in the client's AutoPipelineOptions"}
-	}
-	return pipeline, nil
+	return &ArgumentError{Argument: name, Reason: option.Reason}
 }

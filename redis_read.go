@@ -5,25 +5,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // read returns what the server shows of a record, which may be past.
 func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
 	recordKey := b.keys.record(key)
-	fields, err := persist(ctx, b, func() ([]any, error) {
-		cmd := redis.NewSliceCmd(ctx, appendHMGet(nil, recordKey)...)
-		send := b.process
-		if !b.role.proven() {
-			send = b.readWithRole
-		}
-		if err := send(ctx, onceRead{cmd}); err != nil {
-			return nil, err
-		}
-		return cmd.Val(), nil
-	})
+	fields, err := b.link.Read(ctx, appendHMGet(nil, recordKey)...)
 	if err != nil {
 		return redisRecord{}, false, err
 	}
@@ -33,16 +21,16 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 // judge returns the record if it is not past, by the clock of the server that has it.
 func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
 	o := b.keys.owner(key.Owner)
-	shown, err := persist(ctx, b, func() (shownRecords, error) {
-		from := b.clock.local()
+	shown, err := redislink.Retry(ctx, b.link, func() (shownRecords, error) {
+		from := b.link.Clock.Local()
 		// The record alone: while its slot is moved key by key, the index may be elsewhere.
-		raw, _, err := b.eval(ctx, b.readCall(o.task(key.Task), o, []string{key.Task}, 0, 1), false)
+		raw, err := b.link.Eval(ctx, b.readCall(o.task(key.Task), o, []string{key.Task}, 0, 1))
 		if err != nil {
 			return shownRecords{}, err
 		}
 		s, err := decodeRead(b.scripts.read, raw, 1)
 		if err == nil {
-			b.clock.set(s.at, from, b.clock.local())
+			b.link.Clock.Set(s.at, from, b.link.Clock.Local())
 		}
 		return s, err
 	})
@@ -54,12 +42,12 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 
 // readCall has these tasks read where the key at is: at most so many, with so many bytes
 // of data.
-func (b *RedisBackend) readCall(at string, o ownerKeys, tasks []string, room, most int) *call {
+func (b *RedisBackend) readCall(at string, o ownerKeys, tasks []string, room, most int) redislink.Call {
 	keys := append(make([]string, 0, 1+len(tasks)), at)
 	for _, task := range tasks {
 		keys = append(keys, o.task(task))
 	}
-	return &call{script: b.scripts.read, keys: keys, args: []string{strconv.Itoa(room), strconv.Itoa(most)}}
+	return redislink.Call{Script: b.scripts.read, Keys: keys, Args: []string{strconv.Itoa(room), strconv.Itoa(most)}}
 }
 
 // shownRecords are what a server shows of records from an instant on.

@@ -24,7 +24,7 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (
 	for _, task := range gone {
 		keys = append(keys, o.task(task))
 	}
-	r, _ := b.run(ctx, call{script: b.scripts.repair, keys: keys, args: gone})
+	r, _ := b.link.Run(ctx, redislink.Call{Script: b.scripts.repair, Keys: keys, Args: gone})
 	return int(r.Number)
 }
 
@@ -46,11 +46,11 @@ func (b *RedisBackend) makeRoom(owner string) func(context.Context) bool {
 func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
 	o := b.keys.owner(owner)
 	tasks, _ := redislink.Detach(ctx, func() ([]string, error) {
-		pipe := b.client.Pipeline()
+		pipe := b.link.Client().Pipeline()
 		soonest := redis.NewStringSliceCmd(ctx, "zrange", o.expiry, 0, maxRecount-1)
 		oldest := redis.NewStringSliceCmd(ctx, "zrange", o.index, 0, maxRecount-1)
-		_ = pipe.Process(ctx, once{soonest})
-		_ = pipe.Process(ctx, once{oldest})
+		_ = pipe.Process(ctx, redislink.Once{Cmder: soonest})
+		_ = pipe.Process(ctx, redislink.Once{Cmder: oldest})
 		if _, err := pipe.Exec(ctx); err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
 			args = append(args, o.task(task))
 		}
 		there := redis.NewIntCmd(ctx, args...)
-		if err := b.client.Process(ctx, once{there}); err != nil || int(there.Val()) == len(tasks) {
+		if err := b.link.Client().Process(ctx, redislink.Once{Cmder: there}); err != nil || int(there.Val()) == len(tasks) {
 			return nil, err
 		}
 		return tasks, nil

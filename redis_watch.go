@@ -170,7 +170,7 @@ func (w *redisWatch) route(c *watchedChannel) {
 			return
 		}
 		// The client itself is closed, which no wait will open, or the user may not ask.
-		if errors.Is(err, redis.ErrClosed) || redislink.Refused(err) || w.rejectedFor(c, err) > retryTime {
+		if errors.Is(err, redis.ErrClosed) || redislink.Refused(err) || w.rejectedFor(c, err) > redislink.RetryTime {
 			w.giveUp(c, err)
 			w.mu.Unlock()
 			return
@@ -184,12 +184,12 @@ func (w *redisWatch) route(c *watchedChannel) {
 // Cluster. What the client knows of a Cluster may be out of date, so the node is
 // asked: a subscription that it refused would end its link, with all the others.
 func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
-	cluster, ok := w.b.client.(clusterClient)
+	cluster, ok := w.b.link.Client().(redislink.ClusterClient)
 	if !ok {
 		return nil, nil
 	}
 	if c.failures > 0 {
-		w.b.refreshSlots(w.ctx)
+		w.b.link.RefreshSlots(w.ctx)
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, stepTimeout(c.failures))
 	defer cancel()
@@ -208,7 +208,7 @@ func (w *redisWatch) node(c *watchedChannel) (*redis.Client, error) {
 // which err is the latest word. A password that is being changed reaches servers and
 // clients one by one.
 func (w *redisWatch) rejectedFor(c *watchedChannel, err error) time.Duration {
-	now := w.b.clock.local()
+	now := w.b.link.Clock.Local()
 	switch {
 	case !redislink.BadCredentials(err):
 		c.rejected = time.Time{}
@@ -222,7 +222,7 @@ func (w *redisWatch) rejectedFor(c *watchedChannel, err error) time.Duration {
 // again has c routed to a link that does better than the one that err ended, unless
 // that has gone on for too long. It is called with w.mu held.
 func (w *redisWatch) again(c *watchedChannel, err error) {
-	if w.rejectedFor(c, err) > retryTime {
+	if w.rejectedFor(c, err) > redislink.RetryTime {
 		w.giveUp(c, err)
 		return
 	}

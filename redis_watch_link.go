@@ -92,7 +92,7 @@ const (
 // run keeps the connection subscribed to what is wanted, until nothing is or the
 // connection fails.
 func (l *watchLink) run() {
-	subscribe := l.w.b.client.Subscribe
+	subscribe := l.w.b.link.Client().Subscribe
 	if l.node != nil {
 		subscribe = l.node.Subscribe
 	}
@@ -304,12 +304,12 @@ var errMisled = errors.New("the connection leads to a server that does not take 
 // the user may publish: hints come from the writes, which would not say that nothing
 // is published. misled gets an error where the link is of no use, otherwise nothing.
 func (l *watchLink) ask(ctx context.Context, misled chan<- error) {
-	l.w.b.attendToRole()
-	publish := l.w.b.client.Publish
+	l.w.b.link.AttendToRole()
+	publish := l.w.b.link.Client().Publish
 	counts := true
 	switch {
 	case l.sharded:
-		publish = l.w.b.client.SPublish
+		publish = l.w.b.link.Client().SPublish
 	case l.node != nil:
 		counts = false // every node has every message, and counts its own clients only
 	}

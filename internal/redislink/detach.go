@@ -15,7 +15,7 @@ import (
 func Detach[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {
-		return zero, NotSent{err}
+		return zero, notSent{err}
 	}
 	if ctx.Done() == nil {
 		return f()

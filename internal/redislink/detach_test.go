@@ -54,7 +54,7 @@ func TestNothingRunsForACtxThatHasEnded(t *testing.T) {
 	cancel()
 	_, err := Detach(ctx, func() (int, error) { t.Error("it runs"); return 0, nil })
 	assert.ErrorIs(t, err, context.Canceled)
-	assert.True(t, NeverExecuted(err))
+	assert.True(t, neverExecuted(err))
 }
 
 func TestWorkersStayForTheNextJobAndGoWhenThereIsNone(t *testing.T) {

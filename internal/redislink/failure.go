@@ -13,15 +13,15 @@ import (
 // ErrUnexpectedReply is no fault that passes.
 var ErrUnexpectedReply = errors.New("unexpected reply")
 
-// NotSent marks an error of a command that never left.
-type NotSent struct{ Err error }
+// notSent marks an error of a command that never left.
+type notSent struct{ Err error }
 
-func (e NotSent) Error() string { return e.Err.Error() }
-func (e NotSent) Unwrap() error { return e.Err }
+func (e notSent) Error() string { return e.Err.Error() }
+func (e notSent) Unwrap() error { return e.Err }
 
-// NeverExecuted reports whether err says that no server executed the command: it
+// neverExecuted reports whether err says that no server executed the command: it
 // was not sent, or the server refused to begin.
-func NeverExecuted(err error) bool {
+func neverExecuted(err error) bool {
 	if errors.As(err, new(*NotAcknowledgedError)) {
 		return false
 	}
@@ -29,7 +29,7 @@ func NeverExecuted(err error) bool {
 	if errors.As(err, &denied) {
 		return denied.unchanged()
 	}
-	if errors.As(err, new(NotSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
+	if errors.As(err, new(notSent)) || errors.Is(err, redis.ErrPoolTimeout) ||
 		errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
 		errors.Is(err, redis.ErrAutoPipelineTimeout) || errors.Is(err, redis.ErrAutoPipelineQueueFull) {
 		return true
@@ -104,18 +104,18 @@ func circuitOpen(err error) bool {
 	return strings.Contains(text, "circuit") && strings.Contains(text, "open")
 }
 
-// Answered reports whether err is what the server had to say, or what came of its
+// answered reports whether err is what the server had to say, or what came of its
 // answer, as against one that kept the call from getting an answer.
-func Answered(err error) bool {
+func answered(err error) bool {
 	if errors.Is(err, ErrUnexpectedReply) {
 		return true
 	}
-	return errors.As(err, new(redis.Error)) && !Transient(err)
+	return errors.As(err, new(redis.Error)) && !transient(err)
 }
 
-// Transient reports whether the same command may succeed if it is sent again in a
+// transient reports whether the same command may succeed if it is sent again in a
 // moment.
-func Transient(err error) bool {
+func transient(err error) bool {
 	var unacknowledged *NotAcknowledgedError
 	if errors.As(err, &unacknowledged) && unacknowledged.Err == nil {
 		return false

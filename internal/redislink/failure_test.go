@@ -26,7 +26,7 @@ func TestFailuresAreClassified(t *testing.T) {
 		err                 error
 		executed, transient bool
 	}{
-		{NotSent{context.Canceled}, not, again}, // what wait makes of a done ctx is its own matter
+		{notSent{context.Canceled}, not, again}, // what wait makes of a done ctx is its own matter
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, not, again},
 		{redis.ErrPoolTimeout, not, again},
 		{redis.ErrPoolExhausted, not, again},
@@ -43,9 +43,9 @@ func TestFailuresAreClassified(t *testing.T) {
 		{serverError("WRONGPASS invalid username-password pair or user is disabled."), not, again},
 		{fmt.Errorf("failed to authenticate: %w", serverError("NOAUTH Authentication required.")), not, again},
 		{fmt.Errorf("failed to authenticate: %w", serverError("ERR AUTH <password> called without any password configured for the default user.")), not, again},
-		{NotSent{errors.New("circuit breaker is open")}, not, final},
+		{notSent{errors.New("circuit breaker is open")}, not, final},
 		{errors.New("circuit breaker is open"), not, final}, // what waits in AutoPipeline's queue counts as sent
-		{NotSent{errors.New("hystrix: circuit open")}, not, final},
+		{notSent{errors.New("hystrix: circuit open")}, not, final},
 		// Neither is an open circuit: an address that reads like one, and one that opened behind an attempt.
 		{&net.OpError{Op: "read", Net: "unix", Addr: &net.UnixAddr{Name: "/circuit/opened.sock"}, Err: errors.New("reset")}, executed, again},
 		{fmt.Errorf("circuit breaker is open, after: %w", io.EOF), executed, again},
@@ -67,8 +67,8 @@ func TestFailuresAreClassified(t *testing.T) {
 		{errors.New("whatever"), executed, again},
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err)} {
-			assert.Equal(t, !c.executed, NeverExecuted(err), "executed: %v", err)
-			assert.Equal(t, c.transient, Transient(err), "transient: %v", err)
+			assert.Equal(t, !c.executed, neverExecuted(err), "executed: %v", err)
+			assert.Equal(t, c.transient, transient(err), "transient: %v", err)
 			assert.ErrorIs(t, Redact(err), c.err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestMissingRightsInsideScriptsAreNamed(t *testing.T) {
 		"ERR Unknown command called from script script: 48, on @user_script:2.":                                                                        {"hmget"},
 		"ERR unknown command 'evalsha'": nil,
 	} {
-		err := s.Denied(NotSent{serverError(text)})
+		err := s.Denied(notSent{serverError(text)})
 		var denied *DeniedError
 		if errors.As(err, &denied) {
 			assert.Equal(t, want, denied.Commands, text)

@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 // knownNodes is a Cluster's client, as much of it as knows the nodes.
 type knownNodes struct {
-	redis.UniversalClient
+	ClusterClient
 	nodes []*redis.Client
 }
 
@@ -45,8 +45,8 @@ func TestTheNodeThatAnASKNamesIsFound(t *testing.T) {
 	} {
 		other := redis.NewClient(&redis.Options{Addr: "other.example:7001"})
 		node := redis.NewClient(&redis.Options{Addr: c.known})
-		b := &RedisBackend{client: knownNodes{nodes: []*redis.Client{other, node}}}
-		found := b.nodeAt(t.Context(), serverError("ASK 1 "+c.said), "asked.example:7000")
+		cluster := knownNodes{nodes: []*redis.Client{other, node}}
+		found := nodeAt(t.Context(), cluster, serverError("ASK 1 "+c.said), "asked.example:7000")
 		if c.found {
 			assert.Equal(t, pipeliner(node), found, c.said)
 		} else {

@@ -1,15 +1,12 @@
-package taskstore
+package redislink
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A connection outlives the role of the server that it leads to: behind a forwarder,
@@ -38,6 +35,7 @@ import (
 const (
 	roleInterval = time.Second
 	rolePause    = 100 * time.Millisecond // between two sweeps
+	roleTimeout  = 8 * time.Second        // of all that is asked at once
 	roleDoubt    = 10 * time.Second       // how long what could not be asked is suspect
 
 	roleSample      = 8   // connections that are asked every now and then
@@ -72,9 +70,9 @@ func (r *roleCheck) proven() bool {
 	return r.cluster || r.refused.Load() == 0 && r.now()-r.asked.Load() < int64(2*roleInterval)
 }
 
-// attendToRole has the role asked for in the background where it is time to.
-func (b *RedisBackend) attendToRole() {
-	r := &b.role
+// AttendToRole has the role asked for in the background where it is time to.
+func (l *Link) AttendToRole() {
+	r := &l.role
 	if r.cluster {
 		return
 	}
@@ -83,27 +81,27 @@ func (b *RedisBackend) attendToRole() {
 		due = rolePause
 	}
 	if r.now()-r.asked.Load() >= int64(due) {
-		b.sweep()
+		l.sweep()
 	}
 }
 
-// proveRole returns when the role has been asked for, where it is not proven, or ctx
+// ProveRole returns when the role has been asked for, where it is not proven, or ctx
 // is done.
-func (b *RedisBackend) proveRole(ctx context.Context) {
-	if b.role.proven() {
+func (l *Link) ProveRole(ctx context.Context) {
+	if l.role.proven() {
 		return
 	}
 	select {
-	case <-b.sweep():
+	case <-l.sweep():
 	case <-ctx.Done():
-	case <-b.closed:
+	case <-l.closed:
 	}
 }
 
 // condemn is told that a server refused a write as a replica. It returns when the
 // connections that lead to such a server are dropped, or ctx is done.
-func (b *RedisBackend) condemn(ctx context.Context) {
-	r := &b.role
+func (l *Link) condemn(ctx context.Context) {
+	r := &l.role
 	if r.cluster {
 		return
 	}
@@ -112,16 +110,16 @@ func (b *RedisBackend) condemn(ctx context.Context) {
 		return // all were asked a moment ago
 	}
 	select {
-	case <-b.sweep():
+	case <-l.sweep():
 	case <-ctx.Done():
-	case <-b.closed:
+	case <-l.closed:
 	}
 }
 
 // sweep asks for the role in the background, unless that is under way, and returns a
 // channel that is closed at the end.
-func (b *RedisBackend) sweep() <-chan struct{} {
-	r := &b.role
+func (l *Link) sweep() <-chan struct{} {
+	r := &l.role
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.done != nil {
@@ -130,7 +128,7 @@ func (b *RedisBackend) sweep() <-chan struct{} {
 	done := make(chan struct{})
 	r.done = done
 	go func() {
-		b.askRoles()
+		l.askRoles()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.done = nil
@@ -141,9 +139,9 @@ func (b *RedisBackend) sweep() <-chan struct{} {
 
 // askRoles asks on the idle connections of each pool that has any connection. After
 // READONLY it asks on all of them, and again where one of them said it.
-func (b *RedisBackend) askRoles() {
-	r := &b.role
-	ctx, cancel := context.WithTimeout(context.Background(), maxStepTimeout)
+func (l *Link) askRoles() {
+	r := &l.role
+	ctx, cancel := context.WithTimeout(context.Background(), roleTimeout)
 	defer cancel()
 	for range 3 {
 		suspect := r.refused.Load()
@@ -152,8 +150,8 @@ func (b *RedisBackend) askRoles() {
 			most, limit = maxRoleQuestion, roleGathering
 		}
 		refused, complete := false, true
-		for _, p := range b.pools() {
-			said, all := b.askRole(ctx, p, most, limit)
+		for _, p := range l.pools() {
+			said, all := l.askRole(ctx, p, most, limit)
 			refused, complete = refused || said, complete && all
 		}
 		now := r.now()
@@ -179,17 +177,17 @@ type connectionPool struct {
 }
 
 // pools returns those that have a connection.
-func (b *RedisBackend) pools() (pools []connectionPool) {
-	stats := b.client.PoolStats()
+func (l *Link) pools() (pools []connectionPool) {
+	stats := l.client.PoolStats()
 	if stats == nil {
 		stats = &redis.PoolStats{TotalConns: 1}
 	}
 	if stats.TotalConns > 0 {
-		pools = append(pools, connectionPool{int(stats.IdleConns), b.client.Process})
+		pools = append(pools, connectionPool{int(stats.IdleConns), l.client.Process})
 	}
 	if p := stats.PipelineStats; p != nil && p.TotalConns > 0 {
 		pools = append(pools, connectionPool{int(p.IdleConns), func(ctx context.Context, question redis.Cmder) error {
-			pipe := b.client.Pipeline()
+			pipe := l.client.Pipeline()
 			_ = pipe.Process(ctx, question)
 			_, err := pipe.Exec(ctx)
 			return err
@@ -201,14 +199,14 @@ func (b *RedisBackend) pools() (pools []connectionPool) {
 // askRole asks on so many of the idle connections of a pool, but on one at least, and
 // reports whether one of them leads to a replica, and whether so many were asked. limit
 // is that of the gathering.
-func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused, complete bool) {
+func (l *Link) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused, complete bool) {
 	n := max(min(p.idle, most), 1)
 	g := newGathering(n, limit)
 	var wg sync.WaitGroup
 	var said atomic.Bool
 	for range n {
 		wg.Go(func() {
-			if err := p.ask(ctx, b.roleQuestion(ctx, &gathered{gathering: g})); redislink.Said(err, "READONLY") {
+			if err := p.ask(ctx, l.roleQuestion(ctx, &gathered{gathering: g})); Said(err, "READONLY") {
 				said.Store(true)
 			}
 		})
@@ -218,22 +216,22 @@ func (b *RedisBackend) askRole(ctx context.Context, p connectionPool, most int, 
 }
 
 // roleQuestion returns the command that a replica refuses and that changes nothing.
-func (b *RedisBackend) roleQuestion(ctx context.Context, field any) redis.Cmder {
-	return once{redis.NewCmd(ctx, "hdel", b.keys.clock(), field)}
+func (l *Link) roleQuestion(ctx context.Context, field any) redis.Cmder {
+	return Once{redis.NewCmd(ctx, "hdel", l.opts.Key, field)}
 }
 
 // readWithRole does what process does for a read, and asks for the role on the same
 // connection in the same round trip.
-func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error {
-	_, err := redislink.Detach(ctx, func() (struct{}, error) {
-		pipe := b.client.Pipeline()
-		question := b.roleQuestion(ctx, "role")
+func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
+	_, err := Detach(ctx, func() (struct{}, error) {
+		pipe := l.client.Pipeline()
+		question := l.roleQuestion(ctx, "role")
 		// First: go-redis judges a connection by the first answer of a pipeline.
 		_ = pipe.Process(ctx, question)
 		_ = pipe.Process(ctx, read)
 		_, err := pipe.Exec(ctx)
 		switch asked := question.Err(); {
-		case redislink.Said(asked, "READONLY"):
+		case Said(asked, "READONLY"):
 			return struct{}{}, asked
 		case asked == nil && read.Err() == nil:
 			// Where a server refuses a connection by its own word, as for a wrong
@@ -246,62 +244,16 @@ func (b *RedisBackend) readWithRole(ctx context.Context, read redis.Cmder) error
 	return err
 }
 
-// pingMaster asks for a sign of life and for the role.
-func (b *RedisBackend) pingMaster(ctx context.Context) error {
-	if b.role.cluster {
-		_, err := redislink.Detach(ctx, func() (string, error) { return b.client.Ping(ctx).Result() })
+// Ping asks for a sign of life and for the role.
+func (l *Link) Ping(ctx context.Context) error {
+	if l.role.cluster {
+		_, err := Detach(ctx, func() (string, error) { return l.client.Ping(ctx).Result() })
 		return err
 	}
-	err := b.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
-	if redislink.Said(err, "READONLY") { // perhaps of this connection only
-		b.condemn(ctx)
-		err = b.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
+	err := l.readWithRole(ctx, Once{redis.NewStatusCmd(ctx, "ping")})
+	if Said(err, "READONLY") { // perhaps of this connection only
+		l.condemn(ctx)
+		err = l.readWithRole(ctx, Once{redis.NewStatusCmd(ctx, "ping")})
 	}
 	return err
 }
-
-// errReplica says what READONLY means.
-var errReplica = errors.New("the server is a replica, which takes no writes and may lag behind; name its master, its Sentinels or its Cluster")
-
-// A gathering is how commands are made to go by different connections: each holds its
-// own until all of them have one, or the time is over. The client asks for the bytes
-// of an argument when it writes them, and by then it has the connection.
-type gathering struct {
-	missing atomic.Int64
-	all     chan struct{}
-	late    atomic.Bool // one did not wait for all
-	limit   time.Duration
-}
-
-func newGathering(n int, limit time.Duration) *gathering {
-	g := &gathering{all: make(chan struct{}), limit: limit}
-	g.missing.Store(int64(n))
-	return g
-}
-
-// A gathered is the argument of one command of a gathering.
-type gathered struct {
-	*gathering
-	once sync.Once
-}
-
-// MarshalBinary implements [encoding.BinaryMarshaler].
-func (g *gathered) MarshalBinary() ([]byte, error) {
-	g.once.Do(func() {
-		if g.missing.Add(-1) == 0 {
-			close(g.all)
-			return
-		}
-		timer := time.NewTimer(g.limit)
-		defer timer.Stop()
-		select {
-		case <-g.all:
-		case <-timer.C:
-			g.late.Store(true)
-		}
-	})
-	return []byte("role"), nil
-}
-
-// String is for who traces commands.
-func (g *gathered) String() string { return "role" }

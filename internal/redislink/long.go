@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/taskstore/taskstore/internal/redislink"
 )
 
 // A server that is sent a value longer than its proto-max-bulk-len, or a command longer
@@ -18,7 +16,7 @@ import (
 // that is lost with it. So a longWrite asks, when a connection was lost, whether the
 // server takes as much.
 type longWrite struct {
-	b    *RedisBackend
+	l    *Link
 	key  string // of the record: in a Cluster its node is asked
 	size int    // of the data
 	cuts int    // connections lost while the server answers otherwise
@@ -31,23 +29,45 @@ const (
 	maxCuts   = 3
 )
 
+// A TooLongError says that a server does not take so many bytes of data, as far as is
+// known: by its settings, by what it said, or because connections were lost.
+type TooLongError struct {
+	Size int   // of the data
+	Max  int   // by its settings; 0: they are not known
+	Cuts int   // connections lost in a row; 0: the server said it
+	Err  error // the latest failure; nil: the settings tell
+}
+
+func (e *TooLongError) Error() string {
+	switch {
+	case e.Max > 0:
+		return fmt.Sprintf("the server takes %d bytes of data, not %d", e.Max, e.Size)
+	case e.Cuts == 0:
+		return fmt.Sprintf("the server refuses %d bytes of data: %v", e.Size, e.Err)
+	}
+	return fmt.Sprintf("the connection was lost %d times while %d bytes of data were sent, and the server answers otherwise; see its proto-max-bulk-len: %v", e.Cuts, e.Size, e.Err)
+}
+
+// Unwrap returns the latest failure.
+func (e *TooLongError) Unwrap() error { return e.Err }
+
 // refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
 // does not take so long a one; an uncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
-	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*redislink.NotAcknowledgedError)) {
+	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*NotAcknowledgedError)) {
 		return nil
 	}
 	var said redis.Error
 	saidSo := errors.As(err, &said) && strings.Contains(said.Error(), "Protocol error")
-	if !saidSo && (said != nil || redislink.NeverExecuted(err)) {
+	if !saidSo && (said != nil || neverExecuted(err)) {
 		return nil
 	}
 	most, known, answers := w.ask(ctx)
 	switch {
 	case known && w.size > most:
-		return &CapacityError{Limit: LimitData, Max: uint64(most), Asked: uint64(w.size)}
+		return &TooLongError{Size: w.size, Max: most}
 	case saidSo:
-		return fmt.Errorf("%w: the server refuses %d bytes of data: %w", ErrCapacityExceeded, w.size, err)
+		return &TooLongError{Size: w.size, Err: err}
 	case known:
 		return nil
 	case !answers:
@@ -57,8 +77,7 @@ func (w *longWrite) refusal(ctx context.Context, err error) error {
 	if w.cuts++; w.cuts < maxCuts {
 		return nil
 	}
-	return &redislink.UncertainError{Cause: fmt.Errorf("%w: the connection was lost %d times while %d bytes of data were sent, and the server answers otherwise; see its proto-max-bulk-len: %w",
-		ErrCapacityExceeded, w.cuts, w.size, redislink.Redact(err))}
+	return &UncertainError{Cause: &TooLongError{Size: w.size, Cuts: w.cuts, Err: Redact(err)}}
 }
 
 // ask asks the server how many bytes of data it takes, and if it does not tell whether
@@ -70,10 +89,10 @@ func (w *longWrite) ask(ctx context.Context) (most int, known, answers bool) {
 		most           int
 		known, answers bool
 	}
-	a, _ := redislink.Detach(ctx, func() (a answer, err error) {
-		var node pipeliner = w.b.client
-		if cluster, ok := w.b.client.(clusterClient); ok {
-			if node, err = cluster.MasterForKey(ctx, w.key); err != nil {
+	a, _ := Detach(ctx, func() (a answer, err error) {
+		var node pipeliner = w.l.client
+		if w.l.cluster != nil {
+			if node, err = w.l.cluster.MasterForKey(ctx, w.key); err != nil {
 				return a, err
 			}
 		}

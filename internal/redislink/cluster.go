@@ -1,4 +1,4 @@
-package taskstore
+package redislink
 
 import (
 	"context"
@@ -6,21 +6,19 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A clusterClient is what a client of a Cluster can do besides: tell which node
+// A ClusterClient is what a client of a Cluster can do besides: tell which node
 // has a key, and do something on all masters or all replicas.
-type clusterClient interface {
+type ClusterClient interface {
 	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 	ForEachMaster(ctx context.Context, f func(ctx context.Context, master *redis.Client) error) error
 	ForEachSlave(ctx context.Context, f func(ctx context.Context, replica *redis.Client) error) error
 }
 
-// A refresh is what goes on where a client of a Cluster learns anew which node has
+// A slotMap is what goes on where a client of a Cluster learns anew which node has
 // what.
-type refresh struct {
+type slotMap struct {
 	mu   sync.Mutex
 	done chan struct{} // closed when there is news; nil: nobody asks
 }
@@ -32,23 +30,22 @@ var refreshTimes = []time.Duration{100 * time.Millisecond, 300 * time.Millisecon
 // refreshPause is how long the news counts as new: so often nodes are asked at most.
 const refreshPause = 100 * time.Millisecond
 
-// refreshSlots returns when the client of a Cluster has learned anew which node has
+// RefreshSlots returns when the client of a Cluster has learned anew which node has
 // what, or could not, or ctx is done. By itself go-redis learns of a failover up to
 // a minute later, and its ReloadState in the background, when whoever asked has
 // been to the old node again. However many need it, one refresh runs at a time.
-func (b *RedisBackend) refreshSlots(ctx context.Context) {
-	cluster, ok := b.client.(clusterClient)
-	if !ok {
+func (l *Link) RefreshSlots(ctx context.Context) {
+	if l.cluster == nil {
 		return
 	}
-	r := &b.refresh
+	r := &l.slots
 	r.mu.Lock()
 	done := r.done
 	if done == nil {
 		done = make(chan struct{})
 		r.done = done
 		go func() {
-			askForSlots(cluster)
+			askForSlots(l.cluster)
 			close(done)
 			time.AfterFunc(refreshPause, func() {
 				r.mu.Lock()
@@ -64,12 +61,12 @@ func (b *RedisBackend) refreshSlots(ctx context.Context) {
 	}
 }
 
-func askForSlots(cluster clusterClient) {
+func askForSlots(cluster ClusterClient) {
 	for _, limit := range refreshTimes {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		// It asks before it begins. If ctx ended that for it, it would begin with what it
 		// knew, and not say so.
-		_, err := redislink.Detach(ctx, func() (struct{}, error) {
+		_, err := Detach(ctx, func() (struct{}, error) {
 			return struct{}{}, cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
 		})
 		cancel()

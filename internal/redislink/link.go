@@ -1,0 +1,184 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Link is the way of a backend's commands to its servers. It holds the client, and
+// sends each command once: the client would resend one whose answer was lost, whether or
+// not it was applied.
+type Link struct {
+	Clock Clock // of the server
+
+	client   redis.UniversalClient
+	cluster  ClusterClient // the same; nil: no Cluster
+	owned    io.Closer     // the same, if Close is to close it
+	pipeline *redis.AutoPipeliner
+	opts     Options
+	slots    slotMap
+	role     roleCheck
+	closed   chan struct{}
+}
+
+// Options are how a Link is to behave.
+type Options struct {
+	Closed         error         // what calls end with that are under way when it is closed
+	Clock          *Script       // tells the server's time, in microseconds
+	Key            string        // of nothing: the node that has it is asked for the time, and others for their role by it
+	AutoPipeline   bool          // calls made at the same time share round trips
+	MinReplicas    int           // how many are to acknowledge a write; 0 or less: none
+	ReplicaTimeout time.Duration // how long they have; 0: a second
+}
+
+// An OptionError says what a client, or one of Options, cannot be used for.
+type OptionError struct {
+	Option string // "client", or the field's name
+	Reason string
+}
+
+func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
+
+// Traits are what a client decides of the layout.
+type Traits struct {
+	Cluster  bool
+	Database int
+}
+
+// Inspect returns the traits of a client, or an [*OptionError] for one that cannot keep
+// what a backend promises.
+func Inspect(client redis.UniversalClient) (Traits, error) {
+	refuse := func(reason string) (Traits, error) { return Traits{}, &OptionError{Option: "client", Reason: reason} }
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return refuse("it is nil")
+	}
+	var t Traits
+	_, t.Cluster = client.(ClusterClient)
+	switch c := client.(type) {
+	case *redis.Ring:
+		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return refuse("it reads from replicas, which lag behind; clear ReadOnly, RouteByLatency and RouteRandomly")
+		}
+	case *redis.Client:
+		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
+			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
+		}
+		t.Database = max(c.Options().DB, 0) // go-redis takes a negative one for it
+	}
+	return t, nil
+}
+
+// New returns a link over a client that [Inspect] accepted, or an [*OptionError]. It
+// sends nothing yet.
+func New(client redis.UniversalClient, o Options) (*Link, error) {
+	l := &Link{client: client, opts: o, closed: make(chan struct{})}
+	l.cluster, _ = client.(ClusterClient)
+	if err := l.checkReplicas(); err != nil {
+		return nil, err
+	}
+	if o.AutoPipeline {
+		if err := l.autoPipeline(); err != nil {
+			return nil, err
+		}
+	}
+	l.Clock.Local = time.Now
+	l.role.init(l.cluster != nil, time.Now)
+	return l, nil
+}
+
+// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
+// client would not wait for.
+func (l *Link) checkReplicas() error {
+	o := &l.opts
+	if o.MinReplicas <= 0 {
+		return nil
+	}
+	refuse := func(reason string) error { return &OptionError{Option: "ReplicaTimeout", Reason: reason} }
+	switch {
+	case o.ReplicaTimeout == 0:
+		o.ReplicaTimeout = defaultReplicaTimeout
+	case o.ReplicaTimeout < time.Millisecond:
+		return refuse("it must be a millisecond or more") // to WAIT, 0 is for ever
+	}
+	var readTimeout time.Duration
+	switch c := l.client.(type) {
+	case *redis.Client:
+		readTimeout = c.Options().ReadTimeout
+	case *redis.ClusterClient:
+		readTimeout = c.Options().ReadTimeout
+	}
+	if readTimeout > 0 && o.ReplicaTimeout >= readTimeout {
+		return refuse(fmt.Sprintf("it must be shorter than the client's read timeout, %v", readTimeout))
+	}
+	return nil
+}
+
+// autoPipeline has process use the client's automatic pipelining.
+func (l *Link) autoPipeline() (err error) {
+	if l.pipeline, err = l.client.AsyncAutoPipeline(); err != nil {
+		return &OptionError{Option: "AutoPipeline", Reason: "the client refuses it: " + err.Error()}
+	}
+	if l.pipeline.Config().FullDuplex { // what becomes of its lost answers was not looked into
+		return &OptionError{Option: "AutoPipeline", Reason: "the client would do it in full duplex; clear FullDuplex in the client's AutoPipelineOptions"}
+	}
+	return nil
+}
+
+// Own has Close close the client too.
+func (l *Link) Own() { l.owned = l.client }
+
+// Close ends the calls that are under way. The caller closes once.
+func (l *Link) Close() error {
+	close(l.closed)
+	if l.owned != nil {
+		return l.owned.Close()
+	}
+	return nil
+}
+
+// Closed reports whether the link was closed.
+func (l *Link) Closed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ended returns err, which kept a call from its answer, and says so where that is
+// because the link was closed.
+func (l *Link) Ended(err error) error {
+	if err != nil && l.Closed() && !errors.Is(err, l.opts.Closed) && !answered(err) {
+		return fmt.Errorf("%w, after: %w", l.opts.Closed, err)
+	}
+	return err
+}
+
+// Client lends the client.
+func (l *Link) Client() redis.UniversalClient { return l.client }
+
+// Read sends a command once whose answer is a list of fields, as HMGET does, and
+// resends it until there is an answer. Where it is not known that the connection leads
+// to a master, it asks.
+func (l *Link) Read(ctx context.Context, args ...any) ([]any, error) {
+	return Retry(ctx, l, func() ([]any, error) {
+		cmd := redis.NewSliceCmd(ctx, args...)
+		send := l.process
+		if !l.role.proven() {
+			send = l.readWithRole
+		}
+		if err := send(ctx, onceRead{cmd}); err != nil {
+			return nil, err
+		}
+		return cmd.Val(), nil
+	})
+}

@@ -1,0 +1,59 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Portrait is what a server says of itself, as far as it does.
+type Portrait struct{ Mode, Role, Version string }
+
+// Ask asks the server by HELLO, and by INFO where that is not known without arguments
+// (servers before 6.2, some proxies) or not permitted. go-redis itself needs neither:
+// a server that knows no INFO either, and answers PING, says nothing.
+func Ask(ctx context.Context, client redis.UniversalClient) (Portrait, error) {
+	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
+	_, unknown := Detach(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
+	if unknown == nil {
+		said := func(name string) string { s, _ := hello.Val()[name].(string); return s }
+		return Portrait{Mode: said("mode"), Role: said("role")}, nil
+	}
+	if !errors.As(unknown, new(redis.Error)) || BadCredentials(unknown) || transient(unknown) {
+		return Portrait{}, unknown
+	}
+	text, err := Detach(ctx, func() (string, error) { return client.Info(ctx).Result() })
+	if err == nil {
+		info := ParseInfo(text)
+		role := info["role"]
+		if role == "slave" {
+			role = "replica"
+		}
+		mode := info["redis_mode"] // later servers may call it otherwise
+		if info["cluster_enabled"] == "1" {
+			mode = "cluster"
+		}
+		return Portrait{Mode: mode, Role: role, Version: info["redis_version"]}, nil
+	}
+	if !errors.As(err, new(redis.Error)) {
+		return Portrait{}, err
+	}
+	if Said(unknown, "NOPERM") {
+		return Portrait{}, unknown
+	}
+	_, err = Detach(ctx, func() (string, error) { return client.Ping(ctx).Result() })
+	return Portrait{}, err
+}
+
+// ParseInfo reads the lines of INFO, "name:value".
+func ParseInfo(text string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}

@@ -1,0 +1,104 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A Write is a write that is ready to be sent.
+type Write struct {
+	First Call // of the first copy, and of others while no server has executed one
+	Again Call // of a copy that follows one whose outcome is not known
+	Alone Call // with the record's key alone, for what may be an update; no script: none
+	ByAge bool // Again has as its last argument an instant before the first copy, in µs
+	Size  int  // of the data
+}
+
+// Write sends w until there is an answer. Its error is an UncertainError unless w
+// was surely not applied. Where w finds no room, makeRoom may make some, once.
+func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Context) bool) (Reply, error) {
+	var (
+		p     = retryBudget{l: l}
+		begin = l.Clock.Local()
+		key   = w.First.Keys[0]
+		again Call // w.Again, once it is complete
+		next  = &w.First
+		lost  error // why the outcome of a copy is not known
+		long  = longWrite{l: l, key: key, size: w.Size}
+		acked = l.opts.MinReplicas > 0
+	)
+	for {
+		var r Reply
+		var err error
+		if lost != nil && next == &w.First {
+			var since string
+			if w.ByAge {
+				since, err = l.sentAfter(ctx, begin, key)
+			}
+			if err == nil {
+				again, next = w.resent(since), &again
+			}
+		}
+		if err == nil {
+			r, err = next.settle(l.eval(ctx, next, acked))
+			if refusal := long.refusal(ctx, err); refusal != nil {
+				return Reply{}, refusal
+			}
+		}
+		if lost == nil && w.Alone.Script != nil && Said(err, "TRYAGAIN") {
+			r, err = w.Alone.settle(l.eval(ctx, &w.Alone, acked))
+		}
+		if err == nil && r.Status == StatusFull && makeRoom != nil {
+			room := makeRoom(ctx)
+			if makeRoom = nil; room {
+				continue
+			}
+		}
+		switch {
+		case err == nil && lost == nil:
+			return r, nil
+		case err == nil && r.Status == StatusUnknown:
+			return r, &UncertainError{Cause: fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
+		case err == nil:
+			r.Resent = true
+			return r, nil
+		case lost == nil && !neverExecuted(err):
+			lost = Redact(err)
+		}
+		if err = p.wait(ctx, err); err == nil {
+			continue
+		}
+		switch {
+		case lost != nil && errors.Is(err, lost):
+			err = &UncertainError{Cause: err}
+		case lost != nil:
+			err = &UncertainError{Cause: fmt.Errorf("%w, after: %w", err, lost)}
+		}
+		return Reply{}, err
+	}
+}
+
+// resent is what is sent once the outcome of a copy is not known. since is an instant
+// before the first copy.
+func (w *Write) resent(since string) Call {
+	c := w.Again
+	if w.ByAge {
+		c.Args = append(slices.Clip(c.Args), since)
+	}
+	return c
+}
+
+// settle makes one outcome of what came of c. ack is why too few replicas are known to
+// have it: a refusal, or the delete of nothing, is nothing that they could have.
+func (c *Call) settle(raw any, ack, err error) (Reply, error) {
+	if err != nil {
+		return Reply{}, err
+	}
+	r, err := c.Script.Decode(raw)
+	if err == nil && r.Status == StatusOK && r.Number > 0 && ack != nil {
+		return Reply{}, ack
+	}
+	return r, err
+}
