@@ -65,7 +65,7 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
 	}
 	answers, err := pipe.Exec(ctx)
-	if err != nil && !repliesSay(answers, err) {
+	if err != nil && !redislink.RepliesSay(answers, err) {
 		return err // the connection was refused, and nothing was asked
 	}
 	for _, answer := range answers {

@@ -2,11 +2,7 @@ package taskstore
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"strconv"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/taskstore/taskstore/internal/redislink"
 )
@@ -32,51 +28,36 @@ type trip struct {
 // The script comes first: by the time that it tells, the records are judged that are
 // read behind it.
 func (t *trip) make(ctx context.Context, l *listing) error {
-	err := t.send(ctx, l, false)
-	if redislink.Said(err, "NOSCRIPT") {
-		err = t.send(ctx, l, true)
-	}
-	return err
-}
-
-func (t *trip) send(ctx context.Context, l *listing, source bool) error {
-	pipe := l.b.link.Client().Pipeline()
 	var (
-		read            *redis.Cmd
-		records         = make([]*redis.SliceCmd, len(t.batch))
-		newer           *redis.ZSliceCmd
-		newest, members *redis.ZSliceCmd
+		read                   redislink.Raw
+		records                = make([]redislink.Fields, len(t.batch))
+		newer, newest, members redislink.Scored
 	)
-	queue := func(cmd redis.Cmder) { _ = pipe.Process(ctx, redislink.Once{Cmder: cmd}) }
-	if len(l.queue) > 0 {
-		tasks := make([]string, len(t.unknown))
-		for i, p := range t.unknown {
-			tasks[i] = p.task
+	err := l.b.link.Pipeline(ctx, func(p *redislink.Pipeline) {
+		if len(l.queue) > 0 {
+			tasks := make([]string, len(t.unknown))
+			for i, place := range t.unknown {
+				tasks[i] = place.task
+			}
+			read = p.Eval(l.b.readCall(l.owner.index, l.owner, tasks, t.room, t.most))
 		}
-		call := l.b.readCall(l.owner.index, l.owner, tasks, t.room, t.most)
-		read = redis.NewCmd(ctx, call.Command(source)...)
-		queue(read)
-	}
-	args := make([]any, 0, hmgetLength*len(t.batch)) // of all commands
-	for i, p := range t.batch {
-		args = appendHMGet(args, l.owner.task(p.task))
-		records[i] = redis.NewSliceCmd(ctx, args[hmgetLength*i:len(args):len(args)]...)
-		queue(records[i])
-	}
-	if len(l.queue) > 0 {
-		newer = l.behind(ctx, l.queue[0].newest, -1)
-		queue(newer)
-	}
-	if t.names > 0 {
-		newest = redis.NewZSliceCmd(ctx, "zrange", l.owner.index, -1, -1, "withscores")
-		members = l.behind(ctx, l.looked, t.names)
-		queue(newest)
-		queue(members)
-	}
-	if cmds, err := pipe.Exec(ctx); err != nil && !repliesSay(cmds, err) {
+		args := make([]any, 0, hmgetLength*len(t.batch)) // of all commands
+		for i, place := range t.batch {
+			args = appendHMGet(args, l.owner.task(place.task))
+			records[i] = p.Fields(args[hmgetLength*i : len(args) : len(args)]...)
+		}
+		if len(l.queue) > 0 {
+			newer = l.behind(p, l.queue[0].newest, -1)
+		}
+		if t.names > 0 {
+			newest = p.Scored("zrange", l.owner.index, -1, -1, "withscores")
+			members = l.behind(p, l.looked, t.names)
+		}
+	})
+	if err != nil {
 		return err
 	}
-	if read != nil {
+	if len(l.queue) > 0 {
 		if err := t.decodeRead(l, read, records); err != nil {
 			return err
 		}
@@ -90,20 +71,13 @@ func (t *trip) send(ctx context.Context, l *listing, source bool) error {
 	return nil
 }
 
-// repliesSay reports whether err is the answer to one of cmds, which is looked at where it
-// belongs. What the server says when the client opens a connection, such as that the
-// password is wrong, is no command's.
-func repliesSay(cmds []redis.Cmder, err error) bool {
-	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
-}
-
 // behind asks for what the index has with a greater score than after, at most n if
 // that is not negative.
-func (l *listing) behind(ctx context.Context, after uint64, n int) *redis.ZSliceCmd {
-	return redis.NewZSliceCmd(ctx, "zrangebyscore", l.owner.index, "("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
+func (l *listing) behind(p *redislink.Pipeline, after uint64, n int) redislink.Scored {
+	return p.Scored("zrangebyscore", l.owner.index, "("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
 }
 
-func (t *trip) decodeRead(l *listing, read *redis.Cmd, records []*redis.SliceCmd) error {
+func (t *trip) decodeRead(l *listing, read redislink.Raw, records []redislink.Fields) error {
 	raw, err := read.Result()
 	if err != nil {
 		return err
@@ -143,33 +117,30 @@ func (t *trip) decodeRead(l *listing, read *redis.Cmd, records []*redis.SliceCmd
 	return nil
 }
 
-func (t *trip) decodeNewer(newer *redis.ZSliceCmd) error {
-	members, err := newer.Result()
-	if err != nil {
+func (t *trip) decodeNewer(newer redislink.Scored) error {
+	if err := newer.Err(); err != nil {
 		return err
 	}
-	t.newer = make(map[string]uint64, len(members))
-	for _, m := range members {
-		t.newer[m.Member.(string)] = uint64(m.Score)
+	t.newer = make(map[string]uint64, newer.Len())
+	for task, score := range newer.All() {
+		t.newer[task] = score
 	}
 	return nil
 }
 
-func (t *trip) decodeNames(newest, members *redis.ZSliceCmd) error {
+func (t *trip) decodeNames(newest, members redislink.Scored) error {
 	if err := newest.Err(); err != nil {
 		return err
 	}
-	list, err := members.Result()
-	if err != nil {
+	if err := members.Err(); err != nil {
 		return err
 	}
-	for _, m := range newest.Val() {
-		t.newest = uint64(m.Score)
+	for _, score := range newest.All() {
+		t.newest = score
 	}
-	t.looked = len(list)
-	for _, m := range list {
-		task := m.Member.(string) // as go-redis always has it
-		t.places = append(t.places, place{task: task, score: uint64(m.Score), newest: t.newest, length: -1})
+	t.looked = members.Len()
+	for task, score := range members.All() {
+		t.places = append(t.places, place{task: task, score: score, newest: t.newest, length: -1})
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
@@ -45,27 +43,46 @@ func (b *RedisBackend) makeRoom(owner string) func(context.Context) bool {
 // that of a record that somebody else deleted.
 func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
 	o := b.keys.owner(owner)
-	tasks, _ := redislink.Detach(ctx, func() ([]string, error) {
-		pipe := b.link.Client().Pipeline()
-		soonest := redis.NewStringSliceCmd(ctx, "zrange", o.expiry, 0, maxRecount-1)
-		oldest := redis.NewStringSliceCmd(ctx, "zrange", o.index, 0, maxRecount-1)
-		_ = pipe.Process(ctx, redislink.Once{Cmder: soonest})
-		_ = pipe.Process(ctx, redislink.Once{Cmder: oldest})
-		if _, err := pipe.Exec(ctx); err != nil {
+	gone, _ := redislink.Detach(ctx, func() ([]string, error) {
+		tasks, err := b.soonest(ctx, o)
+		if err != nil {
 			return nil, err
 		}
-		tasks := append(soonest.Val(), oldest.Val()...)
-		slices.Sort(tasks)
-		tasks = slices.Compact(tasks)
 		args := []any{"exists"}
 		for _, task := range tasks {
 			args = append(args, o.task(task))
 		}
-		there := redis.NewIntCmd(ctx, args...)
-		if err := b.link.Client().Process(ctx, redislink.Once{Cmder: there}); err != nil || int(there.Val()) == len(tasks) {
+		var there redislink.Count
+		if err := b.link.Pipeline(ctx, func(p *redislink.Pipeline) { there = p.Count(args...) }); err != nil {
+			return nil, err
+		}
+		if n, err := there.Result(); err != nil || int(n) == len(tasks) {
 			return nil, err
 		}
 		return tasks, nil
 	})
-	return b.repair(ctx, o, tasks) > 0
+	return b.repair(ctx, o, gone) > 0
+}
+
+// soonest returns the tasks at the front of the indexes.
+func (b *RedisBackend) soonest(ctx context.Context, o ownerKeys) ([]string, error) {
+	var expiring, oldest redislink.Members
+	err := b.link.Pipeline(ctx, func(p *redislink.Pipeline) {
+		expiring = p.Members("zrange", o.expiry, 0, maxRecount-1)
+		oldest = p.Members("zrange", o.index, 0, maxRecount-1)
+	})
+	if err != nil {
+		return nil, err
+	}
+	tasks, err := expiring.Result()
+	if err != nil {
+		return nil, err
+	}
+	more, err := oldest.Result()
+	if err != nil {
+		return nil, err
+	}
+	tasks = append(tasks, more...)
+	slices.Sort(tasks)
+	return slices.Compact(tasks), nil
 }

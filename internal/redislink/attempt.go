@@ -28,7 +28,7 @@ func (onceRead) NoRetry() bool   { return true }
 // An attempt is one copy of a script on its way to a server. It is sent or abandoned, never
 // both: what was abandoned before it was sent is never executed. To that end it
 // stands for the script in the command's arguments; the client asks for its bytes at
-// the moment when it writes them to a connection; with RedisOptions.AutoPipeline also
+// the moment when it writes them to a connection; with Options.AutoPipeline also
 // when it puts them into its queue, so there they count as sent from then on.
 type attempt struct {
 	state  atomic.Int32

@@ -1,4 +1,4 @@
-// Package redislink is how taskstore talks to Redis: what an error says about a
-// command, what a script replies, and calls that end with their ctx. It knows
-// nothing of records.
+// Package redislink is the way of taskstore's commands to Redis. It knows nothing of
+// records: it evaluates scripts, sends each command once, resends it where that is
+// right, and says what an error means for a command. Nothing else sends any.
 package redislink

@@ -16,9 +16,6 @@ type Call struct {
 // These are made interfaces once, not at every call.
 var eval, evalsha any = "eval", "evalsha"
 
-// Command is command for a pipeline of the caller's.
-func (c *Call) Command(source bool) []any { return c.command(new(attempt), source) }
-
 // command returns EVALSHA of the script, or EVAL of its source, carried by a.
 func (c *Call) command(a *attempt, source bool) []any {
 	name := evalsha

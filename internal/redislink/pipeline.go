@@ -1,0 +1,112 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Pipeline is what one round trip asks for. Its commands are sent once, and each has
+// its own answer once the round trip is over.
+type Pipeline struct {
+	ctx    context.Context
+	pipe   redis.Pipeliner
+	source bool       // scripts are sent as source
+	eval   *redis.Cmd // the latest script
+}
+
+// Pipeline makes a round trip with what fill puts in. Its error is one that is no
+// answer to a command. Where the server does not have a script yet, the trip is made
+// again with the source. It waits as the client does; see [Detach].
+func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
+	for source := false; ; source = true {
+		p := &Pipeline{ctx: ctx, pipe: l.client.Pipeline(), source: source}
+		fill(p)
+		cmds, err := p.pipe.Exec(ctx)
+		switch {
+		case err != nil && !RepliesSay(cmds, err):
+			return err
+		case !source && p.eval != nil && Said(p.eval.Err(), "NOSCRIPT"):
+			continue
+		}
+		return nil
+	}
+}
+
+// RepliesSay reports whether err is the answer to one of cmds, which is looked at where it
+// belongs. What the server says when the client opens a connection, such as that the
+// password is wrong, is no command's.
+func RepliesSay(cmds []redis.Cmder, err error) bool {
+	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
+}
+
+func (p *Pipeline) queue(cmd redis.Cmder) { _ = p.pipe.Process(p.ctx, Once{cmd}) }
+
+// Eval puts in a script; at most one.
+func (p *Pipeline) Eval(c Call) Raw {
+	p.eval = redis.NewCmd(p.ctx, c.command(new(attempt), p.source)...)
+	p.queue(p.eval)
+	return Raw{p.eval}
+}
+
+// Fields puts in a command that answers with a list of fields.
+func (p *Pipeline) Fields(args ...any) Fields {
+	cmd := redis.NewSliceCmd(p.ctx, args...)
+	p.queue(cmd)
+	return Fields{cmd}
+}
+
+// Members puts in a command that answers with members of a set.
+func (p *Pipeline) Members(args ...any) Members {
+	cmd := redis.NewStringSliceCmd(p.ctx, args...)
+	p.queue(cmd)
+	return Members{cmd}
+}
+
+// Scored puts in a command that answers with members of a sorted set and their scores.
+func (p *Pipeline) Scored(args ...any) Scored {
+	cmd := redis.NewZSliceCmd(p.ctx, args...)
+	p.queue(cmd)
+	return Scored{cmd}
+}
+
+// Count puts in a command that answers with a number.
+func (p *Pipeline) Count(args ...any) Count {
+	cmd := redis.NewIntCmd(p.ctx, args...)
+	p.queue(cmd)
+	return Count{cmd}
+}
+
+// The answers to commands of a pipeline.
+type (
+	Raw     struct{ cmd *redis.Cmd }
+	Fields  struct{ cmd *redis.SliceCmd }
+	Members struct{ cmd *redis.StringSliceCmd }
+	Scored  struct{ cmd *redis.ZSliceCmd }
+	Count   struct{ cmd *redis.IntCmd }
+)
+
+func (a Raw) Result() (any, error)          { return a.cmd.Result() }
+func (a Fields) Result() ([]any, error)     { return a.cmd.Result() }
+func (a Members) Result() ([]string, error) { return a.cmd.Result() }
+func (a Count) Result() (int64, error)      { return a.cmd.Result() }
+
+// Err is why there are no members.
+func (a Scored) Err() error { return a.cmd.Err() }
+
+// Len is how many members there are.
+func (a Scored) Len() int { return len(a.cmd.Val()) }
+
+// All yields the members with their scores, which are whole numbers.
+func (a Scored) All() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for _, z := range a.cmd.Val() {
+			if !yield(z.Member.(string), uint64(z.Score)) { // as go-redis always has it
+				return
+			}
+		}
+	}
+}
