@@ -2,14 +2,10 @@ package taskstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/taskstore/taskstore/internal/redislink"
 )
@@ -65,9 +61,13 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
 	}
-	nodes, err := b.nodes(ctx)
+	servers, err := b.link.Nodes(ctx)
 	if err != nil {
 		return nil, failure("check", Key{}, b.link.Ended(err))
+	}
+	var nodes []*checkedNode
+	for _, s := range servers {
+		nodes = append(nodes, &checkedNode{b: b, Node: s})
 	}
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -77,7 +77,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	var findings []Finding
 	hopeless := false
 	for _, n := range nodes {
-		if n.err != nil && n.replica && ctx.Err() == nil {
+		if n.err != nil && n.Replica && ctx.Err() == nil {
 			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
 		} else if n.err != nil {
 			return findings, failure("check", Key{}, b.link.Ended(n.err))
@@ -94,49 +94,20 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 
 // A checkedNode is a server and what was found there.
 type checkedNode struct {
+	redislink.Node
 	b        *RedisBackend
-	addr     string // empty outside a Cluster
-	client   redis.UniversalClient
-	replica  bool // in a Cluster
 	findings []Finding
 	hopeless bool // calls cannot succeed, for a reason that was found
 	clock    clockReading
 	err      error
 }
 
-// nodes returns the nodes of a Cluster, or the one server that there is.
-func (b *RedisBackend) nodes(ctx context.Context) ([]*checkedNode, error) {
-	cluster, ok := b.link.Client().(redislink.ClusterClient)
-	if !ok {
-		return []*checkedNode{{b: b, client: b.link.Client()}}, nil
-	}
-	nodes, err := redislink.Detach(ctx, func() ([]*checkedNode, error) {
-		var mu sync.Mutex
-		var nodes []*checkedNode
-		add := func(replica bool) func(context.Context, *redis.Client) error {
-			return func(_ context.Context, c *redis.Client) error {
-				mu.Lock()
-				defer mu.Unlock()
-				nodes = append(nodes, &checkedNode{b: b, addr: c.Options().Addr, client: c, replica: replica})
-				return nil
-			}
-		}
-		err := errors.Join(cluster.ForEachMaster(ctx, add(false)), cluster.ForEachSlave(ctx, add(true)))
-		return nodes, err
-	})
-	if err == nil && len(nodes) == 0 {
-		err = errors.New("the Cluster has no masters")
-	}
-	slices.SortFunc(nodes, func(a, b *checkedNode) int { return strings.Compare(a.addr, b.addr) })
-	return nodes, err
-}
-
 func (n *checkedNode) add(setting, breaks, remedy string) {
-	n.findings = append(n.findings, Finding{Node: n.addr, Setting: setting, Breaks: breaks, Remedy: remedy})
+	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy})
 }
 
 func (n *checkedNode) unknown(setting, breaks, remedy string) {
-	n.findings = append(n.findings, Finding{Node: n.addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unknown: true})
+	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unknown: true})
 }
 
 // inspect asks the server all there is to ask.
@@ -156,7 +127,7 @@ func (n *checkedNode) inspect(ctx context.Context) error {
 // inspectSettings asks for INFO and, where that does not tell, for the
 // configuration.
 func (n *checkedNode) inspectSettings(ctx context.Context) error {
-	text, err := n.client.Info(ctx).Result()
+	info, err := n.Info(ctx)
 	if redislink.Refused(err) {
 		n.unknown("INFO is refused", "eviction, persistence, replicas and version are not known", "grant +info")
 		return n.inspectSlots(ctx)
@@ -164,7 +135,6 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	info := redislink.ParseInfo(text)
 	n.judgeVersion(info)
 	n.judgeMode(info)
 	n.judgeEviction(info)
@@ -173,8 +143,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	if info["aof_enabled"] == "1" {
 		setting = "appendfsync"
 	}
-	config, err := n.client.ConfigGet(ctx, setting).Result()
-	value, told := config[setting]
+	value, told, err := n.Setting(ctx, setting)
 	if err != nil && !redislink.Refused(err) {
 		return err
 	}
@@ -191,7 +160,7 @@ func (n *checkedNode) judgeVersion(info map[string]string) {
 
 // judgeMode finds a client that knows one node of a Cluster only.
 func (n *checkedNode) judgeMode(info map[string]string) {
-	if n.addr == "" && info["cluster_enabled"] == "1" {
+	if n.Addr == "" && info["cluster_enabled"] == "1" {
 		n.add("the server is a node of a Cluster, and the client is for one server",
 			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
 		n.hopeless = true
@@ -231,7 +200,7 @@ func (n *checkedNode) judgePersistence(info map[string]string, value string, tol
 
 // judgeReplicas counts the replicas that a write can wait for.
 func (n *checkedNode) judgeReplicas(info map[string]string) {
-	if n.replica {
+	if n.Replica {
 		return
 	}
 	if info["role"] == "slave" {
@@ -261,7 +230,7 @@ type clockReading struct {
 
 func (n *checkedNode) inspectClock(ctx context.Context) error {
 	from := n.b.link.Clock.Local()
-	said, err := n.client.Time(ctx).Result()
+	said, err := n.Time(ctx)
 	if redislink.Refused(err) {
 		return nil // it is among the rights
 	}
@@ -289,8 +258,8 @@ func clockFindings(nodes []*checkedNode) (findings []Finding) {
 		ahead := n.clock.server.Sub(first.clock.server) - n.clock.local.Sub(first.clock.local)
 		if ahead.Abs()-n.clock.slack-first.clock.slack > maxClockDifference {
 			findings = append(findings, Finding{
-				Node:    n.addr,
-				Setting: fmt.Sprintf("its clock differs by %v from that of %s", ahead.Abs().Round(time.Millisecond), first.addr),
+				Node:    n.Addr,
+				Setting: fmt.Sprintf("its clock differs by %v from that of %s", ahead.Abs().Round(time.Millisecond), first.Addr),
 				Breaks:  "records expire too early or too late",
 				Remedy:  "keep the clocks together, with NTP",
 			})

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
@@ -48,7 +46,7 @@ func (n *checkedNode) probes(key string) [][]any {
 	if n.b.opts.MinReplicas > 0 {
 		probes = append(probes, []any{"wait", 0, 1})
 	}
-	if n.addr != "" {
+	if n.Addr != "" {
 		// ASKING is about the next command on its connection, so it is not the last.
 		probes = append(probes, []any{"asking"}, []any{"cluster", "slots"}, []any{"command", "info", "ping"})
 	}
@@ -60,20 +58,17 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 	id := strconv.FormatUint(rand.Uint64(), 36)
 	o := n.b.keys.owner(checkOwner + id)
 	var d denials
-	pipe := n.client.Pipeline()
-	for _, args := range n.probes(o.task(id)) {
-		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
+	probes := n.probes(o.task(id))
+	outcomes, err := n.Try(ctx, probes)
+	if err != nil {
+		return err
 	}
-	answers, err := pipe.Exec(ctx)
-	if err != nil && !redislink.RepliesSay(answers, err) {
-		return err // the connection was refused, and nothing was asked
-	}
-	for _, answer := range answers {
-		name := answer.Name()
+	for i, outcome := range outcomes {
+		name := probes[i][0].(string)
 		if name == "cluster" {
 			name = "cluster|slots"
 		}
-		if err := d.note(name, answer.Err()); err != nil {
+		if err := d.note(name, outcome); err != nil {
 			return err
 		}
 	}
@@ -89,27 +84,26 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 // probeHints publishes as the scripts do, and subscribes as Watch does, on a
 // connection of its own.
 func (n *checkedNode) probeHints(ctx context.Context, d *denials, channel string) error {
-	publish := func(name string) error {
-		cmd := redis.NewCmd(ctx, name, channel, "")
-		_ = n.client.Process(ctx, redislink.Once{Cmder: cmd})
-		return d.note(name, cmd.Err())
-	}
-	pubsub := n.client.Subscribe(ctx)
-	defer pubsub.Close()
-	ask := func(name string, send func(ctx context.Context, channels ...string) error) error {
-		err := send(ctx, channel)
-		if err == nil {
-			_, err = pubsub.ReceiveTimeout(ctx, maxStepTimeout)
+	publish := func(name string) error { return d.note(name, n.Publish(ctx, name, channel)) }
+	subscribe := func(prefix string, sharded bool) error {
+		s := n.Subscribe(ctx, sharded)
+		defer s.Close()
+		ask := func(name string, send func(ctx context.Context, channels ...string) error) error {
+			err := send(ctx, channel)
+			if err == nil {
+				err = s.Answer(ctx, maxStepTimeout)
+			}
+			return d.note(name, err)
 		}
-		return d.note(name, err)
+		return errors.Join(ask(prefix+"subscribe", s.Add), ask(prefix+"unsubscribe", s.Remove))
 	}
-	if n.addr != "" {
+	if n.Addr != "" {
 		err := publish("spublish")
 		if err != nil || !slices.Contains(d.missing, "spublish") {
-			return errors.Join(err, ask("ssubscribe", pubsub.SSubscribe), ask("sunsubscribe", pubsub.SUnsubscribe))
+			return errors.Join(err, subscribe("s", true))
 		}
 	}
-	return errors.Join(publish("publish"), ask("subscribe", pubsub.Subscribe), ask("unsubscribe", pubsub.Unsubscribe))
+	return errors.Join(publish("publish"), subscribe("", false))
 }
 
 // denials are what a server does not let the user do.
@@ -121,17 +115,16 @@ type denials struct {
 
 // note takes the answer to a command. It returns err if it is no answer.
 func (d *denials) note(name string, err error) error {
-	var said redis.Error
 	switch {
 	case err == nil:
-	case !errors.As(err, &said):
+	case !redislink.FromServer(err):
 		return err
 	case redislink.Said(err, "ERR unknown command"):
 		d.missing = append(d.missing, name)
 	case !redislink.Said(err, "NOPERM"):
-	case strings.Contains(said.Error(), "permissions to run"):
+	case strings.Contains(err.Error(), "permissions to run"):
 		d.commands = append(d.commands, name)
-	case strings.Contains(said.Error(), "channel"):
+	case strings.Contains(err.Error(), "channel"):
 		d.channels = true
 	default:
 		d.keys = true

@@ -11,10 +11,10 @@ import (
 // inspectSlots finds slots of a Cluster's node that are open: their move to or from
 // it was begun and has not ended. A move that was interrupted stays so for ever.
 func (n *checkedNode) inspectSlots(ctx context.Context) error {
-	if n.addr == "" || n.replica {
+	if n.Addr == "" || n.Replica {
 		return nil
 	}
-	text, err := n.client.ClusterNodes(ctx).Result()
+	text, err := n.Nodes(ctx)
 	if redislink.Refused(err) {
 		n.unknown("CLUSTER NODES is refused", "whether a slot is being moved is not known", "grant +cluster|nodes")
 		return nil

@@ -18,7 +18,7 @@ import (
 
 // Every command that a script or the backend itself sends is tried by Check.
 func TestCheckTriesEveryCommand(t *testing.T) {
-	n := checkedNode{b: new(RedisBackend), addr: "a Cluster's"}
+	n := checkedNode{b: new(RedisBackend), Node: redislink.Node{Addr: "a Cluster's"}}
 	n.b.scripts = newScripts(0, "PUBLISH", "", true)
 	n.b.opts.MinReplicas = 1
 	var tried []string
@@ -111,12 +111,12 @@ func TestCheckJudgesSettings(t *testing.T) {
 func TestCheckComparesClocks(t *testing.T) {
 	now := time.Now()
 	node := func(addr string, asked, ahead, slack time.Duration) *checkedNode {
-		return &checkedNode{addr: addr, clock: clockReading{
+		return &checkedNode{Node: redislink.Node{Addr: addr}, clock: clockReading{
 			server: now.Add(asked + ahead), local: now.Add(asked), slack: slack,
 		}}
 	}
 	findings := clockFindings([]*checkedNode{
-		{addr: "silent"},
+		{Node: redislink.Node{Addr: "silent"}},
 		node("first", 0, 10*time.Hour, time.Millisecond),
 		node("same", time.Minute, 10*time.Hour, time.Millisecond),
 		node("close", 0, 10*time.Hour+900*time.Millisecond, 0),

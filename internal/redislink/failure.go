@@ -59,6 +59,9 @@ func neverExecuted(err error) bool {
 // code follows, with a dash where the server itself refused the command.
 const errorInScript = "ERR Error running script"
 
+// FromServer reports whether err is an answer of a server.
+func FromServer(err error) bool { return errors.As(err, new(redis.Error)) }
+
 // Said reports whether err is an answer of the server with that code.
 func Said(err error, code string) bool {
 	var refusal redis.Error

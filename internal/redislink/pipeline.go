@@ -27,7 +27,7 @@ func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 		fill(p)
 		cmds, err := p.pipe.Exec(ctx)
 		switch {
-		case err != nil && !RepliesSay(cmds, err):
+		case err != nil && !repliesSay(cmds, err):
 			return err
 		case !source && p.eval != nil && Said(p.eval.Err(), "NOSCRIPT"):
 			continue
@@ -36,10 +36,10 @@ func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 	}
 }
 
-// RepliesSay reports whether err is the answer to one of cmds, which is looked at where it
+// repliesSay reports whether err is the answer to one of cmds, which is looked at where it
 // belongs. What the server says when the client opens a connection, such as that the
 // password is wrong, is no command's.
-func RepliesSay(cmds []redis.Cmder, err error) bool {
+func repliesSay(cmds []redis.Cmder, err error) bool {
 	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 }
 

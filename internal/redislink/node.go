@@ -1,0 +1,121 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Node is one server, which can be asked what changes nothing. Nodes are equal if
+// their server is the same. Its methods wait as the client does; see [Detach].
+type Node struct {
+	Addr    string // as its Cluster announces it; empty outside a Cluster
+	Replica bool   // in a Cluster
+
+	link   *Link
+	client *redis.Client // nil outside a Cluster: that of the link
+}
+
+// commander is what a Node needs of a client.
+type commander interface {
+	redis.Cmdable
+	Process(ctx context.Context, cmd redis.Cmder) error
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+func (n Node) commands() commander {
+	if n.client == nil {
+		return n.link.client
+	}
+	return n.client
+}
+
+// Nodes returns the nodes of a Cluster, by their addresses, or the one server that there
+// is.
+func (l *Link) Nodes(ctx context.Context) ([]Node, error) {
+	if l.cluster == nil {
+		return []Node{{link: l}}, nil
+	}
+	nodes, err := Detach(ctx, func() ([]Node, error) {
+		var mu sync.Mutex
+		var nodes []Node
+		add := func(replica bool) func(context.Context, *redis.Client) error {
+			return func(_ context.Context, c *redis.Client) error {
+				mu.Lock()
+				defer mu.Unlock()
+				nodes = append(nodes, Node{Addr: c.Options().Addr, Replica: replica, link: l, client: c})
+				return nil
+			}
+		}
+		err := errors.Join(l.cluster.ForEachMaster(ctx, add(false)), l.cluster.ForEachSlave(ctx, add(true)))
+		return nodes, err
+	})
+	if err == nil && len(nodes) == 0 {
+		err = errors.New("the Cluster has no masters")
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Addr, b.Addr) })
+	return nodes, err
+}
+
+// Info asks for INFO.
+func (n Node) Info(ctx context.Context) (map[string]string, error) {
+	text, err := n.commands().Info(ctx).Result()
+	if err != nil {
+		return nil, err
+	}
+	return ParseInfo(text), nil
+}
+
+// Setting asks for a setting. told is false where the server does not say.
+func (n Node) Setting(ctx context.Context, name string) (value string, told bool, err error) {
+	config, err := n.commands().ConfigGet(ctx, name).Result()
+	value, told = config[name]
+	return value, told, err
+}
+
+// Time asks for the server's clock.
+func (n Node) Time(ctx context.Context) (time.Time, error) { return n.commands().Time(ctx).Result() }
+
+// Nodes asks for CLUSTER NODES.
+func (n Node) Nodes(ctx context.Context) (string, error) {
+	return n.commands().ClusterNodes(ctx).Result()
+}
+
+// tries is how often Try makes a round trip at most.
+const tries = 4
+
+// Try tries commands in one round trip, made again where the connection was lost, and
+// returns what came of each. Its error is that the connection was refused, and nothing
+// was asked.
+func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err error) {
+	for try := 1; ; try++ {
+		pipe := n.commands().Pipeline()
+		for _, args := range commands {
+			_ = pipe.Process(ctx, Once{redis.NewCmd(ctx, args...)})
+		}
+		cmds, err := pipe.Exec(ctx)
+		if err != nil && try < tries && !errors.As(err, new(redis.Error)) && transient(err) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil && !repliesSay(cmds, err) {
+			return nil, err
+		}
+		outcomes := make([]error, len(cmds))
+		for i, cmd := range cmds {
+			outcomes[i] = cmd.Err()
+		}
+		return outcomes, nil
+	}
+}
+
+// Publish publishes nothing by that command.
+func (n Node) Publish(ctx context.Context, command, channel string) error {
+	cmd := redis.NewCmd(ctx, command, channel, "")
+	_ = n.commands().Process(ctx, Once{cmd})
+	return cmd.Err()
+}
