@@ -117,7 +117,7 @@ type RedisBackend struct {
 	opts    RedisOptions
 	scripts scripts
 	limit   recordLimit
-	watch   redisWatch
+	watch   *redisWatch
 	closing sync.Once
 }
 
@@ -181,7 +181,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	if err != nil {
 		return nil, argument(err)
 	}
-	b.watch.init(b)
+	b.watch = newRedisWatch(b.link, b.keys)
 	return b, nil
 }
 
@@ -196,7 +196,7 @@ func (b *RedisBackend) GoString() string { return b.String() }
 // Closing again does nothing.
 func (b *RedisBackend) Close() (err error) {
 	b.closing.Do(func() {
-		b.watch.close()
+		b.watch.feed.Close()
 		err = b.link.Close()
 	})
 	return err

@@ -91,7 +91,7 @@ func (n *checkedNode) probeHints(ctx context.Context, d *denials, channel string
 		ask := func(name string, send func(ctx context.Context, channels ...string) error) error {
 			err := send(ctx, channel)
 			if err == nil {
-				err = s.Answer(ctx, maxStepTimeout)
+				err = s.Answer(ctx, checkTimeout)
 			}
 			return d.note(name, err)
 		}
@@ -166,6 +166,9 @@ func (n *checkedNode) judgeRights(d denials) {
 	}
 }
 
+// checkTimeout is how long one answer is waited for.
+const checkTimeout = 8 * time.Second
+
 // checkOwner starts the owners of the records that Check writes.
 const checkOwner = "taskstore-check-"
 
@@ -181,7 +184,7 @@ func (b *RedisBackend) tryVerbs(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil { // it may be there; aside, as ctx may be done
 			go func() {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxStepTimeout)
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 				defer cancel()
 				_, _ = b.Delete(ctx, key)
 			}()

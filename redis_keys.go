@@ -1,6 +1,9 @@
 package taskstore
 
-import "net/url"
+import (
+	"net/url"
+	"strings"
+)
 
 // redisKeys builds every key and channel name of one RedisBackend. The layout is
 // at the top of redis.go.
@@ -49,6 +52,13 @@ func (k redisKeys) all(key Key) [3]string {
 // channel is the name of an owner's channel. That of database 0 is the name of the
 // index.
 func (k redisKeys) channel(owner string) string { return k.owner(owner).index + k.database }
+
+// ownerOf returns the owner whose channel that is.
+func (k redisKeys) ownerOf(channel string) string {
+	name := strings.TrimSuffix(strings.TrimPrefix(channel, k.prefix+":idx:{"), "}"+k.database)
+	owner, _ := url.QueryUnescape(name)
+	return owner
+}
 
 // clock is the key that the clock script names so that a Cluster sends it to
 // always the same node. Nothing is ever stored there.

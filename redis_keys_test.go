@@ -80,6 +80,12 @@ func FuzzKeys(f *testing.F) {
 		if got := k.record(Key{Owner: owner, Task: task}); got != o.task(task) {
 			t.Fatalf("two keys of one record: %q and %q", got, o.task(task))
 		}
+		for _, database := range []string{"", "/7"} {
+			k.database = database
+			if got := k.ownerOf(k.channel(owner)); got != owner {
+				t.Fatalf("the channel of %q is that of %q", owner, got)
+			}
+		}
 		for _, key := range []string{o.task(task), o.index, o.expiry} {
 			if tag := hashTag(key); tag != escapeKeyPart(owner) {
 				t.Fatalf("the hash tag of %q is %q", key, tag)

@@ -6,13 +6,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Once is a command that go-redis sends at most once, whatever the client's
+// once is a command that go-redis sends at most once, whatever the client's
 // MaxRetries. Its own resending cannot tell a write that was applied and whose
 // answer was lost from one that was not: it would apply a Put twice and call a
 // PutIfVersion that won a conflict. So resending is left to retry.go.
-type Once struct{ redis.Cmder }
+type once struct{ redis.Cmder }
 
-// onceScript and onceRead are Once for commands that may wait in a queue. Of those
+// onceScript and onceRead are once for commands that may wait in a queue. Of those
 // go-redis wants to know more than [redis.Cmder] tells: where it cannot, a hook on a
 // node of a Cluster that looks at the command, as tracing does, waits for ever.
 type (
@@ -21,7 +21,7 @@ type (
 )
 
 // NoRetry is what go-redis asks.
-func (Once) NoRetry() bool       { return true }
+func (once) NoRetry() bool       { return true }
 func (onceScript) NoRetry() bool { return true }
 func (onceRead) NoRetry() bool   { return true }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A ClusterClient is what a client of a Cluster can do besides: tell which node
+// A clusterClient is what a client of a Cluster can do besides: tell which node
 // has a key, and do something on all masters or all replicas.
-type ClusterClient interface {
+type clusterClient interface {
 	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 	ForEachMaster(ctx context.Context, f func(ctx context.Context, master *redis.Client) error) error
 	ForEachSlave(ctx context.Context, f func(ctx context.Context, replica *redis.Client) error) error
@@ -61,7 +61,7 @@ func (l *Link) RefreshSlots(ctx context.Context) {
 	}
 }
 
-func askForSlots(cluster ClusterClient) {
+func askForSlots(cluster clusterClient) {
 	for _, limit := range refreshTimes {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		// It asks before it begins. If ctx ended that for it, it would begin with what it

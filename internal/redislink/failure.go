@@ -62,6 +62,9 @@ const errorInScript = "ERR Error running script"
 // FromServer reports whether err is an answer of a server.
 func FromServer(err error) bool { return errors.As(err, new(redis.Error)) }
 
+// ClientClosed reports whether err says that the client itself was closed.
+func ClientClosed(err error) bool { return errors.Is(err, redis.ErrClosed) }
+
 // Said reports whether err is an answer of the server with that code.
 func Said(err error, code string) bool {
 	var refusal redis.Error

@@ -18,7 +18,7 @@ type Link struct {
 	Clock Clock // of the server
 
 	client   redis.UniversalClient
-	cluster  ClusterClient // the same; nil: no Cluster
+	cluster  clusterClient // the same; nil: no Cluster
 	owned    io.Closer     // the same, if Close is to close it
 	pipeline *redis.AutoPipeliner
 	opts     Options
@@ -59,7 +59,7 @@ func Inspect(client redis.UniversalClient) (Traits, error) {
 		return refuse("it is nil")
 	}
 	var t Traits
-	_, t.Cluster = client.(ClusterClient)
+	_, t.Cluster = client.(clusterClient)
 	switch c := client.(type) {
 	case *redis.Ring:
 		return refuse("a Ring does not keep an owner's keys on one server; use a Cluster")
@@ -80,7 +80,7 @@ func Inspect(client redis.UniversalClient) (Traits, error) {
 // sends nothing yet.
 func New(client redis.UniversalClient, o Options) (*Link, error) {
 	l := &Link{client: client, opts: o, closed: make(chan struct{})}
-	l.cluster, _ = client.(ClusterClient)
+	l.cluster, _ = client.(clusterClient)
 	if err := l.checkReplicas(); err != nil {
 		return nil, err
 	}
@@ -163,8 +163,8 @@ func (l *Link) Ended(err error) error {
 	return err
 }
 
-// Client lends the client.
-func (l *Link) Client() redis.UniversalClient { return l.client }
+// Cluster reports whether the client is that of a Cluster.
+func (l *Link) Cluster() bool { return l.cluster != nil }
 
 // Read sends a command once whose answer is a list of fields, as HMGET does, and
 // resends it until there is an answer. Where it is not known that the connection leads

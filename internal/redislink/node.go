@@ -62,6 +62,36 @@ func (l *Link) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, err
 }
 
+// NodeOf returns the node that has a key. What the client knows of a Cluster may be out
+// of date, so the node is asked.
+func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
+	if l.cluster == nil {
+		return Node{link: l}, nil
+	}
+	client, err := l.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return Node{}, err
+	}
+	_, err = Detach(ctx, func() (int64, error) { return client.ZCard(ctx, key).Result() })
+	if err != nil && (Said(err, "MOVED") || !FromServer(err)) {
+		return Node{}, err
+	}
+	return Node{Addr: client.Options().Addr, link: l, client: client}, nil // what else is wrong shows later
+}
+
+// Sole reports whether n is the one server that there is.
+func (n Node) Sole() bool { return n.client == nil }
+
+// Publish publishes an empty message by the way that writes take, and returns how many
+// of the server's clients received it.
+func (l *Link) Publish(ctx context.Context, channel string, sharded bool) (int64, error) {
+	publish := l.client.Publish
+	if sharded {
+		publish = l.client.SPublish
+	}
+	return Detach(ctx, func() (int64, error) { return publish(ctx, channel, "").Result() })
+}
+
 // Info asks for INFO.
 func (n Node) Info(ctx context.Context) (map[string]string, error) {
 	text, err := n.commands().Info(ctx).Result()
@@ -96,7 +126,7 @@ func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err 
 	for try := 1; ; try++ {
 		pipe := n.commands().Pipeline()
 		for _, args := range commands {
-			_ = pipe.Process(ctx, Once{redis.NewCmd(ctx, args...)})
+			_ = pipe.Process(ctx, once{redis.NewCmd(ctx, args...)})
 		}
 		cmds, err := pipe.Exec(ctx)
 		if err != nil && try < tries && !errors.As(err, new(redis.Error)) && transient(err) && ctx.Err() == nil {
@@ -116,6 +146,6 @@ func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err 
 // Publish publishes nothing by that command.
 func (n Node) Publish(ctx context.Context, command, channel string) error {
 	cmd := redis.NewCmd(ctx, command, channel, "")
-	_ = n.commands().Process(ctx, Once{cmd})
+	_ = n.commands().Process(ctx, once{cmd})
 	return cmd.Err()
 }

@@ -43,7 +43,7 @@ func repliesSay(cmds []redis.Cmder, err error) bool {
 	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 }
 
-func (p *Pipeline) queue(cmd redis.Cmder) { _ = p.pipe.Process(p.ctx, Once{cmd}) }
+func (p *Pipeline) queue(cmd redis.Cmder) { _ = p.pipe.Process(p.ctx, once{cmd}) }
 
 // Eval puts in a script; at most one.
 func (p *Pipeline) Eval(c Call) Raw {

@@ -67,7 +67,7 @@ func (l *Link) evalAndWait(ctx context.Context, key string, args []any) (raw any
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
 		eval := redis.NewCmd(ctx, args...)
-		_ = pipe.Process(ctx, Once{eval})
+		_ = pipe.Process(ctx, once{eval})
 		wait := redis.NewIntCmd(ctx, "wait", l.opts.MinReplicas, l.opts.ReplicaTimeout.Milliseconds())
 		_ = pipe.Process(ctx, wait)
 		_, refused := pipe.Exec(ctx)
@@ -93,7 +93,7 @@ func (l *Link) evalAndWait(ctx context.Context, key string, args []any) (raw any
 // nodeAt returns the client of the node that an ASK names, nil if it is not known:
 // the Cluster's client knows a node once it has a slot. asked is the address of the
 // node that said it.
-func nodeAt(ctx context.Context, cluster ClusterClient, ask error, asked string) (found pipeliner) {
+func nodeAt(ctx context.Context, cluster clusterClient, ask error, asked string) (found pipeliner) {
 	var said redis.Error
 	if !errors.As(ask, &said) {
 		return nil

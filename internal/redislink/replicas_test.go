@@ -10,7 +10,7 @@ import (
 
 // knownNodes is a Cluster's client, as much of it as knows the nodes.
 type knownNodes struct {
-	ClusterClient
+	clusterClient
 	nodes []*redis.Client
 }
 

@@ -217,7 +217,7 @@ func (l *Link) askRole(ctx context.Context, p connectionPool, most int, limit ti
 
 // roleQuestion returns the command that a replica refuses and that changes nothing.
 func (l *Link) roleQuestion(ctx context.Context, field any) redis.Cmder {
-	return Once{redis.NewCmd(ctx, "hdel", l.opts.Key, field)}
+	return once{redis.NewCmd(ctx, "hdel", l.opts.Key, field)}
 }
 
 // readWithRole does what process does for a read, and asks for the role on the same
@@ -250,10 +250,10 @@ func (l *Link) Ping(ctx context.Context) error {
 		_, err := Detach(ctx, func() (string, error) { return l.client.Ping(ctx).Result() })
 		return err
 	}
-	err := l.readWithRole(ctx, Once{redis.NewStatusCmd(ctx, "ping")})
+	err := l.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
 	if Said(err, "READONLY") { // perhaps of this connection only
 		l.condemn(ctx)
-		err = l.readWithRole(ctx, Once{redis.NewStatusCmd(ctx, "ping")})
+		err = l.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
 	}
 	return err
 }

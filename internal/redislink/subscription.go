@@ -35,6 +35,28 @@ func (s *Subscription) Remove(ctx context.Context, channels ...string) error {
 	return s.pubsub.Unsubscribe(ctx, channels...)
 }
 
+// Ping asks the server for a sign of life.
+func (s *Subscription) Ping(ctx context.Context) error { return s.pubsub.Ping(ctx) }
+
+// A Message is what the server sends on a subscription.
+type Message struct {
+	Kind    string // "message", or the name of the command that it confirms, or "pong"
+	Channel string
+	Payload string // of a message
+}
+
+// Receive waits for the server's next word.
+func (s *Subscription) Receive(ctx context.Context) (Message, error) {
+	said, err := s.pubsub.Receive(ctx)
+	switch m := said.(type) {
+	case *redis.Message:
+		return Message{Kind: "message", Channel: m.Channel, Payload: m.Payload}, err
+	case *redis.Subscription:
+		return Message{Kind: m.Kind, Channel: m.Channel}, err
+	}
+	return Message{Kind: "pong"}, err
+}
+
 // Answer waits for the server's next word, and returns what it has against it.
 func (s *Subscription) Answer(ctx context.Context, timeout time.Duration) error {
 	_, err := s.pubsub.ReceiveTimeout(ctx, timeout)
