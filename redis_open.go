@@ -9,8 +9,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
@@ -45,7 +43,7 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 		return nil, err
 	}
 	client := target.open()
-	mode, err := probe(ctx, client, target)
+	mode, err := target.mode(redislink.Ask(ctx, client))
 	if err == nil && mode == "cluster" && target.single != nil {
 		// One address of a Cluster: the client must learn the others.
 		_ = client.Close()
@@ -53,7 +51,7 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 			return nil, err
 		}
 		client = target.open()
-		_, err = probe(ctx, client, target)
+		_, err = target.mode(redislink.Ask(ctx, client))
 	}
 	if err != nil {
 		_ = client.Close()
@@ -68,10 +66,9 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 	return b, nil
 }
 
-// probe asks the server what it is: "cluster", "standalone", or "" where it does not
-// say.
-func probe(ctx context.Context, client redis.UniversalClient, t redisTarget) (mode string, err error) {
-	says, err := redislink.Ask(ctx, client)
+// mode makes of what the server says, or of why it cannot be asked, what it is:
+// "cluster", "standalone", or "" where it does not say.
+func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ error) {
 	if err != nil {
 		return "", t.unusable(err)
 	}
@@ -153,7 +150,7 @@ func (t redisTarget) unusable(err error) error {
 		}
 	case t.sentinel != nil && strings.Contains(err.Error(), "sentinel"):
 		reason = "the Sentinels do not name a master of that name, or cannot be reached"
-	case errors.As(err, new(redis.Error)):
+	case redislink.FromServer(err):
 		reason = "it refuses"
 	}
 	return &ConnectError{Addr: t.addr, Reason: reason, Err: err}
