@@ -2,10 +2,9 @@ package taskstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,38 +14,6 @@ import (
 
 	"github.com/taskstore/taskstore/internal/redislink"
 )
-
-// Storage layout. <owner> and <task> stand for the escaped forms (redis_keys.go),
-// so all keys of an owner carry one hash tag and lie in one slot of a Cluster.
-//
-//	key                              type        content
-//	<prefix>:tasks:{<owner>}:<task>  hash        one record
-//	    version                                  decimal
-//	    data                                     any bytes
-//	    expires_at                               Unix milliseconds; absent: never
-//	    ops                                      ids of the last 8 writes, newest
-//	                                             first, 8 bytes each
-//	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
-//	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
-//	                                             expires_at
-//	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone; in a
-//	                                             database n but 0 its name ends with
-//	                                             /n, for channels know no databases
-//
-// An expiring record has a TTL that ends a second after its expires_at. The TTL only
-// reclaims memory; whether a record is past is told by the field and the server's
-// clock (redis_lua.go says why).
-//
-// The score in idx is the server's time of creation in microseconds, raised
-// where needed to be greater than every earlier one: a total order, and so a
-// cursor. The two sets hold the live tasks and at most those expired ones that
-// are not trimmed yet. Equal sizes say that all tasks expire; then both sets live
-// a second longer than the last of them (luaSettle says why), otherwise for ever.
-// So the number of live tasks is exact and cheap to ask for, and nothing is left
-// of an owner whose tasks are gone, whether or not anybody comes back to look.
-//
-// A field that this version does not know is left alone. A layout that it could
-// not read would use other keys.
 
 // A RedisBackend keeps records in Redis or Valkey, version 6.2 or later, on one
 // server, behind Sentinel or in a Cluster. Any number of processes may share
@@ -262,148 +229,46 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	return rec.Record, nil
 }
 
-// Put implements [StorageBackend]. Resent after a lost answer it may be applied
-// twice, see RedisBackend.
-func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
-	w, err := b.prepare(ctx, key, v)
-	if err != nil {
-		return 0, err
-	}
-	args := []string{w.op, w.data, w.expires, key.Task, w.limit.text}
-	first := args[:4]
-	if !w.limit.own {
-		first = args
-	}
-	r, err := b.link.Write(ctx, &redislink.Write{
-		First: redislink.Call{Script: b.scripts.put, Keys: w.keys[:], Args: first},
-		Again: redislink.Call{Script: b.scripts.putAgain, Keys: w.keys[:], Args: args},
-		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index()}},
-		Size:  len(w.data),
-	}, b.makeRoom(key.Owner))
-	return w.result("put", 0, r, err)
-}
-
-// PutIfVersion implements [StorageBackend]. Resent after a lost answer it is
-// recognised, see RedisBackend.
-func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
-	w, err := b.prepare(ctx, key, v)
-	if err != nil {
-		return 0, err
-	}
-	was, next := strconv.FormatUint(uint64(expected), 10), ""
-	if expected < MaxVersion {
-		next = strconv.FormatUint(uint64(expected)+1, 10)
-	}
-	args := []string{w.op, w.data, w.expires, key.Task, was, next, w.limit.text}
-	first := args[:6]
-	if expected == 0 || next == "" {
-		first = args
-	}
-	r, err := b.link.Write(ctx, &redislink.Write{
-		First: redislink.Call{Script: b.scripts.putIfVersion, Keys: w.keys[:], Args: first},
-		Again: redislink.Call{Script: b.scripts.putIfVersionAgain, Keys: w.keys[:], Args: args},
-		ByAge: true,
-		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
-		Size:  len(w.data),
-	}, b.makeRoom(key.Owner))
-	return w.result("put if version", expected, r, err)
-}
-
-// A recordWrite is what both verbs that write a record know of it.
-type recordWrite struct {
-	key               Key
-	keys              [3]string // as the scripts have them
-	op, data, expires string
-	limit             recordLimit
-}
-
-// A recordLimit is how many records the owner may have, 0: any number.
-type recordLimit struct {
-	most int
-	text string
-	own  bool // it is the one in the scripts
-}
-
-// prepare checks what both verbs are told.
-func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordWrite, err error) {
-	if err := b.usable(ctx); err != nil {
-		return recordWrite{}, err
-	}
-	if err := checkKey(key); err != nil {
-		return recordWrite{}, err
-	}
-	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
-	if err != nil {
-		return recordWrite{}, err
-	}
-	if expiresAt != 0 {
-		w.expires = strconv.FormatInt(expiresAt, 10)
-	}
-	// string(v.Data) is a copy: a command that ctx left behind may still be sent
-	// when the caller has its slice back.
-	w.key, w.keys, w.op, w.data = key, b.keys.all(key), newOperationID(), string(v.Data)
-	w.limit = b.limit
-	if most := RecordLimit(ctx, b.limit.most); most != b.limit.most {
-		w.limit = recordLimit{most: most, text: strconv.Itoa(most)}
-	}
-	return w, nil
-}
-
-// index is the key of the owner's index.
-func (w *recordWrite) index() string { return w.keys[1] }
-
-// result is what the caller is told of a write that ended with r or err.
-func (w *recordWrite) result(verb string, expected Version, r redislink.Reply, err error) (Version, error) {
-	if err != nil {
-		return 0, failure(verb, w.key, err)
-	}
-	switch r.Status {
-	case redislink.StatusOK:
-		return Version(r.Number), nil
-	case redislink.StatusConflict:
-		return 0, &VersionConflictError{Key: w.key, Expected: expected, Actual: Version(r.Number)}
-	case redislink.StatusFull:
-		full := &CapacityError{Limit: LimitRecords, Max: uint64(w.limit.most), Asked: r.Number + 1}
-		if r.Resent { // an earlier copy may have found room
-			return 0, failure(verb, w.key, &redislink.UncertainError{Cause: full})
-		}
-		return 0, full
-	case redislink.StatusOverflow:
-		return 0, &CapacityError{Limit: LimitVersions, Max: uint64(MaxVersion), Asked: uint64(MaxVersion) + 1}
-	default:
-		return 0, &CorruptError{Key: w.key, Reason: r.Reason}
-	}
-}
-
-// newOperationID returns 8 bytes that no other write has. They tell writes
-// apart, nothing has to be kept from guessing them.
-func newOperationID() string {
-	var id [8]byte
-	binary.NativeEndian.PutUint64(id[:], rand.Uint64())
-	return string(id[:])
-}
-
-// Delete implements [StorageBackend]. It also removes a record that is damaged.
-// Resent after a lost answer it mostly cannot tell whether there was one, see
-// RedisBackend.
-func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
-	if err := b.usable(ctx); err != nil {
-		return false, err
-	}
-	if err := checkKey(key); err != nil {
-		return false, err
-	}
-	keys := b.keys.all(key)
-	remove := redislink.Call{Script: b.scripts.delete, Keys: keys[:], Args: []string{key.Task}}
-	r, err := b.link.Write(ctx, &redislink.Write{First: remove, Again: remove, ByAge: true}, nil)
-	if err != nil {
-		return false, failure("delete", key, err)
-	}
-	return r.Number == 1, nil
-}
-
 // CleanupExpired implements [StorageBackend]. It returns 0: the server reclaims
 // expired records and the scripts their index entries.
 func (b *RedisBackend) CleanupExpired(ctx context.Context) (int, error) {
 	return 0, b.usable(ctx)
+}
+
+// errReplica says what READONLY means.
+var errReplica = errors.New("the server is a replica, which takes no writes and may lag behind; name its master, its Sentinels or its Cluster")
+
+// tooLong is what the caller is told of data that the server does not take.
+func tooLong(e *redislink.TooLongError) error {
+	if e.Max > 0 {
+		return &CapacityError{Limit: LimitData, Max: uint64(e.Max), Asked: uint64(e.Size)}
+	}
+	return fmt.Errorf("%w: %w", ErrCapacityExceeded, e)
+}
+
+// failure turns the error of a command into the one that the caller sees. verb
+// says what was tried.
+func failure(verb string, key Key, err error) error {
+	err = redislink.Redact(err)
+	var uncertain *redislink.UncertainError
+	var long *redislink.TooLongError
+	switch {
+	case errors.As(err, &uncertain):
+		cause := uncertain.Cause
+		if errors.As(cause, &long) {
+			cause = tooLong(long)
+		}
+		return fmt.Errorf("%w: %s: %w", ErrOutcomeUnknown, verb, cause)
+	case errors.As(err, &long) && long.Max > 0:
+		return tooLong(long)
+	case errors.As(err, &long):
+		err = tooLong(long)
+	case redislink.Said(err, "WRONGTYPE"):
+		return &CorruptError{Key: key, Reason: "a key of the record or its indexes holds a value of another type", Err: err}
+	case redislink.OfReplica(err):
+		return fmt.Errorf("taskstore: %s: %w: %w", verb, errReplica, err)
+	case redislink.Said(err, "OOM"):
+		return fmt.Errorf("%w: the server is out of memory: %w", ErrCapacityExceeded, err)
+	}
+	return fmt.Errorf("taskstore: %s: %w", verb, err)
 }

@@ -39,7 +39,7 @@ func TestCheckTriesEveryCommand(t *testing.T) {
 // allLua returns the string literals of the files with scripts.
 func allLua(t *testing.T) string {
 	var text strings.Builder
-	for _, name := range []string{"redis_lua.go", "redis_lua_alone.go", "redis_list.go"} {
+	for _, name := range []string{"redis_lua.go", "redis_lua_read.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		require.NoError(t, err)
 		ast.Inspect(f, func(n ast.Node) bool {

@@ -1,12 +1,5 @@
 package taskstore
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/taskstore/taskstore/internal/redislink"
-)
-
 // The scripts. Rules that all of them keep:
 //
 //   - A script touches the keys in KEYS and no other, and all of them have the
@@ -25,7 +18,7 @@ import (
 //     text it goes through string.format('%.0f'), or to redis.call, which keeps
 //     17 digits.
 //   - Each replies with a decimal number, as text, or with a status and a value
-//     where it refused. See decodeReply.
+//     where it refused. See redislink.Reply.
 //
 // Each is composed of fragments that follow one another, not of functions: a
 // closure would be made anew at every call. What is the same for all calls of a
@@ -272,30 +265,104 @@ if publish then
 end
 `
 
-// scripts are those of one backend.
-type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, delete, read, repair, clock *redislink.Script }
+// luaRecall begins the counterparts of the scripts that write, for a write that was
+// sent before without an answer coming. It finds out:
+//
+//	place   of the write's operation id among those of the record, 1 is the newest;
+//	        nil if it is not there
+//
+// Where replicas are to acknowledge, a write that is found is written once more,
+// without a difference: WAIT promises nothing but for writes of its own connection.
+const luaRecall = `
+local place
+for i = 1, #ops, 8 do
+  if string.sub(ops, i, i + 7) == op then place = (i + 7) / 8 break end
+end
+if place and wait then redis.call('HSET', record, 'ops', ops) end
+`
 
-// newScripts makes the scripts for at most limit records per owner, 0 for any
-// number, and hints by the command publish, empty for none, on channels whose names
-// end with database. wait says that replicas are to acknowledge writes.
-func newScripts(limit int, publish, database string, wait bool) scripts {
-	hints := "false"
-	if publish != "" {
-		hints = "'" + publish + "'"
-	}
-	settings := fmt.Sprintf("local limit, publish, database, wait = %d, %s, '%s', %t\n", limit, hints, database, wait)
-	make := func(name, source string) *redislink.Script {
-		return redislink.NewScript(name, settings+strings.TrimSpace(source))
-	}
-	return scripts{
-		put:               make("put", luaPut),
-		putAgain:          make("putAgain", luaPutAgain),
-		putIfVersion:      make("putIfVersion", luaPutIfVersion),
-		putIfVersionAgain: make("putIfVersionAgain", luaPutIfVersionAgain),
-		updateAlone:       make("updateAlone", luaUpdateAlone),
-		delete:            make("delete", luaDelete),
-		read:              make("read", luaRead),
-		repair:            make("repair", luaRepair),
-		clock:             make("clock", luaClock),
-	}
-}
+// luaPutAgain resends a put. One that was applied gets the version that it made.
+// Any other is applied, now: the last writer wins.
+//
+//	ARGV  1-5 as luaPut
+//	reply as luaPut, and unknown <present version>
+const luaPutAgain = luaFields + luaJudge + `
+limit = tonumber(ARGV[5])
+` + luaRecall + `
+if place then
+  if #version < 16 then return string.format('%.0f', version - place + 1) end
+  if place == 1 then return version end
+  return {'unknown', version}
+end
+` + luaPutAny
+
+// luaPutIfVersionAgain resends a put if version. One that was applied succeeds. One
+// that was not is tried now, where it is sure that it was not, and is a conflict
+// where that is sure:
+//
+//	expected 0   a record that was there before the first copy was sent, by its
+//	             place in the order of creation; any other may be a successor of
+//	             the one that the write has made
+//	otherwise    such a record, beyond the expected version, and all writes since are
+//	             among its operation ids
+//
+// Before the expected version nothing is sure: a first copy that is late may meet it
+// yet.
+//
+//	ARGV  1-7 as luaPutIfVersion, 8 an instant before the first copy was sent, in µs
+//	reply as luaPutIfVersion, and unknown <present version>
+const luaPutIfVersionAgain = luaFields + luaJudge + `
+limit = tonumber(ARGV[7])
+` + luaRecall + `
+if place then return ARGV[6] end
+local born = redis.call('ZSCORE', index, task)
+local before = born and tonumber(born) < tonumber(ARGV[8])
+if version or ARGV[5] ~= '0' then
+  if not version or not before then return {'unknown', version or '0'} end
+  if ARGV[5] ~= '0' and version ~= ARGV[5] then
+    local since = version - ARGV[5]
+    if #version > 15 or since < 0 or since > #ops / 8 then return {'unknown', version} end
+  end
+end
+` + luaPutExpected
+
+// While a slot is moved key by key, a script that names keys of which some have moved
+// gets TRYAGAIN from both nodes, from the first to the last of them. All keys of an
+// owner are in one slot, so that is every write of that owner. But an update that keeps
+// the expiry touches the record alone: it is sent again with that key alone, to the node
+// that has it.
+
+// luaUpdateAlone is the update of luaPut, and of luaPutIfVersion where a version is
+// expected. What needs the indexes says TRYAGAIN, as the server does.
+//
+//	KEYS  1 record
+//	ARGV  1-4 as luaPut, 5 channel, 6 expected version and 7 its successor, or nothing
+//	reply as luaPut and luaPutIfVersion
+const luaUpdateAlone = luaFields + `
+local version, was, expires, expected, next = fields[1], fields[2] or '', ARGV[3], ARGV[6], ARGV[7]
+local wait = redis.error_reply('TRYAGAIN the indexes are needed')
+if not version then
+  if expected and expected ~= '0' and redis.call('EXISTS', KEYS[1]) == 0 then return {'conflict', '0'} end
+  return wait
+end
+local t = redis.call('TIME')
+local ms = t[1] * 1000 + math.floor(t[2] / 1000)
+local at = tonumber(was)
+if was ~= '' and (not at or at <= ms) then return wait end
+if not string.find(version, '^[1-9]%d*$') or #version > 19 then return wait end
+if expected then
+  if version ~= expected then return {'conflict', version} end
+  if next == '' then return {'overflow', version} end
+elseif #version < 16 then
+  next = string.format('%.0f', version + 1)
+else
+  return wait
+end
+if was ~= expires then return wait end
+redis.call('HSET', KEYS[1], 'version', next, 'data', ARGV[2], 'ops', ARGV[1] .. string.sub(fields[3] or '', 1, 56))
+if publish then
+  local hint = next .. ' ' .. ARGV[4]
+  local sent = redis.pcall(publish, ARGV[5] .. database, hint)
+  if publish == 'SPUBLISH' and type(sent) == 'table' then redis.pcall('PUBLISH', ARGV[5] .. database, hint) end
+end
+return next`

@@ -1,10 +1,105 @@
 package taskstore
 
 import (
+	"context"
 	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/taskstore/taskstore/internal/redislink"
 )
+
+// Storage layout. <owner> and <task> stand for the escaped forms,
+// so all keys of an owner carry one hash tag and lie in one slot of a Cluster.
+//
+//	key                              type        content
+//	<prefix>:tasks:{<owner>}:<task>  hash        one record
+//	    version                                  decimal
+//	    data                                     any bytes
+//	    expires_at                               Unix milliseconds; absent: never
+//	    ops                                      ids of the last 8 writes, newest
+//	                                             first, 8 bytes each
+//	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
+//	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
+//	                                             expires_at
+//	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone; in a
+//	                                             database n but 0 its name ends with
+//	                                             /n, for channels know no databases
+//
+// An expiring record has a TTL that ends a second after its expires_at. The TTL only
+// reclaims memory; whether a record is past is told by the field and the server's
+// clock (redis_lua.go says why).
+//
+// The score in idx is the server's time of creation in microseconds, raised
+// where needed to be greater than every earlier one: a total order, and so a
+// cursor. The two sets hold the live tasks and at most those expired ones that
+// are not trimmed yet. Equal sizes say that all tasks expire; then both sets live
+// a second longer than the last of them (luaSettle says why), otherwise for ever.
+// So the number of live tasks is exact and cheap to ask for, and nothing is left
+// of an owner whose tasks are gone, whether or not anybody comes back to look.
+//
+// A field that this version does not know is left alone. A layout that it could
+// not read would use other keys.
+
+// redisKeys builds every key and channel name of one RedisBackend.
+//
+// Owner and task are escaped as in a URL query, which is injective and lets no
+// brace and no colon of theirs through. So the parts cannot be confused, and the
+// only hash tag of a key is the owner's: all keys of an owner are in one slot of
+// a Cluster.
+type redisKeys struct {
+	prefix   string
+	database string // what the names of channels end with: they know no databases
+}
+
+func escapeKeyPart(s string) string { return url.QueryEscape(s) }
+
+// ownerKeys are the keys of one owner.
+type ownerKeys struct {
+	tasks  string // what the keys of the tasks start with
+	index  string
+	expiry string
+}
+
+func (k redisKeys) owner(owner string) ownerKeys {
+	owner = escapeKeyPart(owner)
+	return ownerKeys{
+		tasks:  k.prefix + ":tasks:{" + owner + "}:",
+		index:  k.prefix + ":idx:{" + owner + "}",
+		expiry: k.prefix + ":exp:{" + owner + "}",
+	}
+}
+
+// record is owner(key.Owner).task(key.Task), made at once.
+func (k redisKeys) record(key Key) string {
+	return k.prefix + ":tasks:{" + escapeKeyPart(key.Owner) + "}:" + escapeKeyPart(key.Task)
+}
+
+func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
+
+// all returns the keys of a record and of its owner's indexes, as the scripts have
+// them.
+func (k redisKeys) all(key Key) [3]string {
+	o := k.owner(key.Owner)
+	return [3]string{o.task(key.Task), o.index, o.expiry}
+}
+
+// channel is the name of an owner's channel. That of database 0 is the name of the
+// index.
+func (k redisKeys) channel(owner string) string { return k.owner(owner).index + k.database }
+
+// ownerOf returns the owner whose channel that is.
+func (k redisKeys) ownerOf(channel string) string {
+	name := strings.TrimSuffix(strings.TrimPrefix(channel, k.prefix+":idx:{"), "}"+k.database)
+	owner, _ := url.QueryUnescape(name)
+	return owner
+}
+
+// clock is the key that the clock script names so that a Cluster sends it to
+// always the same node. Nothing is ever stored there.
+func (k redisKeys) clock() string { return k.prefix + ":clock" }
 
 // appendHMGet appends the command that asks for a record.
 func appendHMGet(args []any, recordKey string) []any {
@@ -56,4 +151,92 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 		rec.ExpiresAt = expiryTime(rec.expiresAt)
 	}
 	return rec, true, nil
+}
+
+// read returns what the server shows of a record, which may be past.
+func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
+	recordKey := b.keys.record(key)
+	fields, err := b.link.Read(ctx, appendHMGet(nil, recordKey)...)
+	if err != nil {
+		return redisRecord{}, false, err
+	}
+	return decodeRecord(key, fields)
+}
+
+// judge returns the record if it is not past, by the clock of the server that has it.
+func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
+	o := b.keys.owner(key.Owner)
+	shown, err := redislink.Retry(ctx, b.link, func() (shownRecords, error) {
+		from := b.link.Clock.Local()
+		// The record alone: while its slot is moved key by key, the index may be elsewhere.
+		raw, err := b.link.Eval(ctx, b.readCall(o.task(key.Task), o, []string{key.Task}, 0, 1))
+		if err != nil {
+			return shownRecords{}, err
+		}
+		s, err := decodeRead(b.scripts.read, raw, 1)
+		if err == nil {
+			b.link.Clock.Set(s.at, from, b.link.Clock.Local())
+		}
+		return s, err
+	})
+	if err != nil {
+		return redisRecord{}, false, err
+	}
+	return shown.record(0, key)
+}
+
+// readCall has these tasks read where the key at is: at most so many, with so many bytes
+// of data.
+func (b *RedisBackend) readCall(at string, o ownerKeys, tasks []string, room, most int) redislink.Call {
+	keys := append(make([]string, 0, 1+len(tasks)), at)
+	for _, task := range tasks {
+		keys = append(keys, o.task(task))
+	}
+	return redislink.Call{Script: b.scripts.read, Keys: keys, Args: []string{strconv.Itoa(room), strconv.Itoa(most)}}
+}
+
+// shownRecords are what a server shows of records from an instant on.
+type shownRecords struct {
+	at    time.Time
+	items []any // each the fields of a record, the length of its data, or wrongType
+}
+
+// wrongType stands for what is no hash.
+const wrongType = "WRONGTYPE"
+
+// decodeRead reads the reply of the script that reads n records.
+func decodeRead(s *redislink.Script, raw any, n int) (shownRecords, error) {
+	items, ok := raw.([]any)
+	if !ok || len(items) != n+1 {
+		return shownRecords{}, s.Surprise(raw)
+	}
+	text, _ := items[0].(string)
+	us, err := redislink.ParseNumber(text)
+	if err != nil {
+		return shownRecords{}, s.Surprise(raw)
+	}
+	for _, item := range items[1:] {
+		switch item := item.(type) {
+		case []any, int64:
+		case string:
+			ok = ok && item == wrongType
+		default:
+			ok = false
+		}
+	}
+	if !ok {
+		return shownRecords{}, s.Surprise(raw)
+	}
+	return shownRecords{at: time.UnixMicro(int64(us)).UTC(), items: items[1:]}, nil
+}
+
+// record returns the i-th record, of key. ok is false where there is none, or none that
+// is not past.
+func (s shownRecords) record(i int, key Key) (rec redisRecord, ok bool, err error) {
+	fields, isHash := s.items[i].([]any)
+	if !isHash {
+		return redisRecord{}, false, &CorruptError{Key: key, Reason: "its key holds a value of another type"}
+	}
+	rec, ok, err = decodeRecord(key, fields)
+	return rec, ok && (rec.expiresAt == 0 || rec.expiresAt >= s.at.UnixMilli()), err
 }

@@ -1,6 +1,7 @@
 package taskstore
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -60,4 +61,25 @@ func checkLimit(limit int) error {
 		return &ArgumentError{Argument: "limit", Reason: fmt.Sprintf("a page holds at least 1 record, %d were asked for", limit)}
 	}
 	return nil
+}
+
+// recordLimitKey is the key of the limit in a ctx.
+type recordLimitKey struct{}
+
+// WithRecordLimit returns a ctx under which a create is refused that would give
+// its owner more than most records, whatever limit the backend has of its own. 0
+// or less: no limit. It is for who knows better than the set-up of the backend how
+// many records the owner of a call may have, by the owner's plan, say.
+func WithRecordLimit(ctx context.Context, most int) context.Context {
+	return context.WithValue(ctx, recordLimitKey{}, max(most, 0))
+}
+
+// RecordLimit returns the limit that [WithRecordLimit] put into ctx, or otherwise
+// that of the backend. 0: no limit. It is for implementations of
+// [StorageBackend].
+func RecordLimit(ctx context.Context, otherwise int) int {
+	if most, ok := ctx.Value(recordLimitKey{}).(int); ok {
+		return most
+	}
+	return max(otherwise, 0)
 }
