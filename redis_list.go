@@ -134,7 +134,7 @@ func (l *listing) done() bool {
 }
 
 // complete walks to the end. All steps that succeed in a row are made aside at
-// once, and patience begins anew with each that fails.
+// once, and the time for retrying begins anew with each that fails.
 func (l *listing) complete(ctx context.Context) error {
 	l.b.link.ProveRole(ctx)
 	for !l.done() {

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,75 @@ func TestRootModuleRequiresWhatItMay(t *testing.T) {
 	assert.ElementsMatch(t, []string{
 		"github.com/redis/go-redis/v9", "github.com/google/uuid", "github.com/stretchr/testify",
 	}, strings.Fields(string(out)))
+}
+
+// imports returns the packages of the module that each file names, by the file's path.
+func imports(t *testing.T) map[string][]string {
+	files := make(map[string][]string)
+	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != ".":
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir
+			}
+		case strings.HasSuffix(path, ".go"):
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+			if err != nil {
+				return err
+			}
+			files[filepath.ToSlash(path)] = nil
+			for _, spec := range f.Imports {
+				files[filepath.ToSlash(path)] = append(files[filepath.ToSlash(path)], strings.Trim(spec.Path.Value, `"`))
+			}
+		}
+		return nil
+	}))
+	return files
+}
+
+// Imports go one way: tasks, taskstore, redisfeed, redislink, go-redis. Only redislink
+// can send a command, so only it can have one resent; redis.go names the client in its
+// signatures, and redis_url.go makes one of a URL.
+func TestImportsGoOneWay(t *testing.T) {
+	const root = "github.com/taskstore/taskstore"
+	seen := 0
+	for path, names := range imports(t) {
+		for _, name := range names {
+			within := func(dir string) bool { return strings.HasPrefix(path, dir+"/") }
+			if strings.HasSuffix(path, "_test.go") || within("internal/storetest") { // which only tests import
+				continue
+			}
+			switch {
+			case strings.HasPrefix(name, "github.com/redis/go-redis/"):
+				seen++
+				assert.True(t, within("internal/redislink") || path == "redis.go" || path == "redis_url.go", "%s imports %s", path, name)
+			case name == root || strings.HasPrefix(name, root+"/tasks"):
+				seen++
+				assert.False(t, within("internal"), "%s imports %s", path, name)
+			case name == root+"/internal/redisfeed":
+				assert.False(t, within("internal/redislink"), "%s imports %s", path, name)
+			}
+		}
+	}
+	assert.Greater(t, seen, 20, "the files were found")
+}
+
+// redis.go has the client in signatures only: nothing in it sends a command.
+func TestTheRootKeepsNoClient(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "redis.go", nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(f, func(n ast.Node) bool {
+		if fields, ok := n.(*ast.StructType); ok {
+			ast.Inspect(fields, func(n ast.Node) bool {
+				x, ok := n.(*ast.Ident)
+				assert.False(t, ok && x.Name == "redis", "a struct of redis.go keeps something of go-redis")
+				return true
+			})
+		}
+		return true
+	})
 }
 
 // The README's program is the one that is compiled and run as an example.

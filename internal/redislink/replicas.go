@@ -37,7 +37,7 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 // processAcked sends a command once that has a script with that key evaluated, with WAIT
 // right behind it on the same connection: WAIT is about the latest write of its
 // connection. WAIT has no key, so in a Cluster the client of the key's node is used, and
-// its redirections are for us to follow: MOVED makes patience look for the new node, ASK
+// its redirections are for us to follow: MOVED has a retry look for the new node, ASK
 // is followed here.
 func (l *Link) processAcked(ctx context.Context, key string, args []any) (raw any, ack, err error) {
 	type answer struct {
