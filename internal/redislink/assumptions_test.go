@@ -1,0 +1,267 @@
+package redislink
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Each test here is about go-redis: something that this package relies on and that its
+// documentation does not promise. An upgrade that changes one fails here first.
+
+// written counts how often it was marshalled.
+type written struct{ times atomic.Int32 }
+
+func (w *written) MarshalBinary() ([]byte, error) {
+	w.times.Add(1)
+	return []byte("written"), nil
+}
+
+// An attempt is abandoned until its command has a connection.
+func TestArgumentsAreMarshalledAtTheWrite(t *testing.T) {
+	answer, release := held(t)
+	s := serve(t, answer)
+	client := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Minute})
+	first := hold(t, s, client)
+	w, second := new(written), make(chan error, 1)
+	go func() { second <- client.Process(t.Context(), once{redis.NewCmd(t.Context(), "echo", w)}) }()
+	require.Eventually(t, func() bool { return client.PoolStats().PendingRequests > 0 }, 10*time.Second, time.Millisecond)
+	assert.Zero(t, w.times.Load(), "it has no connection")
+	release()
+	require.NoError(t, <-first)
+	require.NoError(t, <-second)
+	assert.EqualValues(t, 1, w.times.Load())
+}
+
+// With AutoPipeline a command counts as sent from the moment that it is in the queue.
+func TestTheQueueMarshalsArguments(t *testing.T) {
+	answer, release := held(t)
+	s := serve(t, answer)
+	client := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Minute})
+	first := hold(t, s, client)
+	pipeline, err := client.AsyncAutoPipeline()
+	require.NoError(t, err)
+	w := new(written)
+	future := pipeline.Submit(t.Context(), onceScript{redis.NewCmd(t.Context(), "echo", w)})
+	assert.NotZero(t, w.times.Load())
+	release()
+	require.NoError(t, <-first)
+	require.NoError(t, future.WaitContext(t.Context()))
+}
+
+// A command whose NoRetry says so is sent once, by itself, with others in a pipeline, and
+// in a queue.
+func TestNoRetryIsHeeded(t *testing.T) {
+	ctx := t.Context()
+	for name, send := range map[string]func(client *redis.Client, cmd redis.Cmder){
+		"Process": func(client *redis.Client, cmd redis.Cmder) { _ = client.Process(ctx, cmd) },
+		"Pipeline": func(client *redis.Client, cmd redis.Cmder) {
+			pipe := client.Pipeline()
+			_ = pipe.Process(ctx, redis.NewCmd(ctx, "other"))
+			_ = pipe.Process(ctx, cmd)
+			_, _ = pipe.Exec(ctx)
+		},
+		"AutoPipeline": func(client *redis.Client, cmd redis.Cmder) {
+			pipeline, err := client.AsyncAutoPipeline()
+			require.NoError(t, err)
+			_ = pipeline.Submit(ctx, cmd).WaitContext(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(args []string) string {
+				switch args[0] {
+				case "set":
+					return "" // it was applied, and its answer is lost
+				case "other":
+					return "+OK\r\n"
+				}
+				return "-"
+			})
+			client := connect(t, s, redis.Options{MaxRetries: 3, MinRetryBackoff: time.Millisecond, MaxRetryBackoff: time.Millisecond})
+			send(client, redis.NewCmd(ctx, "set", "without"))
+			assert.Greater(t, len(s.got("set without")), 1, "go-redis resends others")
+			send(client, onceScript{redis.NewCmd(ctx, "set", "with")})
+			assert.Len(t, s.got("set with"), 1+len(s.got("set without")))
+		})
+	}
+}
+
+// A wait ends with its ctx, and the command belongs to the client until it has ended.
+func TestWaitContextEndsWithItsCtx(t *testing.T) {
+	answer, release := held(t)
+	client := connect(t, serve(t, answer), redis.Options{})
+	pipeline, err := client.AsyncAutoPipeline()
+	require.NoError(t, err)
+	future := pipeline.Submit(context.Background(), onceScript{redis.NewCmd(context.Background(), "hold")})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, future.WaitContext(ctx), context.DeadlineExceeded)
+	release()
+	assert.NoError(t, future.WaitContext(t.Context()))
+}
+
+// The client of a Cluster asks for the slots before it begins with the masters.
+func TestForEachMasterReloadsFirst(t *testing.T) {
+	var s *server
+	s = serve(t, func(args []string) string {
+		switch strings.ToLower(strings.Join(args, " ")) {
+		case "cluster slots":
+			host, port, _ := net.SplitHostPort(s.addr)
+			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + bulk(host) + ":" + port + "\r\n" + bulk("id")
+		case "command":
+			return "*0\r\n"
+		}
+		return "-"
+	})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}, Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() { assert.NoError(t, client.Close()) })
+	for range 3 {
+		before := len(s.got("cluster slots"))
+		require.NoError(t, client.ForEachMaster(t.Context(), func(_ context.Context, master *redis.Client) error {
+			assert.Greater(t, len(s.got("cluster slots")), before)
+			assert.Equal(t, s.addr, master.Options().Addr)
+			return nil
+		}))
+	}
+}
+
+// All commands of a pipeline go by one connection: WAIT is about the latest write of its
+// own, and the question for the role about the read behind it.
+func TestAPipelineGoesByOneConnection(t *testing.T) {
+	answer, _ := held(t)
+	s := serve(t, answer)
+	client := connect(t, s, redis.Options{})
+	for range 3 {
+		pipe := client.Pipeline()
+		for range 3 {
+			_ = pipe.Process(t.Context(), once{redis.NewCmd(t.Context(), "echo")})
+		}
+		_, err := pipe.Exec(t.Context())
+		require.NoError(t, err)
+	}
+	for i, c := range s.got("echo") {
+		assert.Equal(t, s.got("echo")[i/3*3].connection, c.connection)
+	}
+}
+
+// A connection on which the first answer of a pipeline, or a command of its own, is
+// READONLY is dropped: it leads to a replica.
+func TestREADONLYDropsTheConnection(t *testing.T) {
+	ctx := t.Context()
+	s := serve(t, func(args []string) string {
+		switch args[0] {
+		case "hdel":
+			return "-READONLY You can't write against a read only replica.\r\n"
+		case "echo":
+			return "+OK\r\n"
+		}
+		return "-"
+	})
+	client := connect(t, s, redis.Options{})
+	for name, send := range map[string]func(names ...string) error{
+		"alone": func(names ...string) error { return client.Process(ctx, once{redis.NewCmd(ctx, names[0])}) },
+		"pipeline": func(names ...string) error {
+			pipe := client.Pipeline()
+			for _, name := range names {
+				_ = pipe.Process(ctx, once{redis.NewCmd(ctx, name)})
+			}
+			_, err := pipe.Exec(ctx)
+			return err
+		},
+	} {
+		require.NoError(t, send("echo", "echo"), name)
+		require.True(t, Said(send("hdel", "echo"), "READONLY"), name)
+		require.NoError(t, send("echo", "echo"), name)
+		asked, all := s.got("hdel"), s.got("")
+		assert.NotEqual(t, asked[len(asked)-1].connection, all[len(all)-1].connection, name)
+	}
+}
+
+// A server that refuses the password says so to a command by itself. Of a pipeline's the
+// pipeline has the error, and they have neither error nor answer.
+func TestARefusedPasswordIsToldOfThePipeline(t *testing.T) {
+	ctx := t.Context()
+	s := serve(t, func([]string) string { return "-WRONGPASS invalid username-password pair or user is disabled.\r\n" })
+	client := connect(t, s, redis.Options{Password: "secret"})
+	err := client.Process(ctx, once{redis.NewCmd(ctx, "echo")})
+	assert.True(t, BadCredentials(err), "%v", err)
+	assert.True(t, neverExecuted(err))
+	pipe := client.Pipeline()
+	cmd := redis.NewCmd(ctx, "echo")
+	_ = pipe.Process(ctx, once{cmd})
+	_, err = pipe.Exec(ctx)
+	assert.True(t, BadCredentials(err), "%v", err)
+	assert.NoError(t, cmd.Err())
+	assert.Nil(t, cmd.Val())
+	assert.Empty(t, s.got("echo"))
+}
+
+// A command that gets no connection was not sent, and its error says so.
+func TestErrorsSayThatACommandGotNoConnection(t *testing.T) {
+	ctx := t.Context()
+	answer, release := held(t)
+	s := serve(t, answer)
+	full := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Millisecond})
+	first := hold(t, s, full)
+	err := full.Process(ctx, once{redis.NewCmd(ctx, "echo")})
+	assert.ErrorIs(t, err, redis.ErrPoolTimeout)
+	release()
+	require.NoError(t, <-first)
+	closed := redis.NewClient(&redis.Options{Addr: s.addr})
+	require.NoError(t, closed.Close())
+	assert.ErrorIs(t, closed.Process(ctx, once{redis.NewCmd(ctx, "echo")}), redis.ErrClosed)
+	refused := errors.New("refused")
+	nobody := redis.NewClient(&redis.Options{DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: refused}
+	}})
+	defer nobody.Close()
+	var dial *net.OpError
+	require.ErrorAs(t, nobody.Process(ctx, once{redis.NewCmd(ctx, "echo")}), &dial)
+	assert.Equal(t, "dial", dial.Op)
+	assert.Empty(t, s.got("echo"))
+}
+
+// The connections of pipelines are a pool of their own, counted apart: the role is asked
+// for in each.
+func TestPipelinesHaveAPoolOfTheirOwn(t *testing.T) {
+	answer, _ := held(t)
+	client := connect(t, serve(t, answer), redis.Options{})
+	pipe := client.Pipeline()
+	_ = pipe.Process(t.Context(), redis.NewCmd(t.Context(), "echo"))
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, client.PoolStats().PipelineStats.IdleConns)
+	assert.Zero(t, client.PoolStats().TotalConns)
+	require.NoError(t, client.Process(t.Context(), redis.NewCmd(t.Context(), "echo")))
+	assert.EqualValues(t, 1, client.PoolStats().IdleConns)
+}
+
+// The members of a sorted set are strings, whatever the protocol.
+func TestScoredMembersAreStrings(t *testing.T) {
+	s := serve(t, func(args []string) string {
+		switch strings.Join(args, " ") {
+		case "hello 3":
+			return "%1\r\n" + bulk("proto") + ":3\r\n"
+		case "three":
+			return "*1\r\n*2\r\n" + bulk("7") + ",1.5\r\n"
+		case "two":
+			return "*2\r\n" + bulk("7") + bulk("1.5")
+		}
+		return "-"
+	})
+	for protocol, command := range map[int]string{2: "two", 3: "three"} {
+		client := redis.NewClient(&redis.Options{Addr: s.addr, Protocol: protocol, DisableIdentity: true})
+		defer client.Close()
+		cmd := redis.NewZSliceCmd(t.Context(), command)
+		require.NoError(t, client.Process(t.Context(), cmd))
+		assert.Equal(t, []redis.Z{{Score: 1.5, Member: "7"}}, cmd.Val())
+	}
+}
