@@ -76,8 +76,8 @@ func (w *redisWatch) leave(watcher *watcher) {
 	}
 }
 
-// Message implements [redisfeed.Receiver]: a write has published a hint. What cannot be
-// read is another program's; it may still mean that something changed.
+// Message implements [redisfeed.Receiver]: a write has published a hint. A message
+// that cannot be read is another program's; it may still mean that something changed.
 func (w *redisWatch) Message(channel, payload string) {
 	owner := w.keys.ownerOf(channel)
 	number, task, ok := strings.Cut(payload, " ")

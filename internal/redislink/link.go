@@ -29,9 +29,9 @@ type Link struct {
 
 // Options are how a Link is to behave.
 type Options struct {
-	Closed         error         // what calls end with that are under way when it is closed
+	Closed         error         // ends the calls that are under way when the link is closed
 	Clock          *Script       // tells the server's time, in microseconds
-	Key            string        // of nothing: the node that has it is asked for the time, and others for their role by it
+	Key            string        // is never stored: its node tells the time, and servers refuse by it what a replica refuses
 	AutoPipeline   bool          // calls made at the same time share round trips
 	MinReplicas    int           // how many are to acknowledge a write; 0 or less: none
 	ReplicaTimeout time.Duration // how long they have; 0: a second

@@ -62,8 +62,8 @@ func (l *Link) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, err
 }
 
-// NodeOf returns the node that has a key. What the client knows of a Cluster may be out
-// of date, so the node is asked.
+// NodeOf returns the node that has a key. The client's slot map may be out of date, so
+// the node is asked.
 func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 	if l.cluster == nil {
 		return Node{link: l}, nil
@@ -76,7 +76,7 @@ func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 	if err != nil && (Said(err, "MOVED") || !FromServer(err)) {
 		return Node{}, err
 	}
-	return Node{Addr: client.Options().Addr, link: l, client: client}, nil // what else is wrong shows later
+	return Node{Addr: client.Options().Addr, link: l, client: client}, nil // any other refusal shows later
 }
 
 // Sole reports whether n is the one server that there is.
