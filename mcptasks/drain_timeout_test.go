@@ -2,6 +2,7 @@ package mcptasks_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,10 +28,10 @@ func TestRunWaitsForHandlersForTheDrainTimeout(t *testing.T) {
 				r.as("alice").create("work", nil)
 				begun := time.Now()
 				cancel()
-				if err := <-ran; err == nil {
-					t.Error("Run says nothing of the handler that it told to end")
+				if err := <-ran; err == nil || !strings.Contains(err.Error(), ": 1 handlers were told to end, and 0 did not") {
+					t.Errorf("Run: %v", err)
 				}
-				if took := time.Since(begun); took != c.want || ends.Load() != 1 {
+				if took := time.Since(begun); took < c.want || took > c.want+time.Second || ends.Load() != 1 {
 					t.Errorf("it took %v, %d handlers ended", took, ends.Load())
 				}
 			})

@@ -32,8 +32,25 @@ func TestAServerWhoseRunHasEndedStartsNoHandler(t *testing.T) {
 		}
 		id := servers[0].as("alice").create("ask", nil)
 		servers[0].as("alice").until(id, "input_required")
+		watched := servers[0].as("alice").create("ask", nil)
+		var streams [2]<-chan event
+		for i, server := range servers {
+			streams[i] = server.as("alice").listen(t.Context(), map[string]any{"taskIds": []any{watched}})
+			next(t, streams[i])
+		}
 		if err := servers[0].run(t.Context())(); err != nil {
 			t.Error(err)
+		}
+		for range streams[0] { // ends
+		}
+		servers[1].as("alice").cancel(watched)
+		for e := range streams[1] {
+			if e.Params["status"] == "cancelled" {
+				break
+			}
+			if e.Method == "" {
+				t.Fatalf("the other server's subscription ends: %v", e)
+			}
 		}
 		for what, got := range map[string]reply{
 			"a call":    servers[0].as("alice").call("ask", nil),
