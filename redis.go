@@ -163,6 +163,7 @@ func (b *RedisBackend) GoString() string { return b.String() }
 // Closing again does nothing.
 func (b *RedisBackend) Close() (err error) {
 	b.closing.Do(func() {
+		b.link.Shut() // first: a watch that ends tells that calls fail
 		b.watch.feed.Close()
 		err = b.link.Close()
 	})

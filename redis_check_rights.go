@@ -115,16 +115,17 @@ type denials struct {
 
 // note takes the answer to a command. It returns err if it is no answer.
 func (d *denials) note(name string, err error) error {
+	said := redislink.Answer(err) // without what a hook put around it
 	switch {
 	case err == nil:
-	case !redislink.FromServer(err):
+	case said == "":
 		return err
 	case redislink.Said(err, "ERR unknown command"):
 		d.missing = append(d.missing, name)
 	case !redislink.Said(err, "NOPERM"):
-	case strings.Contains(err.Error(), "permissions to run"):
+	case strings.Contains(said, "permissions to run"):
 		d.commands = append(d.commands, name)
-	case strings.Contains(err.Error(), "channel"):
+	case strings.Contains(said, "channel"):
 		d.channels = true
 	default:
 		d.keys = true

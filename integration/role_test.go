@@ -139,7 +139,7 @@ func TestReadsAndWatchesFollowTheWritesToAnotherServer(t *testing.T) {
 			version, err := b.Put(ctx, key, hello)
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { return latest.Load() == uint64(version) }, 20*time.Second, time.Millisecond)
-			// The link knows by now that servers count who receives a message.
+			// The feed knows by now that servers count who receives a message.
 			f.failOver()
 			write := func() {
 				version, err = b.PutIfVersion(ctx, key, hello, version)

@@ -32,10 +32,10 @@ type connection struct {
 	ended       bool
 }
 
-// A probe is a channel that nobody else has. Who publishes there by the way
-// that writes take, and is told that nobody received it, knows that the
-// connection leads elsewhere: to a master that was replaced while it stood still, or while others
-// could not reach it. Such a server answers, and has no more hints.
+// A probe is a channel that nobody else has. A message that is published there by the way
+// that writes take, and that no client received, shows that the connection leads
+// elsewhere: to a master that was replaced while it stood still, or while others could not
+// reach it. Such a server answers, and has no more hints.
 type probe struct {
 	name    string
 	inPlace bool

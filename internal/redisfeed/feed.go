@@ -65,7 +65,7 @@ func New(link *redislink.Link, to Receiver) *Feed {
 }
 
 // Join has the channel subscribed, if it is not, and reports whether the subscription is
-// in place. Where it is not, Resync follows.
+// in place. If it is not, Resync follows.
 func (f *Feed) Join(name string) (inPlace bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

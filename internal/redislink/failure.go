@@ -62,6 +62,15 @@ const errorInScript = "ERR Error running script"
 // FromServer reports whether err is an answer of a server.
 func FromServer(err error) bool { return errors.As(err, new(redis.Error)) }
 
+// Answer returns the server's own words where err is its answer, and otherwise "".
+func Answer(err error) string {
+	var said redis.Error
+	if !errors.As(err, &said) {
+		return ""
+	}
+	return said.Error()
+}
+
 // ClientClosed reports whether err says that the client itself was closed.
 func ClientClosed(err error) bool { return errors.Is(err, redis.ErrClosed) }
 

@@ -29,7 +29,7 @@ type Link struct {
 
 // Options are how a Link is to behave.
 type Options struct {
-	Closed         error         // ends the calls that are under way when the link is closed
+	Closed         error         // ends the calls that are under way when the link is shut
 	Clock          *Script       // tells the server's time, in microseconds
 	Key            string        // is never stored: its node tells the time, and servers refuse by it what a replica refuses
 	AutoPipeline   bool          // calls made at the same time share round trips
@@ -135,16 +135,18 @@ func (l *Link) autoPipeline() (err error) {
 // Own has Close close the client too.
 func (l *Link) Own() { l.owned = l.client }
 
-// Close ends the calls that are under way. The caller closes once.
+// Shut ends the calls that are under way, and those that come. The caller shuts once.
+func (l *Link) Shut() { close(l.closed) }
+
+// Close closes a client that is the link's own, after Shut.
 func (l *Link) Close() error {
-	close(l.closed)
 	if l.owned != nil {
 		return l.owned.Close()
 	}
 	return nil
 }
 
-// Closed reports whether the link was closed.
+// Closed reports whether the link was shut.
 func (l *Link) Closed() bool {
 	select {
 	case <-l.closed:
@@ -155,7 +157,7 @@ func (l *Link) Closed() bool {
 }
 
 // Ended returns err, which kept a call from its answer, and says so where that is
-// because the link was closed.
+// because the link was shut.
 func (l *Link) Ended(err error) error {
 	if err != nil && l.Closed() && !errors.Is(err, l.opts.Closed) && !answered(err) {
 		return fmt.Errorf("%w, after: %w", l.opts.Closed, err)
@@ -167,8 +169,8 @@ func (l *Link) Ended(err error) error {
 func (l *Link) Cluster() bool { return l.cluster != nil }
 
 // Read sends a command once whose answer is a list of fields, as HMGET does, and
-// resends it until there is an answer. Where it is not known that the connection leads
-// to a master, it asks.
+// resends it until there is an answer. It asks for the role too, while it is not known that
+// the connection leads to a master.
 func (l *Link) Read(ctx context.Context, args ...any) ([]any, error) {
 	return Retry(ctx, l, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, args...)

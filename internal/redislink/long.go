@@ -52,7 +52,7 @@ func (e *TooLongError) Error() string {
 func (e *TooLongError) Unwrap() error { return e.Err }
 
 // refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
-// does not take so long a one; an uncertainError where that is not sure.
+// does not take so long a one; an UncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
 	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*NotAcknowledgedError)) {
 		return nil

@@ -116,31 +116,22 @@ func (n Node) Nodes(ctx context.Context) (string, error) {
 	return n.commands().ClusterNodes(ctx).Result()
 }
 
-// tries is how often Try makes a round trip at most.
-const tries = 4
-
-// Try tries commands in one round trip, made again where the connection was lost, and
-// returns what came of each. Its error is that the connection was refused, and nothing
-// was asked.
+// Try tries commands that change nothing in one round trip, which the client makes again
+// as it is set up to, and returns what came of each. Its error is that the connection was
+// refused, and nothing was asked.
 func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err error) {
-	for try := 1; ; try++ {
-		pipe := n.commands().Pipeline()
-		for _, args := range commands {
-			_ = pipe.Process(ctx, once{redis.NewCmd(ctx, args...)})
-		}
-		cmds, err := pipe.Exec(ctx)
-		if err != nil && try < tries && !errors.As(err, new(redis.Error)) && transient(err) && ctx.Err() == nil {
-			continue
-		}
-		if err != nil && !repliesSay(cmds, err) {
-			return nil, err
-		}
-		outcomes := make([]error, len(cmds))
-		for i, cmd := range cmds {
-			outcomes[i] = cmd.Err()
-		}
-		return outcomes, nil
+	pipe := n.commands().Pipeline()
+	for _, args := range commands {
+		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
 	}
+	cmds, err := pipe.Exec(ctx)
+	if err != nil && !repliesSay(cmds, err) {
+		return nil, err
+	}
+	for _, cmd := range cmds {
+		outcomes = append(outcomes, cmd.Err())
+	}
+	return outcomes, nil
 }
 
 // Publish publishes nothing by that command.

@@ -19,8 +19,8 @@ type Pipeline struct {
 }
 
 // Pipeline makes a round trip with what fill puts in. Its error is one that is no
-// answer to a command. Where the server does not have a script yet, the trip is made
-// again with the source. It waits as the client does; see [Detach].
+// answer to a command. A server that does not have a script yet is sent the source in
+// another trip. It waits as the client does; see [Detach].
 func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 	for source := false; ; source = true {
 		p := &Pipeline{ctx: ctx, pipe: l.client.Pipeline(), source: source}

@@ -17,7 +17,7 @@ import (
 //	                                             looks for the write's own
 //	                                             operation id before it writes
 //
-// What that counterpart can tell is said at luaRecall.
+// The counterpart is the caller's, who says what it can tell.
 
 // errClusterNode is why no attempt of a client that knows one server can succeed.
 var errClusterNode = errors.New("the server is a node of a Cluster, and the key is on another one; use a Cluster client, or OpenRedis")

@@ -9,7 +9,7 @@ import (
 
 // A Write is a write that is ready to be sent.
 type Write struct {
-	First Call // of the first copy, and of others while no server has executed one
+	First Call // of the first copy, and of others while no server has executed one; Keys are record, index, expiry index
 	Again Call // of a copy that follows one whose outcome is not known
 	Alone Call // with the record's key alone, for what may be an update; no script: none
 	ByAge bool // Again has as its last argument an instant before the first copy, in µs
@@ -17,7 +17,7 @@ type Write struct {
 }
 
 // Write sends w until there is an answer. Its error is an UncertainError unless w
-// was surely not applied. Where w finds no room, makeRoom may make some, once.
+// was surely not applied. A w that finds no room is made again, once, if makeRoom says that there is some.
 func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Context) bool) (Reply, error) {
 	var (
 		p     = retryBudget{l: l}
@@ -35,7 +35,7 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Contex
 		if lost != nil && next == &w.First {
 			var since string
 			if w.ByAge {
-				since, err = l.sentAfter(ctx, begin, key)
+				since, err = l.sentAfter(ctx, begin, w.First.Keys[1]) // whose node has set the scores that since is held to
 			}
 			if err == nil {
 				again, next = w.resent(since), &again

@@ -1,0 +1,40 @@
+package redislink
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A write whose answer was lost is held to scores of the index, so the node that has the
+// index tells the time: while a slot moves, the record may be on another.
+func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
+	first, again, clock := NewScript("first", "1"), NewScript("again", "2"), NewScript("clock", "3")
+	s := serve(t, func(args []string) string {
+		if args[0] != "evalsha" {
+			return "-"
+		}
+		switch args[1] {
+		case string(clock.SHA):
+			return bulk(strconv.FormatInt(time.Now().UnixMicro(), 10))
+		case string(again.SHA):
+			return bulk("7")
+		}
+		return "" // the answer of the first is lost
+	})
+	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock})
+	require.NoError(t, err)
+	keys := []string{"record", "index", "expiry"}
+	r, err := l.Write(t.Context(), &Write{
+		First: Call{Script: first, Keys: keys}, Again: Call{Script: again, Keys: keys}, ByAge: true,
+	}, nil)
+	require.NoError(t, err)
+	assert.Equal(t, Reply{Status: StatusOK, Number: 7, Resent: true}, r)
+	asked := s.got("evalsha " + string(clock.SHA))
+	require.Len(t, asked, 1)
+	assert.Equal(t, "evalsha "+string(clock.SHA)+" 1 index", asked[0].text)
+}
