@@ -2,11 +2,9 @@ package mcptasks
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -193,19 +191,6 @@ func answerable(response json.RawMessage) bool {
 	return json.Unmarshal([]byte(`{"k":`+string(response)+`}`), &m) == nil
 }
 
-// headerValue returns s as the value of a header, as the protocol encodes what
-// cannot be one by itself.
-func headerValue(s string) string {
-	plain := s == strings.TrimSpace(s) && !strings.HasPrefix(s, "=?base64?")
-	for _, c := range []byte(s) {
-		plain = plain && c >= 0x20 && c <= 0x7e
-	}
-	if plain {
-		return s
-	}
-	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
-}
-
 // checkName holds the Mcp-Name headers, if there are any, to the task's id.
 func (t *Tasks) checkName(h http.Header, id string) error {
 	names := h.Values(headerName)
@@ -221,20 +206,4 @@ func (t *Tasks) checkName(h http.Header, id string) error {
 		}
 	}
 	return nil
-}
-
-// decodeHeaderValue returns what headerValue encoded, empty if that is damaged.
-func decodeHeaderValue(s string) string {
-	encoded, ok := strings.CutPrefix(s, "=?base64?")
-	if !ok {
-		return s
-	}
-	if encoded, ok = strings.CutSuffix(encoded, "?="); !ok {
-		return s
-	}
-	decoded, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return ""
-	}
-	return string(decoded)
 }

@@ -87,16 +87,6 @@ func (c *shimConn) Write(ctx context.Context, m jsonrpc.Message) error {
 	return c.Connection.Write(ctx, m)
 }
 
-// subscriptionID returns the id of the request that a notification belongs to.
-func subscriptionID(params json.RawMessage) jsonrpc.ID {
-	var p struct {
-		Meta map[string]any `json:"_meta"`
-	}
-	_ = json.Unmarshal(params, &p)
-	id, _ := jsonrpc.MakeID(p.Meta[mcp.MetaKeySubscriptionID])
-	return id
-}
-
 func (c *shimConn) find(id jsonrpc.ID) *subscription {
 	c.mu.Lock()
 	defer c.mu.Unlock()

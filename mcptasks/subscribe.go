@@ -80,12 +80,3 @@ func (s *subscription) acknowledge(params json.RawMessage) json.RawMessage {
 
 // sent lets the pushes begin.
 func (s *subscription) sent() { s.once.Do(func() { close(s.acked) }) }
-
-// mustMarshal is for what cannot fail: it was decoded before.
-func mustMarshal(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}

@@ -1,9 +1,12 @@
 package mcptasks
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/tasks"
@@ -110,4 +113,52 @@ func detailed(t *tasks.Task) taskFields {
 		f.Error = &errorFields{Code: t.Error.Code, Message: t.Error.Message, Data: t.Error.Data}
 	}
 	return f
+}
+
+// headerValue returns s as the value of a header, as the protocol encodes what
+// cannot be one by itself.
+func headerValue(s string) string {
+	plain := s == strings.TrimSpace(s) && !strings.HasPrefix(s, "=?base64?")
+	for _, c := range []byte(s) {
+		plain = plain && c >= 0x20 && c <= 0x7e
+	}
+	if plain {
+		return s
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+}
+
+// decodeHeaderValue returns what headerValue encoded, empty if that is damaged.
+func decodeHeaderValue(s string) string {
+	encoded, ok := strings.CutPrefix(s, "=?base64?")
+	if !ok {
+		return s
+	}
+	if encoded, ok = strings.CutSuffix(encoded, "?="); !ok {
+		return s
+	}
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return ""
+	}
+	return string(decoded)
+}
+
+// mustMarshal is for what cannot fail: it was decoded before.
+func mustMarshal(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// subscriptionID returns the id of the request that a notification belongs to.
+func subscriptionID(params json.RawMessage) jsonrpc.ID {
+	var p struct {
+		Meta map[string]any `json:"_meta"`
+	}
+	_ = json.Unmarshal(params, &p)
+	id, _ := jsonrpc.MakeID(p.Meta[mcp.MetaKeySubscriptionID])
+	return id
 }

@@ -64,7 +64,7 @@
 // # Storage
 //
 //	backend owner       task                        content
-//	"u:" + owner        "t/" + id                   the task, one record, see codec.go
+//	"u:" + owner        "t/" + id                   the task, one record, see record.go
 //	"u:" + owner        "k/" + sha256(key)          the id for an idempotency key
 //	"a:" + owner        id                          an entry for a task that has not ended
 //	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for one that is resumable, which
