@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -182,15 +183,15 @@ func TestSDKSendsACallAgainWithAnswers(t *testing.T) {
 // A request about a task is sent again by what the SDK says of the failure.
 func TestSDKRejectsARequestThatWasNotDelivered(t *testing.T) {
 	f := newFake(t, nil)
-	status := 0
+	var status atomic.Int32
 	f.http = func(w http.ResponseWriter, method, _ string) bool {
 		if method != "tasks/get" {
 			return false
 		}
-		if status == 0 {
+		if status.Load() == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 		return true
 	}
 	server := httptest.NewServer(f)
@@ -209,7 +210,7 @@ func TestSDKRejectsARequestThatWasNotDelivered(t *testing.T) {
 	if !errors.As(err, &wire) || wire.Code != mcptasks.CodeRejected || !errors.As(err, &causes) || !errors.As(err, &attempt) {
 		t.Errorf("an attempt that failed: %v", err)
 	}
-	status = http.StatusServiceUnavailable
+	status.Store(http.StatusServiceUnavailable)
 	err = get()
 	if !errors.As(err, &wire) || wire.Code != mcptasks.CodeRejected || errors.As(err, &causes) {
 		t.Errorf("status 503: %v", err)

@@ -166,7 +166,7 @@ func TestATaskThatRunsBeyondItsTTLIsLoggedOnce(t *testing.T) {
 				r.as("alice").create("work", nil)
 				time.Sleep(3 * time.Minute)
 				var got []time.Duration
-				for _, at := range lines.at {
+				for _, at := range lines.times() {
 					got = append(got, at.Sub(begun))
 				}
 				if !slices.Equal(got, c.want) {
@@ -180,13 +180,18 @@ func TestATaskThatRunsBeyondItsTTLIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// A timed handler keeps when lines with its message were written. Read it when nobody
-// writes.
+// A timed handler keeps when lines with its message were written.
 type timed struct {
 	slog.Handler
 	message string
 	mu      sync.Mutex
 	at      []time.Time
+}
+
+func (h *timed) times() []time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.at)
 }
 
 func (h *timed) Enabled(context.Context, slog.Level) bool { return true }
