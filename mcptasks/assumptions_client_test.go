@@ -126,25 +126,8 @@ func TestSDKPassesTheContextOfACallToItsTransport(t *testing.T) {
 
 // The task may be in the second half.
 func TestSDKReadsTheRestOfAStreamInTheContextOfItsCall(t *testing.T) {
-	var pending string
 	f := newFake(t, map[string][]string{"tools/call": {`{"resultType":"complete","content":[]}`}})
-	f.http = func(w http.ResponseWriter, method, message string) bool {
-		if method != "tools/call" {
-			return false
-		}
-		pending = message
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = fmt.Fprint(w, "id: 1\nretry: 1\ndata: \n\n")
-		return true
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			w.Header().Set("Content-Type", "text/event-stream")
-			_, _ = fmt.Fprintf(w, "id: 2\ndata: %s\n\n", pending)
-			return
-		}
-		f.ServeHTTP(w, r)
-	}))
+	server := httptest.NewServer(f.inHalves())
 	defer server.Close()
 	m := &marks{}
 	session := sdkClient(t, &mcp.StreamableClientTransport{

@@ -54,20 +54,7 @@ func returnsNothing(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult,
 // dialSDK returns a connection by hand to a server of the SDK alone.
 func dialSDK(t *testing.T, server *mcp.Server) *line {
 	t.Helper()
-	clientSide, serverSide := mcp.NewInMemoryTransports()
-	session, err := server.Connect(t.Context(), serverSide, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := clientSide.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		_ = session.Close()
-	})
-	return &line{t, conn}
+	return dialThrough(t, server, func(transport mcp.Transport) mcp.Transport { return transport })
 }
 
 // around is middleware that does something before all else.

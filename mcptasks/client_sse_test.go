@@ -88,11 +88,10 @@ func TestClientDropsTheLengthOfEvents(t *testing.T) {
 	}
 }
 
-// A stream that breaks off is gone on with, as the SDK does, and the task may be in
-// either half.
-func TestClientReadsResumedStreams(t *testing.T) {
+// inHalves serves f, the answer to tools/call in the second half of a stream that has
+// broken off.
+func (f *fake) inHalves() http.Handler {
 	var pending string
-	f := newFake(t, nil)
 	f.http = func(w http.ResponseWriter, method, message string) bool {
 		if method != "tools/call" {
 			return false
@@ -102,14 +101,21 @@ func TestClientReadsResumedStreams(t *testing.T) {
 		_, _ = fmt.Fprint(w, "id: 1\nretry: 1\ndata: \n\n")
 		return true
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			w.Header().Set("Content-Type", "text/event-stream")
 			_, _ = fmt.Fprintf(w, "id: 2\ndata: %s\n\n", pending)
 			return
 		}
 		f.ServeHTTP(w, r)
-	}))
+	})
+}
+
+// A stream that breaks off is gone on with, as the SDK does, and the task may be in
+// either half.
+func TestClientReadsResumedStreams(t *testing.T) {
+	f := newFake(t, nil)
+	server := httptest.NewServer(f.inHalves())
 	defer server.Close()
 	session := connect(t, &mcp.StreamableClientTransport{Endpoint: server.URL, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(nil)}}, mcptasks.ClientOptions{})
 	if got, err := callTool(t, session); got != "done" || err != nil {

@@ -161,8 +161,15 @@ type line struct {
 
 func (r *replica) dial(t *testing.T) *line {
 	t.Helper()
+	return dialThrough(t, r.mcp, r.tasks.Transport)
+}
+
+// dialThrough returns a connection by hand to a server, whose side is what through makes
+// of a transport.
+func dialThrough(t *testing.T, server *mcp.Server, through func(mcp.Transport) mcp.Transport) *line {
+	t.Helper()
 	clientSide, serverSide := mcp.NewInMemoryTransports()
-	session, err := r.mcp.Connect(t.Context(), r.tasks.Transport(serverSide), nil)
+	session, err := server.Connect(t.Context(), through(serverSide), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
