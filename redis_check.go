@@ -274,7 +274,7 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 	if n.Addr == "" || n.Replica {
 		return nil
 	}
-	text, err := n.Nodes(ctx)
+	text, err := n.ClusterNodes(ctx)
 	if redislink.Refused(err) {
 		n.unknown("CLUSTER NODES is refused", "whether a slot is being moved is not known", "grant +cluster|nodes")
 		return nil

@@ -150,7 +150,7 @@ func (t redisTarget) unusable(err error) error {
 		}
 	case t.sentinel != nil && strings.Contains(err.Error(), "sentinel"):
 		reason = "the Sentinels do not name a master of that name, or cannot be reached"
-	case redislink.FromServer(err):
+	case redislink.Answer(err) != "":
 		reason = "it refuses"
 	}
 	return &ConnectError{Addr: t.addr, Reason: reason, Err: err}

@@ -59,10 +59,7 @@ func neverExecuted(err error) bool {
 // code follows, with a dash where the server itself refused the command.
 const errorInScript = "ERR Error running script"
 
-// FromServer reports whether err is an answer of a server.
-func FromServer(err error) bool { return errors.As(err, new(redis.Error)) }
-
-// Answer returns the server's own words where err is its answer, and otherwise "".
+// Answer returns the server's own words where err is its answer; "": it is none.
 func Answer(err error) string {
 	var said redis.Error
 	if !errors.As(err, &said) {

@@ -73,7 +73,7 @@ func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 		return Node{}, err
 	}
 	_, err = Detach(ctx, func() (int64, error) { return client.ZCard(ctx, key).Result() })
-	if err != nil && (Said(err, "MOVED") || !FromServer(err)) {
+	if err != nil && (Said(err, "MOVED") || Answer(err) == "") {
 		return Node{}, err
 	}
 	return Node{Addr: client.Options().Addr, link: l, client: client}, nil // any other refusal shows later
@@ -111,8 +111,8 @@ func (n Node) Setting(ctx context.Context, name string) (value string, told bool
 // Time asks for the server's clock.
 func (n Node) Time(ctx context.Context) (time.Time, error) { return n.commands().Time(ctx).Result() }
 
-// Nodes asks for CLUSTER NODES.
-func (n Node) Nodes(ctx context.Context) (string, error) {
+// ClusterNodes asks for CLUSTER NODES.
+func (n Node) ClusterNodes(ctx context.Context) (string, error) {
 	return n.commands().ClusterNodes(ctx).Result()
 }
 
