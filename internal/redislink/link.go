@@ -17,7 +17,7 @@ import (
 type Link struct {
 	Clock Clock // of the server
 
-	client   redis.UniversalClient
+	client   client
 	cluster  clusterClient // the same; nil: no Cluster
 	owned    io.Closer     // the same, if Close is to close it
 	pipeline *redis.AutoPipeliner
@@ -25,6 +25,14 @@ type Link struct {
 	slots    slotMap
 	role     roleCheck
 	closed   chan struct{}
+}
+
+// A client is as much of go-redis' as the link needs.
+type client interface {
+	commander
+	io.Closer
+	AsyncAutoPipeline() (*redis.AutoPipeliner, error)
+	PoolStats() *redis.PoolStats
 }
 
 // Options are how a Link is to behave.

@@ -96,10 +96,9 @@ func (w *longWrite) ask(ctx context.Context) (most int, known, answers bool) {
 				return a, err
 			}
 		}
-		pipe := node.Pipeline()
-		settings := []*redis.MapStringStringCmd{pipe.ConfigGet(ctx, "proto-max-bulk-len"), pipe.ConfigGet(ctx, "client-query-buffer-limit")}
-		ping := pipe.Ping(ctx)
-		_, _ = pipe.Exec(ctx)
+		settings := []*redis.MapStringStringCmd{settingQuestion(ctx, "proto-max-bulk-len"), settingQuestion(ctx, "client-query-buffer-limit")}
+		ping := redis.NewStatusCmd(ctx, "ping")
+		_ = askTogether(ctx, node, settings[0], settings[1], ping)
 		a.answers = ping.Err() == nil
 		for _, setting := range settings {
 			for name, value := range setting.Val() {

@@ -21,13 +21,6 @@ type Node struct {
 	client *redis.Client // nil outside a Cluster: that of the link
 }
 
-// commander is what a Node needs of a client.
-type commander interface {
-	redis.Cmdable
-	Process(ctx context.Context, cmd redis.Cmder) error
-	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
-}
-
 func (n Node) commands() commander {
 	if n.client == nil {
 		return n.link.client
@@ -72,7 +65,9 @@ func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 	if err != nil {
 		return Node{}, err
 	}
-	_, err = Detach(ctx, func() (int64, error) { return client.ZCard(ctx, key).Result() })
+	_, err = Detach(ctx, func() (struct{}, error) {
+		return struct{}{}, client.Process(ctx, once{redis.NewIntCmd(ctx, "zcard", key)})
+	})
 	if err != nil && (Said(err, "MOVED") || Answer(err) == "") {
 		return Node{}, err
 	}
@@ -85,16 +80,20 @@ func (n Node) Sole() bool { return n.client == nil }
 // Publish publishes an empty message by the way that writes take, and returns how many
 // of the server's clients received it.
 func (l *Link) Publish(ctx context.Context, channel string, sharded bool) (int64, error) {
-	publish := l.client.Publish
+	command := "publish"
 	if sharded {
-		publish = l.client.SPublish
+		command = "spublish"
 	}
-	return Detach(ctx, func() (int64, error) { return publish(ctx, channel, "").Result() })
+	return Detach(ctx, func() (int64, error) {
+		cmd := redis.NewIntCmd(ctx, command, channel, "")
+		_ = l.client.Process(ctx, once{cmd})
+		return cmd.Result()
+	})
 }
 
 // Info asks for INFO.
 func (n Node) Info(ctx context.Context) (map[string]string, error) {
-	text, err := n.commands().Info(ctx).Result()
+	text, err := ask(ctx, n.commands(), redis.NewStringCmd(ctx, "info")).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -103,29 +102,34 @@ func (n Node) Info(ctx context.Context) (map[string]string, error) {
 
 // Setting asks for a setting. told is false where the server does not say.
 func (n Node) Setting(ctx context.Context, name string) (value string, told bool, err error) {
-	config, err := n.commands().ConfigGet(ctx, name).Result()
+	config, err := ask(ctx, n.commands(), settingQuestion(ctx, name)).Result()
 	value, told = config[name]
 	return value, told, err
 }
 
+func settingQuestion(ctx context.Context, name string) *redis.MapStringStringCmd {
+	return redis.NewMapStringStringCmd(ctx, "config", "get", name)
+}
+
 // Time asks for the server's clock.
-func (n Node) Time(ctx context.Context) (time.Time, error) { return n.commands().Time(ctx).Result() }
+func (n Node) Time(ctx context.Context) (time.Time, error) {
+	return ask(ctx, n.commands(), redis.NewTimeCmd(ctx, "time")).Result()
+}
 
 // ClusterNodes asks for CLUSTER NODES.
 func (n Node) ClusterNodes(ctx context.Context) (string, error) {
-	return n.commands().ClusterNodes(ctx).Result()
+	return ask(ctx, n.commands(), redis.NewStringCmd(ctx, "cluster", "nodes")).Result()
 }
 
-// Try tries commands that change nothing in one round trip, which the client makes again
-// as it is set up to, and returns what came of each. Its error is that the connection was
-// refused, and nothing was asked.
+// Try tries commands in one round trip, and returns what came of each. They are questions:
+// they change nothing, see question.go. Its error is that the connection was refused, and
+// nothing was asked.
 func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err error) {
-	pipe := n.commands().Pipeline()
+	var cmds []redis.Cmder
 	for _, args := range commands {
-		_ = pipe.Process(ctx, redis.NewCmd(ctx, args...))
+		cmds = append(cmds, redis.NewCmd(ctx, args...))
 	}
-	cmds, err := pipe.Exec(ctx)
-	if err != nil && !repliesSay(cmds, err) {
+	if err := askTogether(ctx, n.commands(), cmds...); err != nil && !repliesSay(cmds, err) {
 		return nil, err
 	}
 	for _, cmd := range cmds {

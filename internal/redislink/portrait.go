@@ -15,16 +15,17 @@ type Portrait struct{ Mode, Role, Version string }
 // (servers before 6.2, some proxies) or not permitted. go-redis itself needs neither:
 // a server that knows no INFO either, and answers PING, says nothing.
 func Ask(ctx context.Context, client redis.UniversalClient) (Portrait, error) {
-	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	_, unknown := Detach(ctx, func() (struct{}, error) { return struct{}{}, client.Process(ctx, hello) })
+	hello, unknown := Detach(ctx, func() (map[string]any, error) {
+		return ask(ctx, client, redis.NewMapStringInterfaceCmd(ctx, "hello")).Result()
+	})
 	if unknown == nil {
-		said := func(name string) string { s, _ := hello.Val()[name].(string); return s }
+		said := func(name string) string { s, _ := hello[name].(string); return s }
 		return Portrait{Mode: said("mode"), Role: said("role")}, nil
 	}
 	if !errors.As(unknown, new(redis.Error)) || BadCredentials(unknown) || transient(unknown) {
 		return Portrait{}, unknown
 	}
-	text, err := Detach(ctx, func() (string, error) { return client.Info(ctx).Result() })
+	text, err := Detach(ctx, func() (string, error) { return ask(ctx, client, redis.NewStringCmd(ctx, "info")).Result() })
 	if err == nil {
 		info := ParseInfo(text)
 		role := info["role"]
@@ -43,7 +44,7 @@ func Ask(ctx context.Context, client redis.UniversalClient) (Portrait, error) {
 	if Said(unknown, "NOPERM") {
 		return Portrait{}, unknown
 	}
-	_, err = Detach(ctx, func() (string, error) { return client.Ping(ctx).Result() })
+	_, err = Detach(ctx, func() (string, error) { return ask(ctx, client, redis.NewStatusCmd(ctx, "ping")).Result() })
 	return Portrait{}, err
 }
 

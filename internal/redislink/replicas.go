@@ -64,12 +64,12 @@ func (l *Link) evalAndWait(ctx context.Context, key string, args []any) (raw any
 	exec := func(asking bool) error {
 		pipe := node.Pipeline()
 		if asking {
-			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
+			_ = pipe.Process(ctx, once{redis.NewCmd(ctx, "asking")})
 		}
 		eval := redis.NewCmd(ctx, args...)
 		_ = pipe.Process(ctx, once{eval})
 		wait := redis.NewIntCmd(ctx, "wait", l.opts.MinReplicas, l.opts.ReplicaTimeout.Milliseconds())
-		_ = pipe.Process(ctx, wait)
+		_ = pipe.Process(ctx, once{wait})
 		_, refused := pipe.Exec(ctx)
 		ack = nil
 		if acks, err := wait.Result(); err != nil || acks < int64(l.opts.MinReplicas) {

@@ -247,7 +247,7 @@ func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
 // Ping asks for a sign of life and for the role.
 func (l *Link) Ping(ctx context.Context) error {
 	if l.role.cluster {
-		_, err := Detach(ctx, func() (string, error) { return l.client.Ping(ctx).Result() })
+		_, err := Detach(ctx, func() (string, error) { return ask(ctx, l.client, redis.NewStatusCmd(ctx, "ping")).Result() })
 		return err
 	}
 	err := l.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
