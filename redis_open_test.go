@@ -1,85 +1,39 @@
 package taskstore
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
 // fakeServer returns the address of a server that answers each command as answers
 // says, by its name and, before that, by its name and first argument. It knows no
 // other command. PORT in an answer stands for its own.
 func fakeServer(t *testing.T, answers map[string]string) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	var s *fakeredis.Server
+	s = fakeredis.Serve(t, func(args []string) string {
+		name := strings.ToLower(args[0])
+		answer, ok := answers[name]
+		if len(args) > 1 {
+			if more, hasMore := answers[name+" "+strings.ToLower(args[1])]; hasMore {
+				answer, ok = more, true
 			}
-			go func() {
-				defer c.Close()
-				for r := bufio.NewReader(c); ; {
-					args, err := readCommand(r)
-					if err != nil {
-						return
-					}
-					name := strings.ToLower(args[0])
-					answer, ok := answers[name]
-					if len(args) > 1 {
-						if more, hasMore := answers[name+" "+strings.ToLower(args[1])]; hasMore {
-							answer, ok = more, true
-						}
-					}
-					if !ok {
-						answer = "-ERR unknown command '" + args[0] + "'\r\n"
-					}
-					_, _ = io.WriteString(c, strings.ReplaceAll(answer, "PORT", port))
-				}
-			}()
 		}
-	}()
-	return l.Addr().String()
+		if !ok {
+			return fakeredis.Unknown
+		}
+		_, port, _ := net.SplitHostPort(s.Addr)
+		return strings.ReplaceAll(answer, "PORT", port)
+	})
+	return s.Addr
 }
-
-func readCommand(r *bufio.Reader) (args []string, err error) {
-	number := func() (n int) {
-		line, lineErr := r.ReadString('\n')
-		if err = lineErr; err == nil {
-			n, err = strconv.Atoi(strings.TrimSpace(line[1:]))
-		}
-		return n
-	}
-	for range number() {
-		b := make([]byte, number()+2)
-		if err == nil {
-			_, err = io.ReadFull(r, b)
-		}
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, string(b[:len(b)-2]))
-	}
-	if len(args) == 0 && err == nil {
-		err = io.EOF
-	}
-	return args, err
-}
-
-func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
 // OpenRedis works where the client works: on servers and proxies that do not know
 // HELLO, or not without arguments.
@@ -88,7 +42,7 @@ func TestOpenRedisWorksWithoutHello(t *testing.T) {
 	const denied = "-NOPERM this user has no permissions to run the 'hello' command\r\n"
 	ok := "+OK\r\n"
 	info := func(version, mode, role string) string {
-		return bulk("# Server\r\nredis_version:" + version + "\r\nredis_mode:" + mode + "\r\n# Replication\r\nrole:" + role + "\r\n")
+		return fakeredis.Bulk("# Server\r\nredis_version:" + version + "\r\nredis_mode:" + mode + "\r\n# Replication\r\nrole:" + role + "\r\n")
 	}
 	for name, c := range map[string]struct {
 		answers map[string]string
@@ -97,7 +51,7 @@ func TestOpenRedisWorksWithoutHello(t *testing.T) {
 		"NoHello":            {map[string]string{"info": info("6.2.14", "standalone", "master")}, ""},
 		"NoEmptyHello":       {map[string]string{"hello": arity, "info": info("7.2.4", "standalone", "master")}, ""},
 		"HelloIsDenied":      {map[string]string{"hello": denied, "info": info("7.2.4", "standalone", "master")}, ""},
-		"InfoSaysLittle":     {map[string]string{"hello": arity, "info": bulk("# Clients\r\nconnected_clients:1\r\n")}, ""},
+		"InfoSaysLittle":     {map[string]string{"hello": arity, "info": fakeredis.Bulk("# Clients\r\nconnected_clients:1\r\n")}, ""},
 		"OnlyPing":           {map[string]string{"ping": "+PONG\r\n"}, ""},
 		"NotEvenPing":        {map[string]string{}, "it refuses"},
 		"EverythingIsDenied": {map[string]string{"hello": denied, "info": "-NOPERM this user has no permissions to run the 'info' command\r\n", "ping": "+PONG\r\n"}, "grant +hello"},
@@ -130,9 +84,9 @@ func TestOpenRedisWorksWithoutHello(t *testing.T) {
 // database of it is refused.
 func TestOpenRedisFindsAClusterWithoutHello(t *testing.T) {
 	answers := map[string]string{
-		"info": bulk("redis_version:9.0.0\r\nredis_mode:cluster\r\nrole:master\r\n"), "select": "+OK\r\n", "client": "+OK\r\n",
+		"info": fakeredis.Bulk("redis_version:9.0.0\r\nredis_mode:cluster\r\nrole:master\r\n"), "select": "+OK\r\n", "client": "+OK\r\n",
 		"command":       "*0\r\n",
-		"cluster slots": "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + bulk("127.0.0.1") + ":PORT\r\n" + bulk("id"),
+		"cluster slots": "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk("127.0.0.1") + ":PORT\r\n" + fakeredis.Bulk("id"),
 	}
 	addr := fakeServer(t, answers)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -17,9 +17,9 @@ const (
 	maxDepth = 32
 )
 
-// readRequest reads one command: its bytes as they came, and its arguments, of
+// ReadRequest reads one command: its bytes as they came, and its arguments, of
 // which there is at least one.
-func readRequest(r *bufio.Reader) (raw []byte, args []string, err error) {
+func ReadRequest(r *bufio.Reader) (raw []byte, args []string, err error) {
 	var line []byte
 	n := 0
 	for n < 1 { // servers do not answer a command of no words

@@ -42,7 +42,7 @@ func TestRequestsAreReadWhole(t *testing.T) {
 		"PING  a\r\n":                        {"PING", "a"},
 		"PING\n":                             {"PING"},
 	} {
-		raw, args, err := readRequest(reader(request + "*1\r\n$4\r\nNEXT\r\n"))
+		raw, args, err := ReadRequest(reader(request + "*1\r\n$4\r\nNEXT\r\n"))
 		assert.NoError(t, err)
 		assert.Equal(t, request, string(raw))
 		assert.Equal(t, want, args)
@@ -58,7 +58,7 @@ func TestWhatIsNotTheProtocolIsAnError(t *testing.T) {
 		assert.Error(t, err, "%q", text)
 	}
 	for _, text := range []string{"", "*x\r\n", "*1\r\n+OK\r\n", "*1\r\n$-1\r\n", "*1\r\n$9\r\nabc"} {
-		_, _, err := readRequest(reader(text))
+		_, _, err := ReadRequest(reader(text))
 		assert.Error(t, err, "%q", text)
 	}
 }
@@ -73,7 +73,7 @@ func FuzzFrames(f *testing.F) {
 		read := map[string]func(*bufio.Reader) ([]byte, error){
 			"reply": func(r *bufio.Reader) ([]byte, error) { raw, _, err := readReply(r); return raw, err },
 			"request": func(r *bufio.Reader) ([]byte, error) {
-				raw, args, err := readRequest(r)
+				raw, args, err := ReadRequest(r)
 				if err == nil && len(args) == 0 {
 					t.Error("a command without words")
 				}

@@ -48,7 +48,7 @@ func (c *counter) serve(conn net.Conn) {
 	defer conn.Close()
 	r := bufio.NewReader(conn)
 	for {
-		_, args, err := readRequest(r)
+		_, args, err := ReadRequest(r)
 		if err != nil {
 			return
 		}

@@ -37,7 +37,7 @@ func (s *session) requests() {
 	defer s.endRequests()
 	r, w := bufio.NewReader(s.client), bufio.NewWriter(s.server)
 	for {
-		raw, args, err := readRequest(r)
+		raw, args, err := ReadRequest(r)
 		if err != nil {
 			return
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
 // Each test here is about go-redis: something that this package relies on and that its
@@ -28,7 +30,7 @@ func (w *written) MarshalBinary() ([]byte, error) {
 // An attempt is abandoned until its command has a connection.
 func TestArgumentsAreMarshalledAtTheWrite(t *testing.T) {
 	answer, release := held(t)
-	s := serve(t, answer)
+	s := fakeredis.Serve(t, answer)
 	client := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Minute})
 	first := hold(t, s, client)
 	w, second := new(written), make(chan error, 1)
@@ -44,7 +46,7 @@ func TestArgumentsAreMarshalledAtTheWrite(t *testing.T) {
 // With AutoPipeline a command counts as sent from the moment that it is in the queue.
 func TestTheQueueMarshalsArguments(t *testing.T) {
 	answer, release := held(t)
-	s := serve(t, answer)
+	s := fakeredis.Serve(t, answer)
 	client := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Minute})
 	first := hold(t, s, client)
 	pipeline, err := client.AsyncAutoPipeline()
@@ -76,20 +78,20 @@ func TestNoRetryIsHeeded(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, func(args []string) string {
+			s := fakeredis.Serve(t, func(args []string) string {
 				switch args[0] {
 				case "set":
-					return "" // it was applied, and its answer is lost
+					return fakeredis.HangUp // it was applied, and its answer is lost
 				case "other":
 					return "+OK\r\n"
 				}
-				return "-"
+				return fakeredis.Unknown
 			})
 			client := connect(t, s, redis.Options{MaxRetries: 3, MinRetryBackoff: time.Millisecond, MaxRetryBackoff: time.Millisecond})
 			send(client, redis.NewCmd(ctx, "set", "without"))
-			assert.Greater(t, len(s.got("set without")), 1, "go-redis resends others")
+			assert.Greater(t, len(s.Got("set without")), 1, "go-redis resends others")
 			send(client, onceScript{redis.NewCmd(ctx, "set", "with")})
-			assert.Len(t, s.got("set with"), 1+len(s.got("set without")))
+			assert.Len(t, s.Got("set with"), 1+len(s.Got("set without")))
 		})
 	}
 }
@@ -97,7 +99,7 @@ func TestNoRetryIsHeeded(t *testing.T) {
 // A wait ends with its ctx, and the command belongs to the client until it has ended.
 func TestWaitContextEndsWithItsCtx(t *testing.T) {
 	answer, release := held(t)
-	client := connect(t, serve(t, answer), redis.Options{})
+	client := connect(t, fakeredis.Serve(t, answer), redis.Options{})
 	pipeline, err := client.AsyncAutoPipeline()
 	require.NoError(t, err)
 	future := pipeline.Submit(context.Background(), onceScript{redis.NewCmd(context.Background(), "hold")})
@@ -110,24 +112,24 @@ func TestWaitContextEndsWithItsCtx(t *testing.T) {
 
 // The client of a Cluster asks for the slots before it begins with the masters.
 func TestForEachMasterReloadsFirst(t *testing.T) {
-	var s *server
-	s = serve(t, func(args []string) string {
+	var s *fakeredis.Server
+	s = fakeredis.Serve(t, func(args []string) string {
 		switch strings.ToLower(strings.Join(args, " ")) {
 		case "cluster slots":
-			host, port, _ := net.SplitHostPort(s.addr)
-			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + bulk(host) + ":" + port + "\r\n" + bulk("id")
+			host, port, _ := net.SplitHostPort(s.Addr)
+			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk(host) + ":" + port + "\r\n" + fakeredis.Bulk("id")
 		case "command":
 			return "*0\r\n"
 		}
-		return "-"
+		return fakeredis.Unknown
 	})
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}, Protocol: 2, DisableIdentity: true})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr}, Protocol: 2, DisableIdentity: true})
 	t.Cleanup(func() { assert.NoError(t, client.Close()) })
 	for range 3 {
-		before := len(s.got("cluster slots"))
+		before := len(s.Got("cluster slots"))
 		require.NoError(t, client.ForEachMaster(t.Context(), func(_ context.Context, master *redis.Client) error {
-			assert.Greater(t, len(s.got("cluster slots")), before)
-			assert.Equal(t, s.addr, master.Options().Addr)
+			assert.Greater(t, len(s.Got("cluster slots")), before)
+			assert.Equal(t, s.Addr, master.Options().Addr)
 			return nil
 		}))
 	}
@@ -137,7 +139,7 @@ func TestForEachMasterReloadsFirst(t *testing.T) {
 // own, and the question for the role about the read behind it.
 func TestAPipelineGoesByOneConnection(t *testing.T) {
 	answer, _ := held(t)
-	s := serve(t, answer)
+	s := fakeredis.Serve(t, answer)
 	client := connect(t, s, redis.Options{})
 	for range 3 {
 		pipe := client.Pipeline()
@@ -147,8 +149,8 @@ func TestAPipelineGoesByOneConnection(t *testing.T) {
 		_, err := pipe.Exec(t.Context())
 		require.NoError(t, err)
 	}
-	for i, c := range s.got("echo") {
-		assert.Equal(t, s.got("echo")[i/3*3].connection, c.connection)
+	for i, c := range s.Got("echo") {
+		assert.Equal(t, s.Got("echo")[i/3*3].Connection, c.Connection)
 	}
 }
 
@@ -156,14 +158,14 @@ func TestAPipelineGoesByOneConnection(t *testing.T) {
 // READONLY is dropped: it leads to a replica.
 func TestREADONLYDropsTheConnection(t *testing.T) {
 	ctx := t.Context()
-	s := serve(t, func(args []string) string {
+	s := fakeredis.Serve(t, func(args []string) string {
 		switch args[0] {
 		case "hdel":
 			return "-READONLY You can't write against a read only replica.\r\n"
 		case "echo":
 			return "+OK\r\n"
 		}
-		return "-"
+		return fakeredis.Unknown
 	})
 	client := connect(t, s, redis.Options{})
 	for name, send := range map[string]func(names ...string) error{
@@ -180,8 +182,8 @@ func TestREADONLYDropsTheConnection(t *testing.T) {
 		require.NoError(t, send("echo", "echo"), name)
 		require.True(t, Said(send("hdel", "echo"), "READONLY"), name)
 		require.NoError(t, send("echo", "echo"), name)
-		asked, all := s.got("hdel"), s.got("")
-		assert.NotEqual(t, asked[len(asked)-1].connection, all[len(all)-1].connection, name)
+		asked, all := s.Got("hdel"), s.Got("")
+		assert.NotEqual(t, asked[len(asked)-1].Connection, all[len(all)-1].Connection, name)
 	}
 }
 
@@ -189,7 +191,7 @@ func TestREADONLYDropsTheConnection(t *testing.T) {
 // pipeline has the error, and they have neither error nor answer.
 func TestARefusedPasswordIsToldOfThePipeline(t *testing.T) {
 	ctx := t.Context()
-	s := serve(t, func([]string) string { return "-WRONGPASS invalid username-password pair or user is disabled.\r\n" })
+	s := fakeredis.Serve(t, func([]string) string { return "-WRONGPASS invalid username-password pair or user is disabled.\r\n" })
 	client := connect(t, s, redis.Options{Password: "secret"})
 	err := client.Process(ctx, once{redis.NewCmd(ctx, "echo")})
 	assert.True(t, BadCredentials(err), "%v", err)
@@ -201,21 +203,21 @@ func TestARefusedPasswordIsToldOfThePipeline(t *testing.T) {
 	assert.True(t, BadCredentials(err), "%v", err)
 	assert.NoError(t, cmd.Err())
 	assert.Nil(t, cmd.Val())
-	assert.Empty(t, s.got("echo"))
+	assert.Empty(t, s.Got("echo"))
 }
 
 // A command that gets no connection was not sent, and its error says so.
 func TestErrorsSayThatACommandGotNoConnection(t *testing.T) {
 	ctx := t.Context()
 	answer, release := held(t)
-	s := serve(t, answer)
+	s := fakeredis.Serve(t, answer)
 	full := connect(t, s, redis.Options{PoolSize: 1, PoolTimeout: time.Millisecond})
 	first := hold(t, s, full)
 	err := full.Process(ctx, once{redis.NewCmd(ctx, "echo")})
 	assert.ErrorIs(t, err, redis.ErrPoolTimeout)
 	release()
 	require.NoError(t, <-first)
-	closed := redis.NewClient(&redis.Options{Addr: s.addr})
+	closed := redis.NewClient(&redis.Options{Addr: s.Addr})
 	require.NoError(t, closed.Close())
 	assert.ErrorIs(t, closed.Process(ctx, once{redis.NewCmd(ctx, "echo")}), redis.ErrClosed)
 	refused := errors.New("refused")
@@ -226,14 +228,14 @@ func TestErrorsSayThatACommandGotNoConnection(t *testing.T) {
 	var dial *net.OpError
 	require.ErrorAs(t, nobody.Process(ctx, once{redis.NewCmd(ctx, "echo")}), &dial)
 	assert.Equal(t, "dial", dial.Op)
-	assert.Empty(t, s.got("echo"))
+	assert.Empty(t, s.Got("echo"))
 }
 
 // The connections of pipelines are a pool of their own, counted apart: the role is asked
 // for in each.
 func TestPipelinesHaveAPoolOfTheirOwn(t *testing.T) {
 	answer, _ := held(t)
-	client := connect(t, serve(t, answer), redis.Options{})
+	client := connect(t, fakeredis.Serve(t, answer), redis.Options{})
 	pipe := client.Pipeline()
 	_ = pipe.Process(t.Context(), redis.NewCmd(t.Context(), "echo"))
 	_, err := pipe.Exec(t.Context())
@@ -246,19 +248,19 @@ func TestPipelinesHaveAPoolOfTheirOwn(t *testing.T) {
 
 // The members of a sorted set are strings, whatever the protocol.
 func TestScoredMembersAreStrings(t *testing.T) {
-	s := serve(t, func(args []string) string {
+	s := fakeredis.Serve(t, func(args []string) string {
 		switch strings.Join(args, " ") {
 		case "hello 3":
-			return "%1\r\n" + bulk("proto") + ":3\r\n"
+			return "%1\r\n" + fakeredis.Bulk("proto") + ":3\r\n"
 		case "three":
-			return "*1\r\n*2\r\n" + bulk("7") + ",1.5\r\n"
+			return "*1\r\n*2\r\n" + fakeredis.Bulk("7") + ",1.5\r\n"
 		case "two":
-			return "*2\r\n" + bulk("7") + bulk("1.5")
+			return "*2\r\n" + fakeredis.Bulk("7") + fakeredis.Bulk("1.5")
 		}
-		return "-"
+		return fakeredis.Unknown
 	})
 	for protocol, command := range map[int]string{2: "two", 3: "three"} {
-		client := redis.NewClient(&redis.Options{Addr: s.addr, Protocol: protocol, DisableIdentity: true})
+		client := redis.NewClient(&redis.Options{Addr: s.Addr, Protocol: protocol, DisableIdentity: true})
 		defer client.Close()
 		cmd := redis.NewZSliceCmd(t.Context(), command)
 		require.NoError(t, client.Process(t.Context(), cmd))

@@ -14,6 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
 // A witness is a hook that keeps which commands the client may resend, and which not.
@@ -58,32 +60,32 @@ func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 // node answers as a server that is the whole of a Cluster, or none. It asks the first
 // script to be sent to the node where it is being moved, which is the same one.
-func node(t *testing.T) *server {
+func node(t *testing.T) *fakeredis.Server {
 	var asked atomic.Bool
-	var s *server
-	s = serve(t, func(args []string) string {
+	var s *fakeredis.Server
+	s = fakeredis.Serve(t, func(args []string) string {
 		switch name := strings.ToLower(args[0]); name {
 		case "cluster":
 			if strings.ToLower(args[1]) == "nodes" {
-				return bulk("id 127.0.0.1:1 myself,master - 0 0 1 connected 0-16383")
+				return fakeredis.Bulk("id 127.0.0.1:1 myself,master - 0 0 1 connected 0-16383")
 			}
-			host, port, _ := net.SplitHostPort(s.addr)
-			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + bulk(host) + ":" + port + "\r\n" + bulk("id")
+			host, port, _ := net.SplitHostPort(s.Addr)
+			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk(host) + ":" + port + "\r\n" + fakeredis.Bulk("id")
 		case "command", "config", "list":
 			return "*0\r\n"
 		case "evalsha":
 			if args[len(args)-1] == "moving" && asked.CompareAndSwap(false, true) {
-				return "-ASK 1 " + s.addr + "\r\n"
+				return "-ASK 1 " + s.Addr + "\r\n"
 			}
-			return bulk("1")
+			return fakeredis.Bulk("1")
 		case "hello":
 			return "-ERR unknown command\r\n"
 		case "info":
-			return bulk("redis_version:7.0.15")
+			return fakeredis.Bulk("redis_version:7.0.15")
 		case "ping", "asking":
 			return "+OK\r\n"
 		case "time":
-			return "*2\r\n" + bulk("1") + bulk("1")
+			return "*2\r\n" + fakeredis.Bulk("1") + fakeredis.Bulk("1")
 		case "hmget":
 			return "*1\r\n$-1\r\n"
 		}
@@ -121,7 +123,7 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
 			s, w := node(t), new(witness)
-			client := c.open(t, s.addr, w)
+			client := c.open(t, s.Addr, w)
 			t.Cleanup(func() { assert.NoError(t, client.Close()) })
 			script := NewScript("test", "return '1'")
 			l, err := New(client, Options{Clock: script, Key: "key", MinReplicas: 1})
@@ -196,22 +198,22 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 func TestQuestionsOutliveBrokenConnections(t *testing.T) {
 	ctx := t.Context()
 	var broken atomic.Int32 // connections that break before one works
-	s := serve(t, func(args []string) string {
+	s := fakeredis.Serve(t, func(args []string) string {
 		if args[0] == "hello" { // also by the client, on each connection
-			return "-"
+			return fakeredis.Unknown
 		}
 		if broken.Add(-1) >= 0 {
-			return ""
+			return fakeredis.HangUp
 		}
 		switch strings.ToLower(args[0]) {
 		case "info":
-			return bulk("role:master")
+			return fakeredis.Bulk("role:master")
 		case "config":
-			return "*2\r\n" + bulk("save") + bulk("")
+			return "*2\r\n" + fakeredis.Bulk("save") + fakeredis.Bulk("")
 		case "time":
-			return "*2\r\n" + bulk("1") + bulk("1")
+			return "*2\r\n" + fakeredis.Bulk("1") + fakeredis.Bulk("1")
 		case "cluster":
-			return bulk("nodes")
+			return fakeredis.Bulk("nodes")
 		}
 		return "+OK\r\n"
 	})
@@ -240,9 +242,9 @@ func TestQuestionsOutliveBrokenConnections(t *testing.T) {
 	}
 	broken.Store(1)
 	assert.Error(t, node.Publish(ctx, "publish", "channel"))
-	assert.Len(t, s.got("publish"), 1)
+	assert.Len(t, s.Got("publish"), 1)
 	broken.Store(1)
 	_, err = l.Publish(ctx, "channel", true)
 	assert.Error(t, err)
-	assert.Len(t, s.got("spublish"), 1)
+	assert.Len(t, s.Got("spublish"), 1)
 }

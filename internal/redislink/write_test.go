@@ -8,23 +8,25 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
 // A write whose answer was lost is held to scores of the index, so the node that has the
 // index tells the time: while a slot moves, the record may be on another.
 func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 	first, again, clock := NewScript("first", "1"), NewScript("again", "2"), NewScript("clock", "3")
-	s := serve(t, func(args []string) string {
+	s := fakeredis.Serve(t, func(args []string) string {
 		if args[0] != "evalsha" {
-			return "-"
+			return fakeredis.Unknown
 		}
 		switch args[1] {
 		case string(clock.SHA):
-			return bulk(strconv.FormatInt(time.Now().UnixMicro(), 10))
+			return fakeredis.Bulk(strconv.FormatInt(time.Now().UnixMicro(), 10))
 		case string(again.SHA):
-			return bulk("7")
+			return fakeredis.Bulk("7")
 		}
-		return "" // the answer of the first is lost
+		return fakeredis.HangUp // the answer of the first is lost
 	})
 	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock})
 	require.NoError(t, err)
@@ -34,7 +36,7 @@ func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 	}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, Reply{Status: StatusOK, Number: 7, Resent: true}, r)
-	asked := s.got("evalsha " + string(clock.SHA))
+	asked := s.Got("evalsha " + string(clock.SHA))
 	require.Len(t, asked, 1)
-	assert.Equal(t, "evalsha "+string(clock.SHA)+" 1 index", asked[0].text)
+	assert.Equal(t, "evalsha "+string(clock.SHA)+" 1 index", asked[0].Text)
 }
