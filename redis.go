@@ -142,7 +142,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	b.limit = recordLimit{most: most, text: strconv.Itoa(most), own: true}
 	b.scripts = newScripts(most, publish, b.keys.database, b.opts.MinReplicas > 0)
 	b.link, err = redislink.New(client, redislink.Options{
-		Closed: ErrClosed, Clock: b.scripts.clock, Key: b.keys.clock(),
+		Closed: ErrClosed, Damage: ErrCorrupt, Clock: b.scripts.clock, Key: b.keys.clock(),
 		AutoPipeline: b.opts.AutoPipeline, MinReplicas: b.opts.MinReplicas, ReplicaTimeout: b.opts.ReplicaTimeout,
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package taskstore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +35,47 @@ func (breaker) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 }
 func (breaker) Allow() error       { return errOpen }
 func (breaker) ReportResult(error) {}
+
+// A refusal is a hook that lets nothing through, and says why.
+type refusal struct {
+	err   error
+	calls atomic.Int64
+}
+
+func (r *refusal) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (r *refusal) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { r.calls.Add(1); return r.err }
+}
+func (r *refusal) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(context.Context, []redis.Cmder) error { r.calls.Add(1); return r.err }
+}
+
+// A hook that finds a record damaged, as one that decrypts it may, is asked once: what it
+// found does not pass.
+func TestAHookThatFindsDamageIsNotAskedAgain(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	hook := &refusal{err: fmt.Errorf("hook: %w", ErrCorrupt)}
+	client.AddHook(hook)
+	b, err := NewRedisBackend(client, nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	k := Key{Owner: "owner", Task: "task"}
+	for verb, call := range map[string]func() error{
+		"Get":  func() error { _, err := b.Get(ctx, k); return err },
+		"Put":  func() error { _, err := b.Put(ctx, k, Value{}); return err },
+		"List": func() error { _, err := b.ListByPrefix(ctx, k); return err },
+		"Now":  func() error { _, err := b.Now(ctx); return err },
+	} {
+		hook.calls.Store(0)
+		err := call()
+		assert.ErrorIs(t, err, ErrCorrupt, verb)
+		assert.NotErrorIs(t, err, context.DeadlineExceeded, verb)
+		assert.EqualValues(t, 1, hook.calls.Load(), verb)
+	}
+	require.NoError(t, b.Close())
+	assert.NotErrorIs(t, b.link.Ended(hook.err), ErrClosed, "it is no call that Close ended")
+}
 
 // A circuit that is open ends a call at once, and nothing was sent.
 func TestAnOpenCircuitEndsCallsAtOnce(t *testing.T) {

@@ -38,6 +38,7 @@ type client interface {
 // Options are how a Link is to behave.
 type Options struct {
 	Closed         error         // ends the calls that are under way when the link is shut
+	Damage         error         // what matches it, such as an error of the client's hook, is no fault that passes
 	Clock          *Script       // tells the server's time, in microseconds
 	Key            string        // is never stored: its node tells the time, and servers refuse by it what a replica refuses
 	AutoPipeline   bool          // calls made at the same time share round trips
@@ -167,11 +168,13 @@ func (l *Link) Closed() bool {
 // Ended returns err, which kept a call from its answer, and says so where that is
 // because the link was shut.
 func (l *Link) Ended(err error) error {
-	if err != nil && l.Closed() && !errors.Is(err, l.opts.Closed) && !answered(err) {
+	if err != nil && l.Closed() && !errors.Is(err, l.opts.Closed) && !answered(err) && !l.damage(err) {
 		return fmt.Errorf("%w, after: %w", l.opts.Closed, err)
 	}
 	return err
 }
+
+func (l *Link) damage(err error) bool { return l.opts.Damage != nil && errors.Is(err, l.opts.Damage) }
 
 // Cluster reports whether the client is that of a Cluster.
 func (l *Link) Cluster() bool { return l.cluster != nil }

@@ -54,7 +54,7 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case ctx.Err() != nil && last != nil:
 		return fmt.Errorf("%w, after: %w", err, last)
-	case ctx.Err() != nil || !transient(err):
+	case ctx.Err() != nil || !transient(err) || p.l.damage(err):
 		return err
 	case p.l.cluster == nil && (Said(err, "MOVED") || Said(err, "ASK")):
 		return fmt.Errorf("%w: %w", errClusterNode, err)
