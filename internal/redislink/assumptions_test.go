@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
-// Each test here is about go-redis: something that this package relies on and that its
+// Each test here, and in assumptions_cluster_test.go, is about go-redis: something that this package relies on and that its
 // documentation does not promise. An upgrade that changes one fails here first.
 
 // written counts how often it was marshalled.
@@ -108,31 +109,6 @@ func TestWaitContextEndsWithItsCtx(t *testing.T) {
 	assert.ErrorIs(t, future.WaitContext(ctx), context.DeadlineExceeded)
 	release()
 	assert.NoError(t, future.WaitContext(t.Context()))
-}
-
-// The client of a Cluster asks for the slots before it begins with the masters.
-func TestForEachMasterReloadsFirst(t *testing.T) {
-	var s *fakeredis.Server
-	s = fakeredis.Serve(t, func(args []string) string {
-		switch strings.ToLower(strings.Join(args, " ")) {
-		case "cluster slots":
-			host, port, _ := net.SplitHostPort(s.Addr)
-			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk(host) + ":" + port + "\r\n" + fakeredis.Bulk("id")
-		case "command":
-			return "*0\r\n"
-		}
-		return fakeredis.Unknown
-	})
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr}, Protocol: 2, DisableIdentity: true})
-	t.Cleanup(func() { assert.NoError(t, client.Close()) })
-	for range 3 {
-		before := len(s.Got("cluster slots"))
-		require.NoError(t, client.ForEachMaster(t.Context(), func(_ context.Context, master *redis.Client) error {
-			assert.Greater(t, len(s.Got("cluster slots")), before)
-			assert.Equal(t, s.Addr, master.Options().Addr)
-			return nil
-		}))
-	}
 }
 
 // All commands of a pipeline go by one connection: WAIT is about the latest write of its
@@ -244,6 +220,63 @@ func TestPipelinesHaveAPoolOfTheirOwn(t *testing.T) {
 	assert.Zero(t, client.PoolStats().TotalConns)
 	require.NoError(t, client.Process(t.Context(), redis.NewCmd(t.Context(), "echo")))
 	assert.EqualValues(t, 1, client.PoolStats().IdleConns)
+}
+
+// A subscription connects with its first channel. When its connection breaks it dials anew,
+// and holds up all its methods meanwhile, Close too.
+func TestASubscriptionThatDialsHoldsUpItsMethods(t *testing.T) {
+	ctx := t.Context()
+	s := fakeredis.Serve(t, func(args []string) string {
+		switch args[0] {
+		case "hello":
+			return fakeredis.Unknown
+		case "ping":
+			return fakeredis.HangUp
+		}
+		return "*3\r\n" + fakeredis.Bulk(args[0]) + fakeredis.Bulk("channel") + ":1\r\n"
+	})
+	dials, gate := make(chan struct{}, 10), make(chan struct{}, 1)
+	open := sync.OnceFunc(func() { close(gate) })
+	defer open()
+	client := redis.NewClient(&redis.Options{
+		Addr: s.Addr, Protocol: 2, DisableIdentity: true, DialerRetries: 1,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials <- struct{}{}
+			<-gate
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	defer client.Close()
+	pubsub := client.Subscribe(ctx)
+	assert.Empty(t, dials)
+	gate <- struct{}{}
+	require.NoError(t, pubsub.Subscribe(ctx, "channel"))
+	require.Len(t, dials, 1)
+	<-dials
+	_, err := pubsub.Receive(ctx)
+	require.NoError(t, err)
+
+	require.NoError(t, pubsub.Ping(ctx)) // which the server hangs up on
+	received := make(chan error, 1)
+	go func() { _, err := pubsub.Receive(ctx); received <- err }()
+	require.Eventually(t, func() bool { return len(dials) == 1 }, 10*time.Second, time.Millisecond, "it dials anew")
+	ended := make(chan string, 2)
+	for name, method := range map[string]func() error{
+		"Subscribe": func() error { return pubsub.Subscribe(ctx, "another") }, "Close": pubsub.Close,
+	} {
+		go func() { _ = method(); ended <- name }()
+	}
+	select {
+	case <-received:
+		t.Fatal("Receive tells of the broken connection before there is another")
+	case name := <-ended:
+		t.Fatal(name + " does not wait for the dial")
+	case <-time.After(50 * time.Millisecond):
+	}
+	open()
+	assert.Error(t, <-received)
+	<-ended
+	<-ended
 }
 
 // The members of a sorted set are strings, whatever the protocol.

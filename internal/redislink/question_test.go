@@ -2,7 +2,6 @@ package redislink
 
 import (
 	"context"
-	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -69,8 +68,7 @@ func node(t *testing.T) *fakeredis.Server {
 			if strings.ToLower(args[1]) == "nodes" {
 				return fakeredis.Bulk("id 127.0.0.1:1 myself,master - 0 0 1 connected 0-16383")
 			}
-			host, port, _ := net.SplitHostPort(s.Addr)
-			return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk(host) + ":" + port + "\r\n" + fakeredis.Bulk("id")
+			return slots(s.Addr)
 		case "command", "config", "list":
 			return "*0\r\n"
 		case "evalsha":
