@@ -35,7 +35,7 @@ import (
 // operation id, and a record keeps the ids of its last 8 writes. So a write that was
 // applied, and whose answer was lost, is recognised when it is sent again: it succeeds,
 // and is applied once.
-// What comes of a write whose answer was lost, found or not among those 8:
+// The outcome of a write whose answer was lost, found or not among those 8:
 //
 //	                  found      not found
 //	Put               succeeds   is applied, perhaps again, over what others wrote
@@ -50,12 +50,12 @@ import (
 //	Delete                       true where the record is there that was there before
 //	                             the call; otherwise unknown
 //
-// What was there less than 10 milliseconds before the call counts as not there
+// A record that was there less than 10 milliseconds before the call counts as not there
 // before. Unknown means [ErrOutcomeUnknown], which also ends a call whose ctx or
-// whose time is over while the outcome is not known. Where surely nothing was
+// whose time is over while the outcome is not known. If surely nothing was
 // applied the error is another one.
 //
-// What a network delays can arrive after all this. A PutIfVersion then fails on its
+// A write that a network delays can arrive after all this. A PutIfVersion then fails on its
 // version, unheard and harmless. A delayed Put writes over what came after it, a
 // delayed create makes a record anew that was deleted meanwhile, a delayed Delete
 // removes a successor. Update with PutIfVersion, and do not use a task again that
@@ -68,7 +68,7 @@ import (
 // once a second while it is used, on the connections of reads as on those of writes,
 // and drops those that lead to a replica; a read after a pause asks in its own round
 // trip. So a process that only reads notices within a few seconds, and Ping says so at
-// once. Where only a replica is to be reached, reads are tried again like writes, and
+// once. If only a replica is to be reached, reads are tried again like writes, and
 // end with an error that says so. A user or password that the server refuses is
 // tried again as well: it may be about to change.
 //
@@ -100,10 +100,10 @@ var (
 // NewRedisBackend returns a backend on a client that stays the caller's: Close
 // leaves it open. It talks to no server yet. Nil opts mean the defaults.
 //
-// What cannot keep the contract gives an error that matches
+// A client that cannot keep the contract gives an error that matches
 // [ErrInvalidArgument]: no client, a Ring, a client that reads from replicas or
-// from a cache in the process. That a failover client was made with ReplicaOnly
-// does not show; its calls fail.
+// from a cache in the process. A failover client that was made with ReplicaOnly
+// cannot be told from others; its calls fail.
 //
 // Hooks of the client see every attempt. A hook that retries by itself undoes what
 // the backend does against that: a Put whose answer was lost is applied twice, and a

@@ -50,12 +50,12 @@ func (f Finding) String() string {
 // own, so that a server that takes no writes is noticed. Should its removal fail,
 // the record expires within a minute.
 //
-// What a server does not let the user ask is a Finding with Unknown set. Under the
+// A setting that a server does not let the user ask is a Finding with Unknown set. Under the
 // rights that the README recommends these are save and appendfsync: CONFIG GET,
 // which tells them, would tell passwords too.
 //
 // A master that cannot be asked, or that fails a call on the record, is an error
-// and not a Finding. So is ctx when it is done. What was found until then comes
+// and not a Finding. So is ctx when it is done. The findings until then come
 // with it.
 func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	if err := b.usable(ctx); err != nil {

@@ -14,11 +14,11 @@ import (
 
 // A server asks first whether the user may, and of a Cluster's nodes even one that
 // does not have the key. So each command that the backend or a script uses is
-// tried in a form that changes nothing, on a key that does not exist. Who lacks
+// tried in a form that changes nothing, on a key that does not exist. A user who lacks
 // the right to one would else learn of it in the middle of a task's life, when a
 // script comes to it.
 
-// probes returns these commands. What a server has to say against them, beyond
+// probes returns these commands. The server's word against them, beyond
 // the rights, does not matter.
 func (n *checkedNode) probes(key string) [][]any {
 	probes := [][]any{

@@ -22,7 +22,7 @@ type trip struct {
 	newest uint64            // the greatest score there was before them
 }
 
-// make makes the trip. What it read of unknown is in batch afterwards, and the lengths
+// make makes the trip. The records it read of unknown are in batch afterwards, and the lengths
 // of the others are entered.
 //
 // The script comes first: by the time that it tells, the records are judged that are

@@ -90,7 +90,7 @@ func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ er
 // leastVersion is the oldest version that this package is for.
 const leastVersion = "6.2"
 
-// tooOld reports whether version is one before that. What is no version is not.
+// tooOld reports whether version is one before that. A text that is no version is not.
 func tooOld(version string) bool { return versionBefore(version, 6, 2) }
 
 func versionBefore(version string, major, minor int) bool {

@@ -21,7 +21,7 @@ type RedisOptions struct {
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
 	// that matches [ErrCapacityExceeded]. 0 or less: as much as the server takes, by
 	// its settings proto-max-bulk-len, 512 MiB by default, and
-	// client-query-buffer-limit. What is longer than those gives such an error too,
+	// client-query-buffer-limit. Data longer than those gives such an error too,
 	// after it was sent; where the server's user may not ask for the settings, CONFIG
 	// GET, it is sent up to three times, and the error matches [ErrOutcomeUnknown] as
 	// well.
@@ -34,7 +34,7 @@ type RedisOptions struct {
 	// client's automatic pipelining, which go-redis calls experimental: a later version
 	// of it may behave otherwise. It is for a process with some dozen calls at once or
 	// more, on small tasks: writes with few calls, and all with tasks of 64 KiB, are
-	// slower, see bench/RESULTS.md. Every promise holds as without it. What is different:
+	// slower, see bench/RESULTS.md. Every promise holds as without it. The differences are:
 	//
 	//   - A call waits for all that it is sent with, and for those sent before. In a
 	//     Cluster too, where about as many batches are under way as GOMAXPROCS says: a

@@ -110,7 +110,7 @@ func (f *Feed) Close() {
 	}
 }
 
-// What to wait before a channel is routed again.
+// The wait before a channel is routed again.
 const (
 	minRouteDelay = 20 * time.Millisecond
 	maxRouteDelay = 500 * time.Millisecond

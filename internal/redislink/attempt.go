@@ -42,7 +42,7 @@ const (
 )
 
 // MarshalBinary implements [encoding.BinaryMarshaler], by which go-redis writes it.
-// What was abandoned is written as a script that does nothing: an error here would
+// A script that was abandoned is written as one that does nothing: an error here would
 // break the connection, and with AutoPipeline the calls of others.
 //
 // A pipeline that a Cluster redirects is written again by go-redis, which keeps the

@@ -37,7 +37,7 @@ func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 }
 
 // repliesSay reports whether err is the answer to one of cmds, which is looked at where it
-// belongs. What the server says when the client opens a connection, such as that the
+// belongs. The server's word to a client that opens a connection, such as that the
 // password is wrong, is no command's.
 func repliesSay(cmds []redis.Cmder, err error) bool {
 	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })

@@ -11,7 +11,7 @@ import (
 
 // A connection outlives the role of the server that it leads to: behind a forwarder,
 // a virtual address or a name that now stands for another server, the connections
-// that a client already has go on leading to the master that was replaced. That one
+// that a client already has go on leading to the master that was replaced, which
 // refuses writes and answers reads, with what it had. Its client drops the one
 // connection that a write was refused on; those that carry only reads, or are of
 // another pool (go-redis has one of its own for pipelines), it keeps.
@@ -41,7 +41,7 @@ const (
 	roleSample      = 8   // connections that are asked every now and then
 	maxRoleQuestion = 256 // and after READONLY
 
-	// The limits of a gathering. What is asked every now and then keeps no call waiting.
+	// The limits of a gathering. A question that is asked every now and then keeps no call waiting.
 	roleGlance    = 2 * time.Millisecond
 	roleGathering = 50 * time.Millisecond
 )
@@ -163,7 +163,7 @@ func (l *Link) askRoles() {
 		case suspect != 0 && !complete && now-suspect < int64(roleDoubt):
 			continue // some were not asked, and the suspicion stays
 		case suspect != 0 && now-suspect > int64(roleInterval):
-			// What was in use at first has been idle since, or was used by writes.
+			// A connection that was in use at first has been idle since, or was used by writes.
 			r.refused.CompareAndSwap(suspect, 0)
 		}
 		return
@@ -234,9 +234,9 @@ func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
 		case Said(asked, "READONLY"):
 			return struct{}{}, asked
 		case asked == nil && read.Err() == nil:
-			// Where a server refuses a connection by its own word, as for a wrong
-			// password, go-redis takes that for the answer to a command, which it never
-			// sent, and tells it of the pipeline only.
+			// A server may refuse a connection by its own word, as for a wrong password.
+			// go-redis takes that for the answer to a command, which it never sent, and
+			// tells it of the pipeline only.
 			return struct{}{}, err
 		}
 		return struct{}{}, read.Err()
