@@ -78,16 +78,14 @@ func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 func (n Node) Sole() bool { return n.client == nil }
 
 // Publish publishes an empty message by the way that writes take, and returns how many
-// of the server's clients received it.
+// of the server's clients received it. It is a question, and the message may come twice.
 func (l *Link) Publish(ctx context.Context, channel string, sharded bool) (int64, error) {
 	command := "publish"
 	if sharded {
 		command = "spublish"
 	}
 	return Detach(ctx, func() (int64, error) {
-		cmd := redis.NewIntCmd(ctx, command, channel, "")
-		_ = l.client.Process(ctx, once{cmd})
-		return cmd.Result()
+		return ask(ctx, l.client, redis.NewIntCmd(ctx, command, channel, "")).Result()
 	})
 }
 

@@ -7,10 +7,11 @@ import (
 )
 
 // A question is a command that changes nothing, however often a server executes it: INFO,
-// PING, and their like. Questions are the one exception to once. The client resends them
-// by its own MaxRetries and pauses, which its user has chosen, so a question outlives a
-// connection that broke while it was idle, and gives up as soon as the user wants it to.
-// They all go through ask and askTogether, and all else goes as once.
+// PING, their like, and the message of Link.Publish, which says nothing. Questions are the
+// one exception to once. The client resends them by its own MaxRetries and pauses, which
+// its user has chosen, so a question outlives a connection that broke while it was idle,
+// and gives up as soon as the user wants it to. They all go through ask and askTogether,
+// and all else goes as once.
 
 // A sender is as much of a client as sends commands. It takes them ready made: a method
 // like Info or Publish of go-redis makes one that is not once.
