@@ -16,8 +16,8 @@ type damagedPager struct {
 }
 
 func (p damagedPager) ListPage(_ context.Context, prefix Key, cursor string, _ int) ([]Record, string, error) {
-	record := func(task string) Record { return Record{Key: Key{prefix.Owner, task}, Version: 1} }
-	damage := func(task string) error { return &CorruptError{Key: Key{prefix.Owner, task}} }
+	record := func(task string) Record { return Record{Key: Key{Owner: prefix.Owner, Task: task}, Version: 1} }
+	damage := func(task string) error { return &CorruptError{Key: Key{Owner: prefix.Owner, Task: task}} }
 	if cursor == "" {
 		err := damage("b")
 		if p.joined {

@@ -20,8 +20,12 @@
 //
 // Owners are isolated: no method reaches a record except through the exact
 // owner that it was written with, and no byte of an owner or a task is special.
-// What takes an owner from a request must take it from the authenticated
+// A program that takes an owner from a request must take it from the authenticated
 // caller, never from an argument.
+//
+// An owner's records are in collections, of which the one with the empty name is the
+// default. Records in different collections never meet: a task, an order, a limit, a
+// list and a watch each belong to one collection of one owner.
 //
 // # Time
 //
@@ -48,19 +52,27 @@ import (
 	"time"
 )
 
-// MaxKeyLength is the greatest length, in bytes, of an owner and of a task.
+// MaxKeyLength is the greatest length, in bytes, of an owner, of a collection and of a
+// task.
 const MaxKeyLength = 1024
 
-// A Key names one record: Task, belonging to Owner. Both are opaque, non-empty
-// byte strings in which no character is special; they need not be UTF-8.
+// A Key names one record: Task, in a Collection of Owner. All are opaque byte strings in
+// which no character is special; they need not be UTF-8. Owner and Task are not empty; an
+// empty Collection is the default one.
+//
+// Collections of one owner keep records of several kinds apart, and one [Batcher] writes
+// to all of them.
 //
 // Owners may be personal and the task id of an anonymous caller may be all that
 // guards the task, so package fmt and logs print of a Key the lengths of its parts
 // only. Print the fields where that is wanted. JSON is data and has them whole.
-type Key struct{ Owner, Task string }
+type Key struct{ Owner, Collection, Task string }
 
 // String tells the lengths of the key's parts, not the parts.
 func (k Key) String() string {
+	if k.Collection != "" {
+		return fmt.Sprintf("Key(owner of %d bytes, collection of %d bytes, task of %d bytes)", len(k.Owner), len(k.Collection), len(k.Task))
+	}
 	return fmt.Sprintf("Key(owner of %d bytes, task of %d bytes)", len(k.Owner), len(k.Task))
 }
 
@@ -114,7 +126,7 @@ type Record struct {
 //   - An ExpiresAt that is past at the write, or in the millisecond of it, is legal.
 //     The write succeeds, an existing record is gone, and nothing is left behind;
 //     so no limit stands in its way.
-//   - A create that would give its owner more records than [RecordLimit] of its ctx
+//   - A create that would give its collection of its owner more records than [RecordLimit] of its ctx
 //     and the backend's own limit allow gives an error that matches
 //     [ErrCapacityExceeded]. The count is exact, whoever else writes, while the
 //     backend's clock does not step back. Updates go on.
@@ -129,8 +141,8 @@ type Record struct {
 //
 // There is no method that lists owners or counts all records: nothing that a
 // server does for one tenant should cost by the number of the others. What only
-// some backends can do is an interface of its own: [Pager], [Watcher], [Clock],
-// [Pinger], and [io.Closer] for those that hold resources.
+// some backends can do is an interface of its own: [Pager], [Batcher], [Watcher],
+// [Clock], [Pinger], and [io.Closer] for those that hold resources.
 type StorageBackend interface {
 	// Get returns the record of key. Where there is none the error matches
 	// [ErrNotFound].
@@ -153,17 +165,17 @@ type StorageBackend interface {
 	// is not there is no error.
 	Delete(ctx context.Context, key Key) (existed bool, err error)
 
-	// ListByPrefix returns the records of exactly prefix.Owner whose task starts
-	// with prefix.Task (all, where that is empty), in order of creation, oldest
+	// ListByPrefix returns the records of exactly prefix.Owner and prefix.Collection
+	// whose task starts with prefix.Task (all, where that is empty), in order of creation, oldest
 	// first. No match is an empty list. A record that lived through the whole call
 	// is in the list. No key is in it twice: of one that is deleted and created again
 	// meanwhile it has the latest life that it met. The list is not a snapshot of one
-	// instant. It holds all of an owner's records at once: use [All] where there may
+	// instant. It holds all of a collection's records at once: use [All] where there may
 	// be many.
 	//
 	// Records that cannot be read are left out. The error then matches [ErrCorrupt],
 	// and the list is what it would be without them: errors.Join of a [*CorruptError],
-	// which names the record, for each. Where it names none, but the owner, nothing can
+	// which names the record, for each. Where it names none, but the collection, nothing can
 	// be listed. With any other error there is no list.
 	ListByPrefix(ctx context.Context, prefix Key) ([]Record, error)
 

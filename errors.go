@@ -16,7 +16,7 @@ var (
 	// ErrCapacityExceeded says that a write would go beyond a limit. Nothing was
 	// changed. See CapacityError.
 	ErrCapacityExceeded = errors.New("taskstore: capacity exceeded")
-	// ErrInvalidKey says that an owner or a task is empty or too long.
+	// ErrInvalidKey says that an owner or a task is empty, or a part of a key too long.
 	ErrInvalidKey = errors.New("taskstore: invalid key")
 	// ErrInvalidCursor says that a cursor is malformed or belongs to another
 	// prefix. Start the walk again.
@@ -64,7 +64,7 @@ func (e *VersionConflictError) Is(target error) bool {
 type Limit string
 
 const (
-	LimitRecords  Limit = "records per owner"
+	LimitRecords  Limit = "records per collection of an owner"
 	LimitData     Limit = "bytes of data per record"
 	LimitVersions Limit = "versions per record"
 )
@@ -113,7 +113,7 @@ func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgum
 // It matches [ErrCorrupt]. Nothing was changed.
 //
 // That of a list whose Key has no Task reports what the list is made from: nothing of
-// that owner can be listed.
+// that collection can be listed.
 type CorruptError struct {
 	Key    Key    `json:"-"` // not printed: see Key
 	Reason string // what is wrong with it
@@ -153,7 +153,10 @@ func (e *ConnectError) Error() string {
 func (e *ConnectError) Unwrap() error { return e.Err }
 
 // MarshalJSON prints the cause as text; most causes have no JSON of their own.
-func (e *ConnectError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+func (e *ConnectError) MarshalJSON() ([]byte, error) { return marshalText(e) }
 
 // MarshalJSON prints the cause as text, and not the key.
-func (e *CorruptError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+func (e *CorruptError) MarshalJSON() ([]byte, error) { return marshalText(e) }
+
+// marshalText is the JSON of an error whose text is all that may be told.
+func marshalText(err error) ([]byte, error) { return json.Marshal(err.Error()) }

@@ -21,7 +21,7 @@ func ExampleNewMemoryBackend() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// taskstore: capacity exceeded: at most 1 records per owner, the write asks for 2
+	// taskstore: capacity exceeded: at most 1 records per collection of an owner, the write asks for 2
 }
 
 func ExampleOpenRedis() {

@@ -21,15 +21,15 @@ type expiring interface {
 	place() *int
 }
 
-// An expiryHeap has what is due soonest first. A backend has one of its owners, and
-// each owner one of its records: what an owner's records cost does not depend on how
+// An expiryHeap has what is due soonest first. A backend has one of its collections, and
+// each collection one of its records: what a collection costs does not depend on how
 // many others there are.
 type expiryHeap[T expiring] []T
 
-func (r *memoryRecord) due() int64  { return r.expiresAt }
-func (r *memoryRecord) place() *int { return &r.heapIndex }
-func (o *memoryOwner) due() int64   { return o.expiring[0].expiresAt }
-func (o *memoryOwner) place() *int  { return &o.heapIndex }
+func (r *memoryRecord) due() int64      { return r.expiresAt }
+func (r *memoryRecord) place() *int     { return &r.heapIndex }
+func (c *memoryCollection) due() int64  { return c.expiring[0].expiresAt }
+func (c *memoryCollection) place() *int { return &c.heapIndex }
 
 func (h expiryHeap[T]) Len() int           { return len(h) }
 func (h expiryHeap[T]) Less(i, j int) bool { return h[i].due() < h[j].due() }
@@ -55,7 +55,7 @@ func (h *expiryHeap[T]) Pop() any {
 
 // setExpiry gives r an expiry, 0 for none. m.mu is held.
 func (m *MemoryBackend) setExpiry(r *memoryRecord, expiresAt, now int64) {
-	o := r.owner
+	c := r.in
 	switch {
 	case r.expiresAt == expiresAt:
 		return
@@ -64,16 +64,16 @@ func (m *MemoryBackend) setExpiry(r *memoryRecord, expiresAt, now int64) {
 		r.expiresAt = 0
 	case r.expiresAt == 0:
 		r.expiresAt = expiresAt
-		heap.Push(&o.expiring, r)
-		if len(o.expiring) == 1 {
-			heap.Push(&m.expiring, o)
+		heap.Push(&c.expiring, r)
+		if len(c.expiring) == 1 {
+			heap.Push(&m.expiring, c)
 		} else {
-			heap.Fix(&m.expiring, o.heapIndex)
+			heap.Fix(&m.expiring, c.heapIndex)
 		}
 	default:
 		r.expiresAt = expiresAt
-		heap.Fix(&o.expiring, r.heapIndex)
-		heap.Fix(&m.expiring, o.heapIndex)
+		heap.Fix(&c.expiring, r.heapIndex)
+		heap.Fix(&m.expiring, c.heapIndex)
 	}
 	m.schedule(now)
 }
@@ -83,13 +83,13 @@ func (m *MemoryBackend) dropExpiry(r *memoryRecord) {
 	if r.expiresAt == 0 {
 		return
 	}
-	o := r.owner
-	if len(o.expiring) == 1 {
-		heap.Remove(&m.expiring, o.heapIndex) // first: it goes by what o has
+	c := r.in
+	if len(c.expiring) == 1 {
+		heap.Remove(&m.expiring, c.heapIndex) // first: it goes by what c has
 	}
-	heap.Remove(&o.expiring, r.heapIndex)
-	if len(o.expiring) > 0 {
-		heap.Fix(&m.expiring, o.heapIndex)
+	heap.Remove(&c.expiring, r.heapIndex)
+	if len(c.expiring) > 0 {
+		heap.Fix(&m.expiring, c.heapIndex)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestMemoryReclaimsByItself(t *testing.T) {
 		m := NewMemoryBackend(nil)
 		for i := range 5000 {
 			at := time.Now().Add(time.Duration(i) * time.Second)
-			_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: at})
+			_, err := m.Put(t.Context(), Key{Owner: "o", Task: fmt.Sprint(i)}, Value{ExpiresAt: at})
 			require.NoError(t, err)
 		}
 		time.Sleep(2500 * time.Second)
@@ -45,7 +45,7 @@ func TestMemoryReclaimsByItself(t *testing.T) {
 func TestMemoryHandlesExpiriesFurtherAwayThanADuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(nil)
-		key := Key{"o", "t"}
+		key := Key{Owner: "o", Task: "t"}
 		_, err := m.Put(t.Context(), key, Value{ExpiresAt: maxExpiry})
 		require.NoError(t, err)
 		time.Sleep(72 * time.Hour)
@@ -65,12 +65,12 @@ func TestMemoryReclaimsOnWrites(t *testing.T) {
 	m.mu.Unlock()
 	soon := time.Now().Add(time.Millisecond)
 	for i := range 100 {
-		_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: soon})
+		_, err := m.Put(t.Context(), Key{Owner: "o", Task: fmt.Sprint(i)}, Value{ExpiresAt: soon})
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool { return time.Now().UnixMilli() > soon.UnixMilli() }, time.Second, time.Millisecond)
 	for i := range 100/reclaimPerWrite + 1 {
-		_, err := m.Put(t.Context(), Key{"other", fmt.Sprint(i)}, Value{})
+		_, err := m.Put(t.Context(), Key{Owner: "other", Task: fmt.Sprint(i)}, Value{})
 		require.NoError(t, err)
 	}
 	assert.Nil(t, m.owners["o"])
@@ -81,10 +81,10 @@ func TestMemoryCleanupCountsWhatItRemoved(t *testing.T) {
 		m := NewMemoryBackend(nil)
 		at := time.Now().Add(time.Millisecond)
 		for i := range 2*reclaimPerSweep + 1 {
-			_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{ExpiresAt: at})
+			_, err := m.Put(t.Context(), Key{Owner: "o", Task: fmt.Sprint(i)}, Value{ExpiresAt: at})
 			require.NoError(t, err)
 		}
-		_, err := m.Put(t.Context(), Key{"o", "stays"}, Value{})
+		_, err := m.Put(t.Context(), Key{Owner: "o", Task: "stays"}, Value{})
 		require.NoError(t, err)
 		time.Sleep(2 * time.Millisecond) // before the sweeper, which waits for more
 		removed, err := m.CleanupExpired(t.Context())
@@ -97,7 +97,7 @@ func TestMemoryCleanupCountsWhatItRemoved(t *testing.T) {
 // A backend with records that expire in a year is garbage when nobody holds it.
 func TestMemoryIsNotKeptAliveByItsTimer(t *testing.T) {
 	m := NewMemoryBackend(nil)
-	_, err := m.Put(context.Background(), Key{"o", "t"}, Value{ExpiresAt: time.Now().Add(365 * 24 * time.Hour)})
+	_, err := m.Put(context.Background(), Key{Owner: "o", Task: "t"}, Value{ExpiresAt: time.Now().Add(365 * 24 * time.Hour)})
 	require.NoError(t, err)
 	gone := weak.Make(m)
 	m = nil
@@ -108,11 +108,11 @@ func TestMemoryIsNotKeptAliveByItsTimer(t *testing.T) {
 func TestMemoryOrderShrinks(t *testing.T) {
 	m := NewMemoryBackend(nil)
 	for i := range 1000 {
-		_, err := m.Put(t.Context(), Key{"o", fmt.Sprint(i)}, Value{})
+		_, err := m.Put(t.Context(), Key{Owner: "o", Task: fmt.Sprint(i)}, Value{})
 		require.NoError(t, err)
 	}
 	for i := range 999 {
-		_, err := m.Delete(t.Context(), Key{"o", fmt.Sprint(i)})
+		_, err := m.Delete(t.Context(), Key{Owner: "o", Task: fmt.Sprint(i)})
 		require.NoError(t, err)
 	}
 	assert.Less(t, len(m.owners["o"].order), 100)
@@ -120,7 +120,7 @@ func TestMemoryOrderShrinks(t *testing.T) {
 
 func TestMemoryGetAllocatesOnlyTheCopy(t *testing.T) {
 	m := NewMemoryBackend(nil)
-	key := Key{"o", "t"}
+	key := Key{Owner: "o", Task: "t"}
 	_, err := m.Put(t.Context(), key, Value{Data: make([]byte, 1024)})
 	require.NoError(t, err)
 	ctx := context.Background()
@@ -138,7 +138,7 @@ func TestMemoryOwnerAtItsLimitPaysForItsOwnRecords(t *testing.T) {
 		const others, own = 5000, 100
 		soon := time.Now().Add(time.Second)
 		create := func(ctx context.Context, owner string, i int, at time.Time) error {
-			_, err := m.PutIfVersion(ctx, Key{owner, fmt.Sprint(i)}, Value{ExpiresAt: at}, 0)
+			_, err := m.PutIfVersion(ctx, Key{Owner: owner, Task: fmt.Sprint(i)}, Value{ExpiresAt: at}, 0)
 			return err
 		}
 		for i := range others {
@@ -183,7 +183,7 @@ func TestMemoryReclaimsByTheLatestExpiry(t *testing.T) {
 					random := rand.New(rand.NewPCG(1, uint64(owners)))
 					begin := time.Now()
 					later := func(n int) time.Time { return begin.Add(time.Duration(n) * time.Minute) }
-					key := func(i int) Key { return Key{fmt.Sprint("o", i%owners), fmt.Sprint(i)} }
+					key := func(i int) Key { return Key{Owner: fmt.Sprint("o", i%owners), Task: fmt.Sprint(i)} }
 					for i := range records {
 						_, err := m.Put(t.Context(), key(i), Value{ExpiresAt: later(10000 + random.IntN(10000))})
 						require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestMemoryReclaimsARecordThatIsTheSoonestOfItsOwner(t *testing.T) {
 		m := NewMemoryBackend(nil)
 		begin := time.Now()
 		put := func(owner, task string, minutes int) {
-			_, err := m.Put(t.Context(), Key{owner, task}, Value{ExpiresAt: begin.Add(time.Duration(minutes) * time.Minute)})
+			_, err := m.Put(t.Context(), Key{Owner: owner, Task: task}, Value{ExpiresAt: begin.Add(time.Duration(minutes) * time.Minute)})
 			require.NoError(t, err)
 		}
 		const owners = 9
@@ -229,15 +229,15 @@ func TestMemoryLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(&MemoryOptions{MaxRecordsPerOwner: 1})
 		at := time.Now().Add(time.Second).Truncate(time.Millisecond)
-		_, err := m.Put(t.Context(), Key{"o", "expires"}, Value{ExpiresAt: at})
+		_, err := m.Put(t.Context(), Key{Owner: "o", Task: "expires"}, Value{ExpiresAt: at})
 		require.NoError(t, err)
 		create := func() error {
-			_, err := m.PutIfVersion(t.Context(), Key{"o", "next"}, Value{}, 0)
+			_, err := m.PutIfVersion(t.Context(), Key{Owner: "o", Task: "next"}, Value{}, 0)
 			return err
 		}
 		time.Sleep(time.Until(at.Add(time.Millisecond - 1)))
 		assert.ErrorIs(t, create(), ErrCapacityExceeded)
-		_, err = m.Get(t.Context(), Key{"o", "expires"})
+		_, err = m.Get(t.Context(), Key{Owner: "o", Task: "expires"})
 		assert.NoError(t, err)
 		time.Sleep(time.Nanosecond)
 		assert.NoError(t, create())

@@ -212,7 +212,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	if err := b.usable(ctx); err != nil {
 		return Record{}, err
 	}
-	if err := checkKey(key); err != nil {
+	if err := key.Validate(); err != nil {
 		return Record{}, err
 	}
 	rec, ok, err := b.read(ctx, key)

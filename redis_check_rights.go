@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskstore/taskstore/internal/hub"
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
@@ -56,7 +57,7 @@ func (n *checkedNode) probes(key string) [][]any {
 // inspectRights finds commands, keys and channels that the user may not use.
 func (n *checkedNode) inspectRights(ctx context.Context) error {
 	id := strconv.FormatUint(rand.Uint64(), 36)
-	o := n.b.keys.owner(checkOwner + id)
+	o := n.b.keys.scope(hub.Scope{Owner: checkOwner + id})
 	var d denials
 	probes := n.probes(o.task(id))
 	outcomes, err := n.Try(ctx, probes)
@@ -73,7 +74,7 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 		}
 	}
 	if !n.b.opts.NoHints {
-		if err := n.probeHints(ctx, &d, n.b.keys.channel(checkOwner+id)); err != nil {
+		if err := n.probeHints(ctx, &d, n.b.keys.channel(hub.Scope{Owner: checkOwner + id})); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/taskstore/taskstore/internal/hub"
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
@@ -55,13 +56,13 @@ func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
 		for name, ttl := range map[string]time.Duration{
 			"past": -30 * time.Minute, "soon": 150 * time.Millisecond, "half an hour": 30 * time.Minute, "two hours": 2 * time.Hour,
 		} {
-			_, err := b.Put(ctx, Key{owner, fmt.Sprintf("%s %d", name, i)}, Value{ExpiresAt: now.Add(ttl)})
+			_, err := b.Put(ctx, Key{Owner: owner, Task: fmt.Sprintf("%s %d", name, i)}, Value{ExpiresAt: now.Add(ttl)})
 			require.NoError(t, err)
 		}
 		// A hash that is past and that has lost its TTL.
-		dead := b.keys.owner(owner).task(fmt.Sprint("dead ", i))
+		dead := b.keys.scope(hub.Scope{Owner: owner}).task(fmt.Sprint("dead ", i))
 		require.NoError(t, client.HSet(ctx, dead, "version", 1, "data", "x", "expires_at", now.Add(-10*time.Minute).UnixMilli()).Err())
-		require.NoError(t, client.ZAdd(ctx, b.keys.owner(owner).index, redis.Z{Score: float64(i + 1), Member: fmt.Sprint("dead ", i)}).Err())
+		require.NoError(t, client.ZAdd(ctx, b.keys.scope(hub.Scope{Owner: owner}).index, redis.Z{Score: float64(i + 1), Member: fmt.Sprint("dead ", i)}).Err())
 	}
 	seenBy := func(b *RedisBackend) (seen []string) {
 		list, err := b.ListByPrefix(ctx, Key{Owner: owner})
@@ -72,14 +73,14 @@ func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
 		for i := range backends {
 			for _, name := range []string{"past", "half an hour", "two hours", "dead"} {
 				task := fmt.Sprintf("%s %d", name, i)
-				_, err := b.Get(ctx, Key{owner, task})
+				_, err := b.Get(ctx, Key{Owner: owner, Task: task})
 				assert.Equal(t, name == "past" || name == "dead", err != nil, "Get of the task %s: %v", task, err)
 			}
 		}
 		return seen
 	}
 	require.Eventually(t, func() bool {
-		return client.ZCount(ctx, backends[0].keys.owner(owner).expiry, "-inf", fmt.Sprint("(", client.Time(ctx).Val().UnixMilli())).Val() >= 3
+		return client.ZCount(ctx, backends[0].keys.scope(hub.Scope{Owner: owner}).expiry, "-inf", fmt.Sprint("(", client.Time(ctx).Val().UnixMilli())).Val() >= 3
 	},
 		5*time.Second, 5*time.Millisecond, "the three that expire soon have expired")
 	want := []string{"half an hour 0", "two hours 0", "half an hour 1", "two hours 1", "half an hour 2", "two hours 2"}
@@ -92,7 +93,7 @@ func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
 func TestRedisRecordsAreVisibleUntilTheirInstant(t *testing.T) {
 	ctx := context.Background()
 	backends, client := backendsOnOneStore(t, 0, time.Hour, -time.Hour)
-	key := Key{"o", "t"}
+	key := Key{Owner: "o", Task: "t"}
 	for range 20 {
 		now, err := backends[0].Now(ctx)
 		require.NoError(t, err)
@@ -126,10 +127,10 @@ func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
 	b := backends[0]
 	now, err := b.Now(ctx)
 	require.NoError(t, err)
-	_, err = b.Put(ctx, Key{"o", "t"}, Value{ExpiresAt: now.Add(time.Minute)})
+	_, err = b.Put(ctx, Key{Owner: "o", Task: "t"}, Value{ExpiresAt: now.Add(time.Minute)})
 	require.NoError(t, err)
 	b.link.Clock.Set(now.Add(time.Hour), time.Now(), time.Now()) // as if the server's clock had been set back since
-	_, err = b.Get(ctx, Key{"o", "t"})
+	_, err = b.Get(ctx, Key{Owner: "o", Task: "t"})
 	assert.NoError(t, err)
 	list, err := b.ListByPrefix(ctx, Key{Owner: "o"})
 	require.NoError(t, err)
@@ -172,7 +173,7 @@ func (a *afterReads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 // the reader takes to look at the answer and whatever happens meanwhile.
 func TestRedisReadersThatAreHeldUpLoseNoRecord(t *testing.T) {
 	ctx := context.Background()
-	key := Key{"o", "t"}
+	key := Key{Owner: "o", Task: "t"}
 	for name, read := range map[string]func(b *RedisBackend) (int, error){
 		"Get": func(b *RedisBackend) (int, error) {
 			_, err := b.Get(ctx, key)

@@ -34,7 +34,7 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 	if err := b.usable(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkPrefix(prefix); err != nil {
+	if err := prefix.ValidatePrefix(); err != nil {
 		return nil, err
 	}
 	l := b.list(prefix, 0, math.MaxInt, math.MaxInt)
@@ -51,10 +51,10 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if err := b.usable(ctx); err != nil {
 		return nil, "", err
 	}
-	if err := checkPrefix(prefix); err != nil {
+	if err := prefix.ValidatePrefix(); err != nil {
 		return nil, "", err
 	}
-	if err := checkLimit(limit); err != nil {
+	if err := ValidatePage(limit); err != nil {
 		return nil, "", err
 	}
 	after, err := decodeCursor(redisCursor, prefix, cursor)
@@ -83,7 +83,7 @@ func damage(errs []error) error {
 type listing struct {
 	b      *RedisBackend
 	prefix Key
-	owner  ownerKeys
+	owner  scopeKeys
 	left   int // how many more tasks to look at
 	room   int // how many bytes of data to gather, the first record's in any case
 	most   int // how many records a batch may have
@@ -118,7 +118,7 @@ type lateRecord struct {
 // list returns a listing of up to left tasks behind the score after.
 func (b *RedisBackend) list(prefix Key, after uint64, left, room int) *listing {
 	return &listing{
-		b: b, prefix: prefix, owner: b.keys.owner(prefix.Owner), left: left, room: room, most: maxRange, looked: after, passed: after,
+		b: b, prefix: prefix, owner: b.keys.scope(scopeOf(prefix)), left: left, room: room, most: maxRange, looked: after, passed: after,
 	}
 }
 

@@ -72,7 +72,7 @@ func TestRedisListsAskForHalfAsManyAfterATimeout(t *testing.T) {
 			backends, client := backendsOnOneStore(t, 0)
 			const tasks = 700
 			for i := range tasks {
-				_, err := backends[0].Put(ctx, Key{"o", fmt.Sprint(i)}, Value{Data: []byte("x")})
+				_, err := backends[0].Put(ctx, Key{Owner: "o", Task: fmt.Sprint(i)}, Value{Data: []byte("x")})
 				require.NoError(t, err)
 			}
 			_, err := backends[0].ListByPrefix(ctx, Key{Owner: "o"}) // the server has the script

@@ -59,7 +59,7 @@ func TestRedisListHasEachTaskOnceInTheLatestLifeItMeets(t *testing.T) {
 				reader, err := NewRedisBackend(client, &RedisOptions{Prefix: writer.opts.Prefix})
 				require.NoError(t, err)
 				for i := range tasks {
-					_, err := writer.Put(ctx, Key{"o", fmt.Sprint(i)}, Value{Data: []byte("old")})
+					_, err := writer.Put(ctx, Key{Owner: "o", Task: fmt.Sprint(i)}, Value{Data: []byte("old")})
 					require.NoError(t, err)
 				}
 				again := []string{"3", fmt.Sprint(tasks - 1), "1"}
@@ -70,9 +70,9 @@ func TestRedisListHasEachTaskOnceInTheLatestLifeItMeets(t *testing.T) {
 					}
 					ran = true
 					for _, task := range again {
-						_, err := writer.Delete(ctx, Key{"o", task})
+						_, err := writer.Delete(ctx, Key{Owner: "o", Task: task})
 						require.NoError(t, err)
-						_, err = writer.PutIfVersion(ctx, Key{"o", task}, Value{Data: []byte("new")}, 0)
+						_, err = writer.PutIfVersion(ctx, Key{Owner: "o", Task: task}, Value{Data: []byte("new")}, 0)
 						require.NoError(t, err)
 					}
 				}})
@@ -89,7 +89,7 @@ func TestRedisListHasEachTaskOnceInTheLatestLifeItMeets(t *testing.T) {
 				}
 				end := list[len(list)-len(again):]
 				for i, task := range again {
-					assert.Equal(t, Record{Key: Key{"o", task}, Version: 1, Value: Value{Data: []byte("new")}}, end[i])
+					assert.Equal(t, Record{Key: Key{Owner: "o", Task: task}, Version: 1, Value: Value{Data: []byte("new")}}, end[i])
 				}
 			})
 		}
@@ -103,7 +103,7 @@ func TestRedisGetAfterAPauseIsOneRoundTrip(t *testing.T) {
 	backends, client := backendsOnOneStore(t, 0)
 	reader, err := NewRedisBackend(client, &RedisOptions{Prefix: backends[0].opts.Prefix})
 	require.NoError(t, err)
-	key := Key{"o", "t"}
+	key := Key{Owner: "o", Task: "t"}
 	now, err := reader.Now(ctx)
 	require.NoError(t, err)
 	at := time.Now()
@@ -173,8 +173,8 @@ func TestResentCreateTakesNoRecordOfItsOwnTimeForAnEarlierOne(t *testing.T) {
 			}
 			mine, client := open(&redis.Options{Dialer: proxy.Dial})
 			other, _ := open(&redis.Options{})
-			key := Key{uuid.NewString(), "task"}
-			_, err := other.PutIfVersion(ctx, Key{key.Owner, "loads the script"}, Value{}, 0)
+			key := Key{Owner: uuid.NewString(), Task: "task"}
+			_, err := other.PutIfVersion(ctx, Key{Owner: key.Owner, Task: "loads the script"}, Value{}, 0)
 			require.NoError(t, err)
 			now, err := mine.Now(ctx)
 			require.NoError(t, err)

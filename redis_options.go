@@ -13,7 +13,8 @@ type RedisOptions struct {
 	// fine ("app:prod"); braces are refused, they would take the place of the hash
 	// tag. Backends with one prefix on one server share their records.
 	Prefix string
-	// MaxRecordsPerOwner is how many records an owner may have. A create beyond it
+	// MaxRecordsPerOwner is how many records a collection of an owner may have. A create
+	// beyond it
 	// gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
 	// no limit. The count is exact whoever else writes, while the server's clock does
 	// not step back. A ctx from [WithRecordLimit] takes its place.

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskstore/taskstore/internal/hub"
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// Storage layout. <owner> and <task> stand for the escaped forms,
-// so all keys of an owner carry one hash tag and lie in one slot of a Cluster.
+// Storage layout. <owner> and <task> stand for the escaped forms, so all keys of an owner
+// carry one hash tag and lie in one slot of a Cluster. In a collection that has a name,
+// {<owner>}.<collection> stands in the place of {<owner>}.
 //
 //	key                              type        content
 //	<prefix>:tasks:{<owner>}:<task>  hash        one record
@@ -45,7 +47,7 @@ import (
 
 // redisKeys builds every key and channel name of one RedisBackend.
 //
-// Owner and task are escaped as in a URL query, which is injective and lets no
+// Owner, collection and task are escaped as in a URL query, which is injective and lets no
 // brace and no colon of theirs through. So the parts cannot be confused, and the
 // only hash tag of a key is the owner's: all keys of an owner are in one slot of
 // a Cluster.
@@ -56,45 +58,53 @@ type redisKeys struct {
 
 func escapeKeyPart(s string) string { return url.QueryEscape(s) }
 
-// ownerKeys are the keys of one owner.
-type ownerKeys struct {
+// scopeKeys are the keys of one collection of an owner.
+type scopeKeys struct {
 	tasks  string // what the keys of the tasks start with
 	index  string
 	expiry string
 }
 
-func (k redisKeys) owner(owner string) ownerKeys {
-	owner = escapeKeyPart(owner)
-	return ownerKeys{
-		tasks:  k.prefix + ":tasks:{" + owner + "}:",
-		index:  k.prefix + ":idx:{" + owner + "}",
-		expiry: k.prefix + ":exp:{" + owner + "}",
+func (k redisKeys) scope(s hub.Scope) scopeKeys {
+	owner, end := escapeKeyPart(s.Owner), "}"
+	if s.Collection != "" {
+		end = "}." + escapeKeyPart(s.Collection)
+	}
+	return scopeKeys{
+		tasks:  k.prefix + ":tasks:{" + owner + end + ":",
+		index:  k.prefix + ":idx:{" + owner + end,
+		expiry: k.prefix + ":exp:{" + owner + end,
 	}
 }
 
-// record is owner(key.Owner).task(key.Task), made at once.
+// record is scope(scopeOf(key)).task(key.Task), made at once for the default collection.
 func (k redisKeys) record(key Key) string {
+	if key.Collection != "" {
+		return k.scope(scopeOf(key)).task(key.Task)
+	}
 	return k.prefix + ":tasks:{" + escapeKeyPart(key.Owner) + "}:" + escapeKeyPart(key.Task)
 }
 
-func (o ownerKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
+func (o scopeKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
 
-// all returns the keys of a record and of its owner's indexes, as the scripts have
+// all returns the keys of a record and of its collection's indexes, as the scripts have
 // them.
 func (k redisKeys) all(key Key) [3]string {
-	o := k.owner(key.Owner)
+	o := k.scope(scopeOf(key))
 	return [3]string{o.task(key.Task), o.index, o.expiry}
 }
 
-// channel is the name of an owner's channel. That of database 0 is the name of the
+// channel is the name of a collection's channel. That of database 0 is the name of the
 // index.
-func (k redisKeys) channel(owner string) string { return k.owner(owner).index + k.database }
+func (k redisKeys) channel(s hub.Scope) string { return k.scope(s).index + k.database }
 
-// ownerOf returns the owner whose channel that is.
-func (k redisKeys) ownerOf(channel string) string {
-	name := strings.TrimSuffix(strings.TrimPrefix(channel, k.prefix+":idx:{"), "}"+k.database)
-	owner, _ := url.QueryUnescape(name)
-	return owner
+// scopeOf returns the collection whose channel that is.
+func (k redisKeys) scopeOf(channel string) (s hub.Scope) {
+	name := strings.TrimSuffix(strings.TrimPrefix(channel, k.prefix+":idx:{"), k.database)
+	owner, collection, _ := strings.Cut(name, "}")
+	s.Owner, _ = url.QueryUnescape(owner)
+	s.Collection, _ = url.QueryUnescape(strings.TrimPrefix(collection, "."))
+	return s
 }
 
 // clock is the key that the clock script names so that a Cluster sends it to
@@ -165,7 +175,7 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 
 // judge returns the record if it is not past, by the clock of the server that has it.
 func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
-	o := b.keys.owner(key.Owner)
+	o := b.keys.scope(scopeOf(key))
 	shown, err := redislink.Retry(ctx, b.link, func() (shownRecords, error) {
 		from := b.link.Clock.Local()
 		// The record alone: while its slot is moved key by key, the index may be elsewhere.
@@ -187,7 +197,7 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 
 // readCall has these tasks read where the key at is: at most so many, with so many bytes
 // of data.
-func (b *RedisBackend) readCall(at string, o ownerKeys, tasks []string, room, most int) redislink.Call {
+func (b *RedisBackend) readCall(at string, o scopeKeys, tasks []string, room, most int) redislink.Call {
 	keys := append(make([]string, 0, 1+len(tasks)), at)
 	for _, task := range tasks {
 		keys = append(keys, o.task(task))

@@ -8,6 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/hub"
 )
 
 // Every pair of short strings over the characters that could be mistaken for
@@ -26,22 +28,31 @@ func TestKeysAreInjective(t *testing.T) {
 	}
 	k := redisKeys{prefix: "p"}
 	seen := make(map[string]Key, len(words)*len(words))
+	add := func(name string, key Key) {
+		other, dup := seen[name]
+		require.False(t, dup, "%#v and %#v share the key %s", [3]string{key.Owner, key.Collection, key.Task}, [3]string{other.Owner, other.Collection, other.Task}, name)
+		seen[name] = key
+	}
+	short := append([]string{"", "."}, words[:20]...)
 	for _, owner := range words {
-		o := k.owner(owner)
-		for _, task := range words {
-			key := Key{owner, task}
-			name := o.task(task)
-			other, dup := seen[name]
-			require.False(t, dup, "%q/%q and %q/%q share the key %s", owner, task, other.Owner, other.Task, name)
-			seen[name] = key
+		collections := []string{""}
+		if len(owner) < 2 {
+			collections = short
 		}
-		for _, name := range []string{o.index, o.expiry} {
-			_, dup := seen[name]
-			require.False(t, dup, "%q", name)
-			seen[name] = Key{Owner: owner}
+		for _, collection := range collections {
+			o := k.scope(hub.Scope{Owner: owner, Collection: collection})
+			for _, task := range words {
+				add(o.task(task), Key{Owner: owner, Collection: collection, Task: task})
+			}
+			add(o.index, Key{Owner: owner, Collection: collection})
+			add(o.expiry, Key{Owner: owner, Collection: collection})
+			for _, database := range []string{"/1", "/2"} {
+				k.database = database
+				add(k.channel(hub.Scope{Owner: owner, Collection: collection}), Key{Owner: owner, Collection: collection})
+			}
 		}
 	}
-	assert.Len(t, seen, len(words)*(len(words)+2))
+	assert.Greater(t, len(seen), len(words)*len(words))
 }
 
 // hashTag is the part of a key that chooses its slot, as the Cluster
@@ -59,11 +70,11 @@ func hashTag(key string) string {
 
 func FuzzKeys(f *testing.F) {
 	for _, s := range []string{"a", "a:b", "a}b", "{", "{}", "auth0|x", "%", "%7B", " ", "+", "\x00", "\xff\xfe", "é"} {
-		f.Add(s, "task")
-		f.Add("owner", s)
+		f.Add(s, "", "task")
+		f.Add("owner", s, s)
 	}
-	f.Fuzz(func(t *testing.T, owner, task string) {
-		for _, s := range []string{owner, task} {
+	f.Fuzz(func(t *testing.T, owner, collection, task string) {
+		for _, s := range []string{owner, collection, task} {
 			escaped := escapeKeyPart(s)
 			if back, err := url.QueryUnescape(escaped); err != nil || back != s {
 				t.Fatalf("%q is escaped as %q, which reads back as %q, %v", s, escaped, back, err)
@@ -76,14 +87,15 @@ func FuzzKeys(f *testing.F) {
 			return // refused before a key is built
 		}
 		k := redisKeys{prefix: "app:prod"}
-		o := k.owner(owner)
-		if got := k.record(Key{Owner: owner, Task: task}); got != o.task(task) {
+		scope := hub.Scope{Owner: owner, Collection: collection}
+		o := k.scope(scope)
+		if got := k.record(Key{Owner: owner, Collection: collection, Task: task}); got != o.task(task) {
 			t.Fatalf("two keys of one record: %q and %q", got, o.task(task))
 		}
 		for _, database := range []string{"", "/7"} {
 			k.database = database
-			if got := k.ownerOf(k.channel(owner)); got != owner {
-				t.Fatalf("the channel of %q is that of %q", owner, got)
+			if got := k.scopeOf(k.channel(scope)); got != scope {
+				t.Fatalf("the channel of %q is that of %q", scope, got)
 			}
 		}
 		for _, key := range []string{o.task(task), o.index, o.expiry} {
@@ -104,7 +116,7 @@ func TestChannelsAreNamedByTheDatabaseThatIsUsed(t *testing.T) {
 		} {
 			b, err := NewRedisBackend(client, nil)
 			require.NoError(t, err)
-			assert.Equal(t, want, b.keys.channel("o"))
+			assert.Equal(t, want, b.keys.channel(hub.Scope{Owner: "o"}))
 			require.NoError(t, client.Close())
 		}
 	}

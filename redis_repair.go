@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/taskstore/taskstore/internal/hub"
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
@@ -13,7 +14,7 @@ const maxRepair = 128
 // repair removes index entries of tasks that seem to be gone, and returns how many; the
 // script looks again itself, for one of them may just have been created anew. Nothing
 // that can be observed depends on it, so it may fail.
-func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (removed int) {
+func (b *RedisBackend) repair(ctx context.Context, o scopeKeys, gone []string) (removed int) {
 	if len(gone) == 0 {
 		return 0
 	}
@@ -29,9 +30,9 @@ func (b *RedisBackend) repair(ctx context.Context, o ownerKeys, gone []string) (
 // maxRecount is how many places at the front of each index recount looks at.
 const maxRecount = maxRepair / 2
 
-// makeRoom returns what makes room for a record of owner where there seems to be none.
-func (b *RedisBackend) makeRoom(owner string) func(context.Context) bool {
-	return func(ctx context.Context) bool { return b.recount(ctx, owner) }
+// makeRoom returns what makes room for a record of key's collection where there seems to be none.
+func (b *RedisBackend) makeRoom(key Key) func(context.Context) bool {
+	return func(ctx context.Context) bool { return b.recount(ctx, scopeOf(key)) }
 }
 
 // recount looks, when an owner has as many records as it may, at those that are the
@@ -41,8 +42,8 @@ func (b *RedisBackend) makeRoom(owner string) func(context.Context) bool {
 // A server deletes a record when its TTL is over. If its clock steps back then, the
 // indexes have the record's task as one that is not past yet, and it counts. So does
 // that of a record that somebody else deleted.
-func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
-	o := b.keys.owner(owner)
+func (b *RedisBackend) recount(ctx context.Context, s hub.Scope) bool {
+	o := b.keys.scope(s)
 	gone, _ := redislink.Detach(ctx, func() ([]string, error) {
 		tasks, err := b.soonest(ctx, o)
 		if err != nil {
@@ -65,7 +66,7 @@ func (b *RedisBackend) recount(ctx context.Context, owner string) bool {
 }
 
 // soonest returns the tasks at the front of the indexes.
-func (b *RedisBackend) soonest(ctx context.Context, o ownerKeys) ([]string, error) {
+func (b *RedisBackend) soonest(ctx context.Context, o scopeKeys) ([]string, error) {
 	var expiring, oldest redislink.Members
 	err := b.link.Pipeline(ctx, func(p *redislink.Pipeline) {
 		expiring = p.Members("zrange", o.expiry, 0, maxRecount-1)

@@ -9,15 +9,16 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/taskstore/taskstore/internal/hub"
 	"github.com/taskstore/taskstore/internal/redisfeed"
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A redisWatch makes changes of what writes publish. All watchers of an owner share a
-// channel.
+// A redisWatch makes changes of what writes publish. All watchers of a
+// collection share a channel.
 type redisWatch struct {
 	keys redisKeys
-	hub  hub
+	hub  hub.Hub
 	feed *redisfeed.Feed
 	mu   sync.Mutex // the hub's watchers and the feed's channels change together
 }
@@ -43,7 +44,7 @@ func (b *RedisBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change, 
 	return func(yield func(Change, error) bool) {
 		err := b.usable(ctx)
 		if err == nil {
-			err = checkPrefix(prefix)
+			err = prefix.ValidatePrefix()
 		}
 		if err == nil && b.opts.NoHints {
 			err = fmt.Errorf("taskstore: watch: %w: the backend was made with NoHints", errors.ErrUnsupported)
@@ -54,43 +55,43 @@ func (b *RedisBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change, 
 		}
 		watcher := b.watch.join(prefix)
 		defer b.watch.leave(watcher)
-		watcher.run(ctx, yield)
+		watcher.Run(ctx, changes(prefix, yield))
 	}
 }
 
-func (w *redisWatch) join(prefix Key) *watcher {
+func (w *redisWatch) join(prefix Key) *hub.Watcher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	watcher := w.hub.join(prefix)
-	if w.feed.Join(w.keys.channel(prefix.Owner)) {
-		watcher.lost()
+	watcher := w.hub.Join(scopeOf(prefix), prefix.Task)
+	if w.feed.Join(w.keys.channel(watcher.Scope)) {
+		watcher.Lost()
 	}
 	return watcher
 }
 
-func (w *redisWatch) leave(watcher *watcher) {
+func (w *redisWatch) leave(watcher *hub.Watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if last := w.hub.leave(watcher); last {
-		w.feed.Leave(w.keys.channel(watcher.prefix.Owner))
+	if last := w.hub.Leave(watcher); last {
+		w.feed.Leave(w.keys.channel(watcher.Scope))
 	}
 }
 
 // Message implements [redisfeed.Receiver]: a write has published a hint. A message
 // that cannot be read is another program's; it may still mean that something changed.
 func (w *redisWatch) Message(channel, payload string) {
-	owner := w.keys.ownerOf(channel)
+	scope := w.keys.scopeOf(channel)
 	number, task, ok := strings.Cut(payload, " ")
 	version, err := strconv.ParseUint(number, 10, 63)
 	if !ok || err != nil || task == "" {
-		w.hub.resync(owner)
+		w.hub.Resync(scope)
 		return
 	}
-	w.hub.hint(Key{Owner: owner, Task: task}, Version(version))
+	w.hub.Hint(scope, task, version)
 }
 
 // Resync implements [redisfeed.Receiver]: the watchers are told to look at what there is.
-func (w *redisWatch) Resync(channel string) { w.hub.resync(w.keys.ownerOf(channel)) }
+func (w *redisWatch) Resync(channel string) { w.hub.Resync(w.keys.scopeOf(channel)) }
 
 // Fail implements [redisfeed.Receiver].
 func (w *redisWatch) Fail(channel string, err error) {
@@ -99,5 +100,5 @@ func (w *redisWatch) Fail(channel string, err error) {
 	} else {
 		err = fmt.Errorf("taskstore: watch: %w", redislink.Redact(err))
 	}
-	w.hub.fail(w.keys.ownerOf(channel), err)
+	w.hub.Fail(w.keys.scopeOf(channel), err)
 }

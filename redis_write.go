@@ -28,7 +28,7 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 		Again: redislink.Call{Script: b.scripts.putAgain, Keys: w.keys[:], Args: args},
 		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index()}},
 		Size:  len(w.data),
-	}, b.makeRoom(key.Owner))
+	}, b.makeRoom(key))
 	return w.result("put", 0, r, err)
 }
 
@@ -54,7 +54,7 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 		ByAge: true,
 		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
 		Size:  len(w.data),
-	}, b.makeRoom(key.Owner))
+	}, b.makeRoom(key))
 	return w.result("put if version", expected, r, err)
 }
 
@@ -78,14 +78,13 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordW
 	if err := b.usable(ctx); err != nil {
 		return recordWrite{}, err
 	}
-	if err := checkKey(key); err != nil {
+	if err := key.Validate(); err != nil {
 		return recordWrite{}, err
 	}
-	expiresAt, err := checkValue(v, b.opts.MaxDataBytes)
-	if err != nil {
+	if err := v.Validate(b.opts.MaxDataBytes); err != nil {
 		return recordWrite{}, err
 	}
-	if expiresAt != 0 {
+	if expiresAt := v.expiryMillis(); expiresAt != 0 {
 		w.expires = strconv.FormatInt(expiresAt, 10)
 	}
 	// string(v.Data) is a copy: a command that ctx left behind may still be sent
@@ -139,7 +138,7 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err := b.usable(ctx); err != nil {
 		return false, err
 	}
-	if err := checkKey(key); err != nil {
+	if err := key.Validate(); err != nil {
 		return false, err
 	}
 	keys := b.keys.all(key)

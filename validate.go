@@ -6,23 +6,27 @@ import (
 	"time"
 )
 
-// What every backend refuses before it does anything: one place, so that they
+// Every backend refuses these before it does anything: one place, so that all
 // refuse the same.
 
-func checkKey(k Key) error {
+// Validate returns the [KeyError] of a key that no backend takes: a part is too long, or
+// owner or task are empty. It is for implementations of [StorageBackend].
+func (k Key) Validate() error {
 	if k.Task == "" {
 		return &KeyError{Key: k, Reason: "the task is empty"}
 	}
-	return checkPrefix(k)
+	return k.ValidatePrefix()
 }
 
-// checkPrefix is checkKey for a prefix, whose task may be empty.
-func checkPrefix(k Key) error {
+// ValidatePrefix is Validate for a prefix, whose Task may be empty.
+func (k Key) ValidatePrefix() error {
 	switch {
 	case k.Owner == "":
 		return &KeyError{Key: k, Reason: "the owner is empty"}
 	case len(k.Owner) > MaxKeyLength:
 		return &KeyError{Key: k, Reason: fmt.Sprintf("the owner has %d bytes, at most %d are allowed", len(k.Owner), MaxKeyLength)}
+	case len(k.Collection) > MaxKeyLength:
+		return &KeyError{Key: k, Reason: fmt.Sprintf("the collection has %d bytes, at most %d are allowed", len(k.Collection), MaxKeyLength)}
 	case len(k.Task) > MaxKeyLength:
 		return &KeyError{Key: k, Reason: fmt.Sprintf("the task has %d bytes, at most %d are allowed", len(k.Task), MaxKeyLength)}
 	}
@@ -33,22 +37,32 @@ func checkPrefix(k Key) error {
 // Lua and sorted sets hold it exactly, and the last that time.Time marshals.
 var maxExpiry = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 
-// checkValue returns the value's expiry in Unix milliseconds, 0 for none.
-func checkValue(v Value, maxData int) (expiresAt int64, err error) {
-	if maxData > 0 && len(v.Data) > maxData {
-		return 0, &CapacityError{Limit: LimitData, Max: uint64(maxData), Asked: uint64(len(v.Data))}
+// Validate returns the error of a value that no backend takes: an ExpiresAt out of range,
+// or Data of more than maxDataBytes; 0 or less: any length. It is for implementations of
+// [StorageBackend].
+func (v Value) Validate(maxDataBytes int) error {
+	if maxDataBytes > 0 && len(v.Data) > maxDataBytes {
+		return &CapacityError{Limit: LimitData, Max: uint64(maxDataBytes), Asked: uint64(len(v.Data))}
 	}
 	if v.ExpiresAt.IsZero() {
-		return 0, nil
+		return nil
 	}
 	// In seconds first: UnixMilli overflows for years that a Time can hold.
 	if s := v.ExpiresAt.Unix(); s < 0 || s > maxExpiry.Unix() || v.ExpiresAt.UnixMilli() < 1 {
-		return 0, &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie after the start of 1970 and before the year 10000, or be the zero Time for a record that never expires"}
+		return &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie after the start of 1970 and before the year 10000, or be the zero Time for a record that never expires"}
 	}
-	return v.ExpiresAt.UnixMilli(), nil
+	return nil
 }
 
-// expiryTime is checkValue's way back.
+// expiryMillis returns the expiry of a valid value in Unix milliseconds, 0 for none.
+func (v Value) expiryMillis() int64 {
+	if v.ExpiresAt.IsZero() {
+		return 0
+	}
+	return v.ExpiresAt.UnixMilli()
+}
+
+// expiryTime is the way back of expiryMillis.
 func expiryTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -56,7 +70,9 @@ func expiryTime(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-func checkLimit(limit int) error {
+// ValidatePage returns the error of a ListPage with that limit. It is for implementations
+// of [Pager].
+func ValidatePage(limit int) error {
 	if limit < 1 {
 		return &ArgumentError{Argument: "limit", Reason: fmt.Sprintf("a page holds at least 1 record, %d were asked for", limit)}
 	}
@@ -67,7 +83,7 @@ func checkLimit(limit int) error {
 type recordLimitKey struct{}
 
 // WithRecordLimit returns a ctx under which a create is refused that would give
-// its owner more than most records, whatever limit the backend has of its own. 0
+// its collection more than most records, whatever limit the backend has of its own. 0
 // or less: no limit. It is for who knows better than the set-up of the backend how
 // many records the owner of a call may have, by the owner's plan, say.
 func WithRecordLimit(ctx context.Context, most int) context.Context {
