@@ -134,15 +134,16 @@ func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 // Unwrap returns what the server said.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// A ConnectError reports a server that OpenRedis could not use.
+// A ConnectError reports a server or a file that could not be opened as a store.
 type ConnectError struct {
-	Addr   string // the address that was tried, without user name and password
+	Store  string // its kind: "Redis", say
+	Addr   string // the address or path that was tried, without user name and password
 	Reason string // what is wrong and what to do
 	Err    error  // the cause
 }
 
 func (e *ConnectError) Error() string {
-	s := "taskstore: cannot use Redis at " + e.Addr + ": " + e.Reason
+	s := "taskstore: cannot use " + e.Store + " at " + e.Addr + ": " + e.Reason
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}

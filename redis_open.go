@@ -75,14 +75,14 @@ func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ er
 	mode = says.Mode
 	switch {
 	case mode == "sentinel":
-		return "", &ConnectError{Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
 	case tooOld(says.Version):
-		return "", &ConnectError{Addr: t.addr, Reason: "it is version " + says.Version + ", which lacks " + missing(says.Version) +
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is version " + says.Version + ", which lacks " + missing(says.Version) +
 			" and on which nothing was tried; upgrade to Redis " + leastVersion + ", Valkey 7.2 or later"}
 	case t.cluster == nil && mode != "cluster" && says.Role != "" && says.Role != "master":
-		return "", &ConnectError{Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
 	case t.cluster != nil && mode != "" && mode != "cluster":
-		return "", &ConnectError{Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
 	}
 	return mode, nil
 }
@@ -153,5 +153,5 @@ func (t redisTarget) unusable(err error) error {
 	case redislink.Answer(err) != "":
 		reason = "it refuses"
 	}
-	return &ConnectError{Addr: t.addr, Reason: reason, Err: err}
+	return &ConnectError{Store: "Redis", Addr: t.addr, Reason: reason, Err: err}
 }

@@ -41,7 +41,7 @@ func (t redisTarget) open() redis.UniversalClient {
 // out to be a node of a Cluster.
 func (t redisTarget) asCluster() (redisTarget, error) {
 	refuse := func(reason string) (redisTarget, error) {
-		return redisTarget{}, &ConnectError{Addr: t.addr, Reason: reason}
+		return redisTarget{}, &ConnectError{Store: "Redis", Addr: t.addr, Reason: reason}
 	}
 	if t.single.DB != 0 {
 		return refuse("it is a node of a Cluster, in which only database 0 can be used; leave out the database")
