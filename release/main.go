@@ -1,0 +1,44 @@
+// Command release makes a release of all modules of this repository at one version: a
+// commit whose go.mod files name that version in the place of their replace directives,
+// and a tag for each module on it. It leaves the branch as it is and pushes nothing.
+//
+//	go run . -version v0.1.0
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+func main() {
+	version := flag.String("version", "", "version to release, as in v0.1.0")
+	repo := flag.String("repo", "..", "root of the repository")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fail(fmt.Errorf("nothing may follow the flags, there is %q", flag.Arg(0)))
+	}
+	if err := checkVersion(*version); err != nil {
+		fail(err)
+	}
+	if err := checkRepo(*repo, *version); err != nil {
+		fail(err)
+	}
+	proxy, err := os.MkdirTemp("", "taskstore-release-")
+	if err != nil {
+		fail(err)
+	}
+	defer os.RemoveAll(proxy)
+	tags, err := release(*repo, *version, proxy)
+	if err != nil {
+		fail(err)
+	}
+	fmt.Printf("Tagged %s. The branch is as it was. Look at the commit with\n\n  git show %s\n\nand push with\n\n  git push origin %s\n\nTo take it back before that: git tag -d %s\n",
+		*version, tags[0], strings.Join(tags, " "), strings.Join(tags, " "))
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "release:", err)
+	os.Exit(1)
+}

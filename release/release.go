@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
+)
+
+const rootPath = "github.com/taskstore/taskstore"
+
+// Modules that are for work on the repository alone.
+var unreleased = []string{"bench", "release", "torture"}
+
+func checkVersion(version string) error {
+	switch {
+	case !semver.IsValid(version) || semver.Canonical(version) != version:
+		return fmt.Errorf("%q is no version; say VERSION=v0.1.0, say", version)
+	case semver.Major(version) != "v0" && semver.Major(version) != "v1":
+		return fmt.Errorf("%s needs another module path, which ends with /%s", version, semver.Major(version))
+	}
+	return nil
+}
+
+// checkRepo refuses a repository from which version cannot be released.
+func checkRepo(repo, version string) error {
+	status, err := git(repo, "status", "--porcelain")
+	if err != nil {
+		return err
+	}
+	if status != "" {
+		return errors.New("there are changes that are not committed; commit them or put them aside")
+	}
+	if _, err := git(repo, "rev-parse", "-q", "--verify", "refs/tags/"+version); err == nil {
+		return fmt.Errorf("the tag %s is there already; a version that was published stays as it is", version)
+	}
+	log, err := os.ReadFile(filepath.Join(repo, "CHANGELOG.md"))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(log), "## "+version) {
+		return fmt.Errorf("CHANGELOG.md has no heading \"## %s\"; say there what is in it", version)
+	}
+	return nil
+}
+
+// A goModule is one of the repository.
+type goModule struct {
+	dir  string // in the repository, empty for the root
+	file *modfile.File
+}
+
+func (m goModule) path() string { return m.file.Module.Mod.Path }
+
+// needs returns the paths of the repository's modules that m requires.
+func (m goModule) needs() (paths []string) {
+	for _, r := range m.file.Require {
+		if r.Mod.Path == rootPath || strings.HasPrefix(r.Mod.Path, rootPath+"/") {
+			paths = append(paths, r.Mod.Path)
+		}
+	}
+	return paths
+}
+
+func (m goModule) tag(version string) string { return filepath.ToSlash(filepath.Join(m.dir, version)) }
+
+// modules returns those of the repository that are released, each after those that it
+// needs.
+func modules(repo string) ([]goModule, error) {
+	files, err := git(repo, "ls-files", "go.mod", "*/go.mod")
+	if err != nil {
+		return nil, err
+	}
+	var waiting []goModule
+	for _, name := range strings.Fields(files) {
+		dir := strings.TrimSuffix(strings.TrimSuffix(name, "go.mod"), "/")
+		if slices.Contains(unreleased, dir) || strings.Contains(dir, "testdata") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(repo, name))
+		if err != nil {
+			return nil, err
+		}
+		file, err := modfile.Parse(name, data, nil)
+		if err != nil {
+			return nil, err
+		}
+		waiting = append(waiting, goModule{dir: dir, file: file})
+	}
+	var sorted []goModule
+	for len(waiting) > 0 {
+		i := slices.IndexFunc(waiting, func(m goModule) bool {
+			return !slices.ContainsFunc(m.needs(), func(path string) bool {
+				return slices.ContainsFunc(waiting, func(w goModule) bool { return w.path() == path })
+			})
+		})
+		if i < 0 {
+			return nil, errors.New("modules need one another in a circle")
+		}
+		sorted = append(sorted, waiting[i])
+		waiting = slices.Delete(waiting, i, i+1)
+	}
+	return sorted, nil
+}
+
+// release makes the commit and the tags in repo, and fills proxy, an empty folder, with
+// what a module proxy would serve of them.
+func release(repo, version, proxy string) (tags []string, err error) {
+	repo, err = filepath.Abs(repo)
+	if err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp("", "taskstore-release-clone-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	if _, err := git(repo, "clone", "-q", "--no-tags", repo, work); err != nil {
+		return nil, err
+	}
+	all, err := modules(work)
+	if err != nil {
+		return nil, err
+	}
+	message := "release: " + version
+	if _, err := git(work, "commit", "-q", "--allow-empty", "-m", message); err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if err := m.point(work, version, proxy); err != nil {
+			return nil, err
+		}
+		if _, err := git(work, "commit", "-q", "--amend", "-a", "-m", message); err != nil {
+			return nil, err
+		}
+		if err := publish(proxy, work, m, version); err != nil {
+			return nil, err
+		}
+		tag := m.tag(version)
+		tags = append(tags, tag)
+	}
+	for i, m := range all { // of one commit, the last
+		if _, err := git(work, "tag", "-a", "-m", m.path()+" "+version, tags[i]); err != nil {
+			return nil, err
+		}
+	}
+	_, err = git(repo, "fetch", "-q", work, "refs/tags/*:refs/tags/*")
+	return tags, err
+}
+
+// point has m require the version of the modules beside it, in the place of folders, and
+// builds it so.
+func (m goModule) point(work, version, proxy string) error {
+	for _, path := range m.needs() {
+		if err := m.file.AddRequire(path, version); err != nil {
+			return err
+		}
+	}
+	for _, r := range slices.Clone(m.file.Replace) {
+		if err := m.file.DropReplace(r.Old.Path, r.Old.Version); err != nil {
+			return err
+		}
+	}
+	m.file.Cleanup()
+	data, err := m.file.Format()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(work, m.dir)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), data, 0o644); err != nil {
+		return err
+	}
+	env, err := proxyEnv(proxy)
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = dir
+		cmd.Env = env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s in %q: %w\n%s", strings.Join(args, " "), m.dir, err, out)
+		}
+	}
+	return nil
+}
+
+func git(dir string, args ...string) (string, error) {
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w\n%s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
