@@ -1,6 +1,6 @@
 # Every target works in all modules of the repository, unless it says otherwise.
 MODULES = $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/.*')))
-TESTED = $(filter-out ./torture,$(MODULES))
+TESTED = $(filter-out ./torture ./release,$(MODULES))
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # $(call each,MODULES,COMMAND) runs a command in each module, up to a failure.
@@ -9,7 +9,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by this variable.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 
-.PHONY: help test race faults torture compat check conformance interop mutants bench need-go
+.PHONY: help test race faults torture compat check conformance interop consumers mutants bench release need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -52,6 +52,14 @@ interop: need-go ## try clients and servers of others; needs npm and Python
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@python3 -c 'import ensurepip' || { echo "Python with venv is missing: install Python 3.11 or later, or on Debian: apt-get install python3-venv"; exit 1; }
 	@$(redis); bash mcptasks/interop/run.sh
+
+consumers: need-go ## have programs outside fetch a release of all modules from a folder, and build
+	@cd release && go test -count=1 ./...
+
+release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md
+	@[ -n "$(VERSION)" ] || { echo "Say which version: make release VERSION=v0.1.0"; exit 1; }
+	@bash .ci/run
+	@cd release && go run . -version $(VERSION)
 
 # FILES="mcptasks/wire.go tasks" restricts it. Not for every change: it takes hours.
 mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices

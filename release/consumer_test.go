@@ -21,7 +21,7 @@ func TestReleaseServesConsumers(t *testing.T) {
 		t.Setenv("GIT_"+name+"_EMAIL", "test@example.com")
 	}
 	repo := filepath.Join(t.TempDir(), "repo")
-	_, err := git("..", "clone", "-q", "--no-tags", "..", repo)
+	_, err := git(".", "clone", "-q", "--no-tags", "..", repo)
 	require.NoError(t, err)
 	before, err := git(repo, "rev-parse", "HEAD")
 	require.NoError(t, err)

@@ -136,7 +136,7 @@ func release(repo, version, proxy string) (tags []string, err error) {
 		if err := m.point(work, version, proxy); err != nil {
 			return nil, err
 		}
-		if _, err := git(work, "commit", "-q", "--amend", "-a", "-m", message); err != nil {
+		if _, err := git(work, "commit", "-q", "--amend", "--allow-empty", "-a", "-m", message); err != nil {
 			return nil, err
 		}
 		if err := publish(proxy, work, m, version); err != nil {
