@@ -21,7 +21,8 @@ type (
 )
 
 // A fake is a backend whose methods can be replaced one by one. As it comes it
-// is a legal one, with every optional power, whose connections can be cut.
+// is a legal one, with every optional power, whose connections can be cut and which can
+// be opened again.
 type fake struct {
 	m              *taskstore.MemoryBackend
 	records, bytes int // its limits
@@ -37,6 +38,7 @@ type fake struct {
 	now     func(ctxt) (time.Time, error)
 	ping    func(ctxt) error
 	cut     func()
+	restart func() // between its end and its next life
 
 	mu       sync.Mutex
 	closed   bool
@@ -62,6 +64,7 @@ func newFake(records, bytes int) *fake {
 	f.ping = func(ctx ctxt) error { return ctx.Err() }
 	f.watch = f.rewatch
 	f.cut = func() { f.interrupt(errCut) }
+	f.restart = func() {}
 	return f
 }
 
@@ -72,6 +75,15 @@ func hooksOf(open func(records, bytes int) *fake) *Hooks {
 		Break: func(_ testing.TB, b taskstore.StorageBackend) {
 			f, _ := taskstore.As[*fake](b)
 			f.cut()
+		},
+		Reopen: func(_ testing.TB, b taskstore.StorageBackend) taskstore.StorageBackend {
+			f, _ := taskstore.As[*fake](b)
+			_ = f.Close()
+			f.restart()
+			f.mu.Lock()
+			f.closed = false
+			f.mu.Unlock()
+			return b
 		},
 	}
 }

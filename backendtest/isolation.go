@@ -217,7 +217,7 @@ func checkAnyBytes(t *trial) {
 	each(func(key taskstore.Key) { s.wantRecord(key, 1, data(key.Owner, key.Task)) })
 	for _, owner := range tricky {
 		records := s.mustList(of(owner, ""))
-		s.wantTasks("list of "+clip(owner), records, owner, tricky...)
+		s.wantTasks(fmt.Sprintf("list of %q", clip(owner)), records, owner, tricky...)
 		for _, r := range records {
 			s.wantSame("list", r, taskstore.Record{Key: r.Key, Version: 1, Value: data(owner, r.Key.Task)})
 		}

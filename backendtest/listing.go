@@ -104,7 +104,7 @@ var listingRules = []rule{
 				"R":      {"RUN:1"},
 				"un":     nil,
 			} {
-				s.wantTasks("list with prefix "+prefix, s.mustList(of(owner, prefix)), owner, want...)
+				s.wantTasks(fmt.Sprintf("list with prefix %q", prefix), s.mustList(of(owner, prefix)), owner, want...)
 			}
 		},
 	},

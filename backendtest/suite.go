@@ -15,6 +15,7 @@ package backendtest
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,10 +31,19 @@ type Hooks struct {
 	// again, and returns when they are cut. It may be called while b is in use.
 	// Where it is nil the rules about lost connections are skipped.
 	Break func(tb testing.TB, b taskstore.StorageBackend)
+	// Reopen ends b and opens its store again with the options that b had, as a process
+	// does that starts once more. It may be called while b is in use, whose calls then
+	// give errors. Where it is nil the rules about durability are skipped: a store that
+	// lives in the process has no more to keep.
+	Reopen func(tb testing.TB, b taskstore.StorageBackend) taskstore.StorageBackend
 }
 
 // Run checks the backends that open returns against every rule of the contract.
 // Nil hooks are the zero Hooks.
+//
+// The rules start in the order in which the author of a new backend should mend them, and
+// the report ends with the names of the broken ones in that order: a rule often breaks
+// because one before it does.
 //
 // Every rule calls open, from its own subtest, and most rules run in parallel.
 // The backends that open returns may share one store, as long as no record of
@@ -45,11 +55,18 @@ func Run(t *testing.T, open func(tb testing.TB) taskstore.StorageBackend, hooks 
 	if hooks == nil {
 		hooks = new(Hooks)
 	}
+	var broken tallyOfRules
+	t.Cleanup(func() {
+		if summary := broken.summary(); summary != "" {
+			t.Log(summary)
+		}
+	})
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
 			if !r.alone {
 				t.Parallel()
 			}
+			t.Cleanup(func() { broken.note(r.name, t.Failed()) })
 			r.run(newTrial(t, t, open, hooks))
 		})
 	}
@@ -64,28 +81,32 @@ type rule struct {
 	alone bool // not in parallel with others
 }
 
+// rules returns all rules, in the order in which to mend them: a record first, then keys
+// and lists, then time, limits and what the process or the network can do, and optional
+// powers at the end.
 func rules() []rule {
 	return slices.Concat(
-		isolationRules,
-		keyRules,
 		versionRules,
+		valueRules,
 		casRules,
 		deleteRules,
-		valueRules,
+		keyRules,
+		isolationRules,
+		listingRules,
 		expiryRules,
 		goneRules,
+		limitRules,
+		errorRules,
+		contextRules,
+		closeRules,
+		reopenRules,
 		clockRules,
-		listingRules,
 		pagingRules,
 		cursorRules,
 		allRules,
-		limitRules,
-		contextRules,
 		watchRules,
 		watchEndRules,
 		reconnectRules,
-		errorRules,
-		closeRules,
 	)
 }
 
@@ -94,6 +115,7 @@ func (r rule) run(t *trial) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
+			t.sayUnsaid()
 			t.Logf("the contract, %s: %s", r.name, r.text)
 		}
 	}()
@@ -127,10 +149,12 @@ type trial struct {
 	patience time.Duration
 	ctx      context.Context // of the calls; done when the rule takes far too long
 	text     string          // the rule's sentence
+	said     atomic.Int64    // how many failures were reported
 
 	openBackend func() taskstore.StorageBackend
 	openLimited func(maxRecordsPerOwner, maxDataBytes int) taskstore.StorageBackend // may be nil
 	cut         func(taskstore.StorageBackend)                                      // may be nil
+	openAgain   func(taskstore.StorageBackend) taskstore.StorageBackend             // may be nil
 }
 
 // newTrial returns a trial that reports to r. The opening functions get tb.
@@ -148,6 +172,9 @@ func newTrial(r reporter, tb testing.TB, open func(testing.TB) taskstore.Storage
 	}
 	if hooks.Break != nil {
 		t.cut = func(b taskstore.StorageBackend) { tb.Helper(); hooks.Break(tb, b) }
+	}
+	if hooks.Reopen != nil {
+		t.openAgain = func(b taskstore.StorageBackend) taskstore.StorageBackend { tb.Helper(); return hooks.Reopen(tb, b) }
 	}
 	return t
 }
