@@ -92,6 +92,7 @@ func rules() []rule {
 		deleteRules,
 		keyRules,
 		isolationRules,
+		collectionRules,
 		listingRules,
 		expiryRules,
 		goneRules,
