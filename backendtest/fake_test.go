@@ -17,6 +17,7 @@ type (
 	version = taskstore.Version
 	entry   = taskstore.Record
 	change  = taskstore.Change
+	write   = taskstore.Write
 	ctxt    = context.Context
 )
 
@@ -33,6 +34,7 @@ type fake struct {
 	del     func(ctxt, key) (bool, error)
 	list    func(ctxt, key) ([]entry, error)
 	page    func(ctxt, key, string, int) ([]entry, string, error)
+	batch   func(ctxt, []write) error
 	watch   func(ctxt, key) iter.Seq2[change, error]
 	cleanup func(ctxt) (int, error)
 	now     func(ctxt) (time.Time, error)
@@ -60,7 +62,7 @@ func newFake(records, bytes int) *fake {
 		ghosts:   make(map[key]entry),
 	}
 	f.get, f.put, f.cas, f.del, f.list = f.m.Get, f.m.Put, f.m.PutIfVersion, f.m.Delete, f.m.ListByPrefix
-	f.page, f.cleanup, f.now = f.m.ListPage, f.m.CleanupExpired, f.m.Now
+	f.page, f.batch, f.cleanup, f.now = f.m.ListPage, f.m.PutBatch, f.m.CleanupExpired, f.m.Now
 	f.ping = func(ctx ctxt) error { return ctx.Err() }
 	f.watch = f.rewatch
 	f.cut = func() { f.interrupt(errCut) }
@@ -132,6 +134,17 @@ func (f *fake) ListPage(ctx ctxt, prefix key, cursor string, limit int) ([]entry
 		return nil, "", err
 	}
 	return f.page(ctx, prefix, cursor, limit)
+}
+
+func (f *fake) PutBatch(ctx ctxt, writes []write) error {
+	if err := f.refused(); err != nil {
+		return err
+	}
+	err := f.batch(ctx, writes)
+	for _, w := range writes {
+		f.note(w.Key, w.Value, w.Expected+1, err)
+	}
+	return err
 }
 
 func (f *fake) Watch(ctx ctxt, prefix key) iter.Seq2[change, error] { return f.watch(ctx, prefix) }

@@ -38,6 +38,11 @@ func TestFake(t *testing.T) { runFake(t, func(*fake) {}) }
 // onEach calls before ahead of every method, and passes errors through after.
 func onEach(f *fake, before func(), after func(error) error) {
 	get, put, cas, del, list, page, watch, cleanup, now, ping := f.get, f.put, f.cas, f.del, f.list, f.page, f.watch, f.cleanup, f.now, f.ping
+	batch := f.batch
+	f.batch = func(ctx ctxt, writes []write) error {
+		before()
+		return after(batch(ctx, writes))
+	}
 	f.get = func(ctx ctxt, k key) (entry, error) {
 		before()
 		r, err := get(ctx, k)

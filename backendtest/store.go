@@ -298,6 +298,11 @@ func (s *store) verbs(v taskstore.Value) []verb {
 			return err
 		}})
 	}
+	if b, ok := taskstore.As[taskstore.Batcher](s.StorageBackend); ok {
+		list = append(list, verb{"PutBatch", false, func(ctx context.Context, key taskstore.Key) error {
+			return b.PutBatch(ctx, []taskstore.Write{{Key: key, Value: v}})
+		}})
+	}
 	if w, ok := taskstore.As[taskstore.Watcher](s.StorageBackend); ok {
 		list = append(list, verb{"Watch", true, func(ctx context.Context, key taskstore.Key) error {
 			for _, err := range w.Watch(ctx, key) {

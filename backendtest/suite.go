@@ -101,13 +101,18 @@ func rules() []rule {
 		contextRules,
 		closeRules,
 		reopenRules,
+		reopenBatchRules,
 		clockRules,
 		pagingRules,
 		cursorRules,
 		allRules,
+		batchRules,
+		batchLimitRules,
+		batchRaceRules,
 		watchRules,
 		watchEndRules,
 		reconnectRules,
+		reconnectBatchRules,
 	)
 }
 
