@@ -2,7 +2,6 @@ package taskstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -109,12 +108,3 @@ func (e *BatchError) Unwrap() error { return e.Err }
 
 // MarshalJSON prints the text: most errors have no JSON of their own.
 func (e *BatchError) MarshalJSON() ([]byte, error) { return marshalText(e) }
-
-// PutBatch makes the writes by the [Batcher] of b.
-func PutBatch(ctx context.Context, b StorageBackend, writes []Write) error {
-	batcher, ok := As[Batcher](b)
-	if !ok {
-		return fmt.Errorf("taskstore: put batch: %w", errors.ErrUnsupported)
-	}
-	return batcher.PutBatch(ctx, writes)
-}

@@ -179,3 +179,36 @@ func TestOneForAll(t *testing.T) {
 	shared := newFake(0, 0)
 	Run(t, func(testing.TB) taskstore.StorageBackend { return shared }, hooksOf(newFake))
 }
+
+// stepwise makes batches as taskstore.PutBatch does where there is no Batcher.
+type stepwise struct {
+	taskstore.StorageBackend
+	taskstore.Pager
+	taskstore.Watcher
+	taskstore.Clock
+	six taskstore.StorageBackend // without other powers
+}
+
+func (s stepwise) PutBatch(ctx ctxt, writes []write) error {
+	return taskstore.PutBatch(ctx, s.six, writes)
+}
+
+// TestStepwise is for PutBatch over a backend that is no Batcher: it keeps the rules of
+// batches that are alone and refused for what is there when they begin.
+func TestStepwise(t *testing.T) {
+	t.Parallel()
+	open := func(records, bytes int) taskstore.StorageBackend {
+		m := taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: records, MaxDataBytes: bytes})
+		return stepwise{m, m, m, m, struct{ taskstore.StorageBackend }{m}}
+	}
+	hooks := &Hooks{OpenLimited: func(_ testing.TB, records, bytes int) taskstore.StorageBackend { return open(records, bytes) }}
+	for _, r := range rules() {
+		// The others hold what PutBatch does not promise then: the first write is made last.
+		if strings.HasPrefix(r.name, "batch/") && r.name != "batch/order" || r.name == "batch-races/unseen" {
+			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(newTrial(t, t, func(testing.TB) taskstore.StorageBackend { return open(0, 0) }, hooks))
+			})
+		}
+	}
+}
