@@ -17,8 +17,11 @@ import (
 func (m *MemoryBackend) held() (records int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for _, o := range m.owners {
-		records += len(o.tasks)
+	for _, c := range m.owners {
+		records += len(c.tasks)
+	}
+	for _, c := range m.named {
+		records += len(c.tasks)
 	}
 	return records
 }
