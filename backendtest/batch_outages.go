@@ -36,7 +36,7 @@ var reopenBatchRules = []rule{{
 		s := t.lasting()
 		for range 5 {
 			w := s.startBatches()
-			s.eventually("batches are under way", func() bool { return w.tallies[0].succeeded.Load() >= 20 })
+			s.underWay(&w.tallies[0], 20, w.finished)
 			s.reopen()
 			w.end()
 			w.wantWhole(s.store)
