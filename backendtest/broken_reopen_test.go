@@ -58,7 +58,7 @@ var brokenReopening = []breach{
 		}
 	})},
 	{"reopen/expiry", "what expires is gone at once", onRestart(func(r entry) *value {
-		if r.ExpiresAt.IsZero() || r.ExpiresAt.After(time.Now().Add(time.Second)) {
+		if r.ExpiresAt.IsZero() || r.ExpiresAt.After(time.Now().Add(time.Minute)) {
 			return &r.Value
 		}
 		return nil

@@ -88,7 +88,7 @@ var reopenRules = []rule{
 			s.mustPut(before, until("x", now.Add(20*time.Millisecond)))
 			s.mustPut(later, until("x", hour))
 			s.awaitGone(before)
-			soon := s.now().Add(3 * clockError)
+			soon := s.now().Add(10 * clockError)
 			s.mustPut(after, until("x", soon))
 			s.reopen()
 			s.wantGone(before)
