@@ -131,7 +131,7 @@ func (c chooser) batch(m *model) (writes []Write) {
 // Whatever is called in whatever order, a MemoryBackend answers as the model does and
 // holds no more.
 func TestMemoryIsAsTheModel(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) { compareWithModel(t, seed, 400) })
 	}
 }
@@ -186,7 +186,9 @@ func compareWithModel(t *testing.T, seed uint64, calls int) {
 			time.Sleep(time.Duration(c.IntN(20)) * time.Millisecond)
 		}
 		assert.Equal(t, wantErr, gotErr, "the error")
-		sameAsModel(t, m, want)
+		if call%10 == 9 { // all of it costs far more than a call
+			sameAsModel(t, m, want)
+		}
 		if t.Failed() {
 			t.Fatalf("seed %d, limit %d, call %d: %s", seed, limit, call, did)
 		}
