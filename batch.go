@@ -25,8 +25,9 @@ type Batcher interface {
 	//
 	// Writes count in their order, for all rules of StorageBackend: one that removes a
 	// record makes room for a later create. If one is refused nothing is changed, and the
-	// error is a [*BatchError] for the first in order that is. Each write is hinted as one
-	// by itself.
+	// error is a [*BatchError] for the first in order that is: the first that is invalid
+	// by itself, if there is one, otherwise the first that the records refuse. Each write
+	// is hinted as one by itself.
 	//
 	// An error that matches [ErrInvalidArgument] refuses a batch of no writes, of more
 	// than [MaxBatch], of more than one owner, with a record twice, or whose first write
