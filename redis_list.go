@@ -143,7 +143,7 @@ func (l *listing) complete(ctx context.Context) error {
 		})
 		if redislink.Said(err, wrongType) { // of records that is told where they are decoded
 			return &CorruptError{
-				Key:    Key{Owner: l.prefix.Owner},
+				Key:    Key{Owner: l.prefix.Owner, Collection: l.prefix.Collection},
 				Reason: "the index of the owner, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is no sorted set, so nothing can be listed; remove that key",
 				Err:    redislink.Redact(err),
 			}
@@ -248,7 +248,7 @@ func (l *listing) gather(ctx context.Context, t *trip) {
 		if moved && (score <= l.looked || !l.last) {
 			continue // the walk gets there
 		}
-		rec, ok, err := t.shown.record(i, Key{Owner: l.prefix.Owner, Task: p.task})
+		rec, ok, err := t.shown.record(i, Key{Owner: l.prefix.Owner, Collection: l.prefix.Collection, Task: p.task})
 		switch {
 		case err != nil:
 			l.damaged = append(l.damaged, err)
