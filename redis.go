@@ -17,10 +17,10 @@ import (
 
 // A RedisBackend keeps records in Redis or Valkey, version 6.2 or later, on one
 // server, behind Sentinel or in a Cluster. Any number of processes may share
-// them. It implements [StorageBackend], [Pager], [Watcher], [Clock], [Pinger] and
-// [io.Closer].
+// them. It implements [StorageBackend], [Batcher], [Pager], [Watcher], [Clock],
+// [Pinger] and [io.Closer].
 //
-// Every write is one atomic script and one round trip, Get is one HMGET.
+// Every write and every batch is one atomic script and one round trip, Get is one HMGET.
 // CleanupExpired has nothing to do: the server expires records, and the scripts
 // keep the indexes clean.
 //
@@ -49,6 +49,12 @@ import (
 //	                             or was not there before the call
 //	Delete                       true where the record is there that was there before
 //	                             the call; otherwise unknown
+//	PutBatch      succeeds       each write, in order, as one by itself: the first that
+//	                             is refused, or unknown, decides. The batch is applied
+//	                             where all of them are
+//
+// A batch is found if any of the records that it stored has its id. A conflict at one of
+// the later writes of a batch says like that of a create that nothing was applied so far.
 //
 // A record that was there less than 10 milliseconds before the call counts as not there
 // before. Unknown means [ErrOutcomeUnknown], which also ends a call whose ctx or
@@ -90,6 +96,7 @@ type RedisBackend struct {
 
 var (
 	_ StorageBackend = (*RedisBackend)(nil)
+	_ Batcher        = (*RedisBackend)(nil)
 	_ Pager          = (*RedisBackend)(nil)
 	_ Watcher        = (*RedisBackend)(nil)
 	_ Clock          = (*RedisBackend)(nil)

@@ -29,9 +29,16 @@ package taskstore
 // and TIME where there is an expiry. A caller that wants to create adds the limit and
 // gets the long way.
 
-// luaFields reads the record.
+// luaFields reads the record. absent says that there is surely none, where that is
+// known without it.
 const luaFields = `
-local fields = redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
+local absent, fields = false, redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
+`
+
+// luaFieldsExpected is luaFields of a put if version: a create mostly meets nothing.
+const luaFieldsExpected = `
+local absent = ARGV[5] == '0' and redis.call('EXISTS', KEYS[1]) == 0
+local fields = absent and {} or redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
 `
 
 // luaKeeps finds out whether the write keeps the expiry of the record, and that is
@@ -53,97 +60,35 @@ end
 //	us, ms   TIME in micro- and milliseconds
 const luaJudge = `
 local record, index, expiry = KEYS[1], KEYS[2], KEYS[3]
-local op, data, expires, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local version, was, ops = fields[1], fields[2] or '', fields[3] or ''
+local op, data, expires, task, nth = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+` + luaTime + `
+local version, was, ops, expired = false, '', '', false
+` + luaState
+
+// luaTime reads the clock. stamp is us as text, for which a number takes the server more
+// time.
+const luaTime = `
 local t = redis.call('TIME')
-local us = t[1] * 1000000 + t[2]
+local us, stamp = t[1] * 1000000 + t[2], t[1] .. string.sub('00000' .. t[2], -6)
 local ms = math.floor(us / 1000)
-local expired = false
+`
+
+// luaState is the part of luaJudge that each write of a batch has too. nth is its number
+// there, and nothing for a write by itself.
+const luaState = `
+version, was, ops = fields[1], fields[2] or '', fields[3] or ''
 if was ~= '' then
   local at = tonumber(was)
-  if not at then return {'corrupt', 'expires_at is not a number'} end
+  if not at then return {'corrupt', 'expires_at is not a number', nth} end
   if at < ms then expired, version, ops = true, false, '' end
 end
 if version then
   if not string.find(version, '^[1-9]%d*$') or #version > 19 then
-    return {'corrupt', 'version is not a number'}
+    return {'corrupt', 'version is not a number', nth}
   end
-elseif not expired and redis.call('EXISTS', record) == 1 then
-  return {'corrupt', 'version is missing'}
+elseif not absent and not expired and redis.call('EXISTS', record) == 1 then
+  return {'corrupt', 'version is missing', nth}
 end
-`
-
-// luaStore writes the record as version next and keeps the two indexes exact.
-// Only a write that creates the record or changes its expiry touches them. An
-// expiry that is past already leaves nothing behind. A live record that is missing from
-// the index, which an eviction can cause, is entered again.
-const luaStore = `
-local hint = next
-if version and was == expires and (was == '' or tonumber(was) > ms) then
-  redis.call('HSET', record, 'version', next, 'data', data, 'ops', op .. string.sub(ops, 1, 56))
-else
-  local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
-  local temporary = members == expiring
-  if expires ~= '' and tonumber(expires) <= ms then
-    hint = '0'
-    redis.call('DEL', record)
-    members = members - redis.call('ZREM', index, task)
-    expiring = expiring - redis.call('ZREM', expiry, task)
-  else
-    if not version and limit > 0 then
-      local live = members - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
-      if live >= limit then return {'full', string.format('%.0f', live)} end
-    end
-    if not version or not redis.call('ZSCORE', index, task) then
-      local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
-      if last and tonumber(last) >= us then us = last + 1 end
-      members = members + redis.call('ZADD', index, us, task)
-      if expired then redis.call('DEL', record) end
-    end
-    ops = op .. string.sub(ops, 1, 56)
-    if expires ~= '' then
-      redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops, 'expires_at', expires)
-      redis.call('PEXPIREAT', record, expires + 1000)
-      expiring = expiring + redis.call('ZADD', expiry, expires, task)
-    else
-      redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops)
-      if version then
-        redis.call('HDEL', record, 'expires_at')
-        redis.call('PERSIST', record)
-      end
-      if expiring > 0 then expiring = expiring - redis.call('ZREM', expiry, task) end
-    end
-  end
-` + luaSettle + `
-end
-`
-
-// luaSettle trims members that are expired, oldest first and not too many for
-// one call, and gives both indexes the TTL that lets them die with their last
-// member: that of its record while all members expire, none otherwise.
-//
-//	members, expiring  how many members index and expiry have
-//	temporary          all members expired before this call: there is a TTL
-const luaSettle = `
-  if expiring > 0 then
-    local dead = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', ms), 'LIMIT', 0, 64)
-    if #dead > 0 then
-      members = members - redis.call('ZREM', index, unpack(dead))
-      expiring = expiring - redis.call('ZREM', expiry, unpack(dead))
-    end
-  end
-  if members == expiring then
-    local last = tonumber(redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2])
-    if last and last < ms then
-      redis.call('DEL', index, expiry)
-    elseif last then
-      redis.call('PEXPIREAT', index, last + 1000)
-      redis.call('PEXPIREAT', expiry, last + 1000)
-    end
-  elseif temporary then
-    redis.call('PERSIST', index)
-    redis.call('PERSIST', expiry)
-  end
 `
 
 // luaPut writes a record whether or not it exists. Beyond 15 digits it counts
@@ -169,19 +114,23 @@ limit = tonumber(ARGV[5]) or limit
 // luaPutAny is the long way of a put.
 const luaPutAny = `
 local next
+` + luaSuccessor + luaStore + luaHint + `
+return next`
+
+// luaSuccessor counts the version that a put makes.
+const luaSuccessor = `
 if not version then
   next = '1'
 elseif #version < 16 then
   next = string.format('%.0f', version + 1)
 elseif #version == 19 and version >= '9223372036854775807' then
-  return {'overflow', version}
+  return {'overflow', version, nth}
 else
   local high, low = tonumber(string.sub(version, 1, -9)), tonumber(string.sub(version, -8)) + 1
   if low == 100000000 then high, low = high + 1, 0 end
   next = string.format('%.0f%08.0f', high, low)
 end
-` + luaStore + luaHint + `
-return next`
+`
 
 // luaPutIfVersion writes a record if its version is the expected one; a record
 // that does not exist has version 0.
@@ -190,7 +139,7 @@ return next`
 //	ARGV  1-4 as luaPut, 5 expected version, 6 its successor or '', 7 limit of
 //	      records: where it is given, judge; needed where 5 is 0 or 6 is ''
 //	reply as luaPut, and conflict <present version>
-const luaPutIfVersion = luaFields + luaKeeps + `
+const luaPutIfVersion = luaFieldsExpected + luaKeeps + `
 if keeps and not ARGV[7] and fields[1] == ARGV[5] then
   redis.call('HSET', KEYS[1], 'version', ARGV[6], 'data', ARGV[2], 'ops', ARGV[1] .. string.sub(fields[3] or '', 1, 56))
   local hint, task = ARGV[6], ARGV[4]
@@ -216,6 +165,10 @@ return next`
 // A delete that is resent removes only what was there before: a successor is not
 // its business. Where the index has nothing it cannot tell whether it had.
 //
+// The indexes need care only where the TTL that they have may not fit any more: behind
+// the last of the expiring records, and behind a permanent one. Otherwise one delete in
+// eight trims them, as the clock has it.
+//
 //	KEYS  as luaPut
 //	ARGV  1 task, 2 of a resent one an instant before the first copy was sent, in µs
 //	reply 1 if the record existed, 0 if not, unknown 0
@@ -225,28 +178,25 @@ if ARGV[2] then
   local born = redis.call('ZSCORE', index, task)
   if not born or tonumber(born) >= tonumber(ARGV[2]) then return {'unknown', '0'} end
 end
-local was = redis.pcall('HGET', record, 'expires_at')
-if type(was) == 'table' then
-  if not string.find(was.err, 'WRONGTYPE') then redis.call('HGET', record, 'expires_at') end
-  was = false
+local ends = redis.pcall('HGET', record, 'expires_at')
+if type(ends) == 'table' then
+  if not string.find(ends.err, 'WRONGTYPE') then redis.call('HGET', record, 'expires_at') end
+  ends = false
 end
-local there = redis.call('EXISTS', record) == 1
-local members, expiring = redis.pcall('ZCARD', index), redis.pcall('ZCARD', expiry)
-local damage = type(members) == 'table' and members or type(expiring) == 'table' and expiring
-if damage and not string.find(damage.err, 'WRONGTYPE') then redis.call('ZCARD', index) end
-local temporary = members == expiring
+ends = tonumber(ends or '')
 local t = redis.call('TIME')
 local ms = t[1] * 1000 + math.floor(t[2] / 1000)
-if there then redis.call('DEL', record) end
-if damage then
-  redis.pcall('ZREM', index, task)
-  redis.pcall('ZREM', expiry, task)
-else
-  members = members - redis.call('ZREM', index, task)
-  expiring = expiring - redis.call('ZREM', expiry, task)
+local there = redis.call('DEL', record) == 1
+local left, over = redis.pcall('ZREM', index, task), redis.pcall('ZREM', expiry, task)
+local damage = type(left) == 'table' and left or type(over) == 'table' and over
+if damage and not string.find(damage.err, 'WRONGTYPE') then redis.call('ZREM', index, task) end
+local last = not damage and tonumber(redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2])
+if last and (not ends or last < ends or t[2] % 8 == 0) then
+  local members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry) -- changed
+  local temporary = members + left == expiring + over
 ` + luaSettle + `
 end
-if not there or (tonumber(was or '') or ms) < ms then return '0' end
+if not there or (ends or ms) < ms then return '0' end
 local hint = '0'
 ` + luaHint + `
 return '1'`
@@ -315,16 +265,21 @@ const luaPutIfVersionAgain = luaFields + luaJudge + `
 limit = tonumber(ARGV[7])
 ` + luaRecall + `
 if place then return ARGV[6] end
-local born = redis.call('ZSCORE', index, task)
-local before = born and tonumber(born) < tonumber(ARGV[8])
-if version or ARGV[5] ~= '0' then
+local born, expected, sent = redis.call('ZSCORE', index, task), ARGV[5], ARGV[8]
+` + luaSure + luaPutExpected
+
+// luaSure lets a resent write that names a version go on where it is sure that it was not
+// applied, as luaPutIfVersionAgain says.
+const luaSure = `
+local before = born and tonumber(born) < tonumber(sent)
+if version or expected ~= '0' then
   if not version or not before then return {'unknown', version or '0'} end
-  if ARGV[5] ~= '0' and version ~= ARGV[5] then
-    local since = version - ARGV[5]
+  if expected ~= '0' and version ~= expected then
+    local since = version - expected
     if #version > 15 or since < 0 or since > #ops / 8 then return {'unknown', version} end
   end
 end
-` + luaPutExpected
+`
 
 // While a slot is moved key by key, a script that names keys of which some have moved
 // gets TRYAGAIN from both nodes, from the first to the last of them. All keys of an

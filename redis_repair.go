@@ -31,8 +31,8 @@ func (b *RedisBackend) repair(ctx context.Context, o scopeKeys, gone []string) (
 const maxRecount = maxRepair / 2
 
 // makeRoom returns what makes room for a record of key's collection where there seems to be none.
-func (b *RedisBackend) makeRoom(key Key) func(context.Context) bool {
-	return func(ctx context.Context) bool { return b.recount(ctx, scopeOf(key)) }
+func (b *RedisBackend) makeRoom(key Key) func(context.Context, int) bool {
+	return func(ctx context.Context, _ int) bool { return b.recount(ctx, scopeOf(key)) }
 }
 
 // recount looks, when an owner has as many records as it may, at those that are the

@@ -27,7 +27,7 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 		First: redislink.Call{Script: b.scripts.put, Keys: w.keys[:], Args: first},
 		Again: redislink.Call{Script: b.scripts.putAgain, Keys: w.keys[:], Args: args},
 		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index()}},
-		Size:  len(w.data),
+		Size:  len(w.data), Longest: len(w.data),
 	}, b.makeRoom(key))
 	return w.result("put", 0, r, err)
 }
@@ -53,7 +53,7 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 		Again: redislink.Call{Script: b.scripts.putIfVersionAgain, Keys: w.keys[:], Args: args},
 		ByAge: true,
 		Alone: redislink.Call{Script: b.scripts.updateAlone, Keys: w.keys[:1], Args: []string{w.op, w.data, w.expires, key.Task, w.index(), was, next}},
-		Size:  len(w.data),
+		Size:  len(w.data), Longest: len(w.data),
 	}, b.makeRoom(key))
 	return w.result("put if version", expected, r, err)
 }
@@ -151,7 +151,10 @@ func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 }
 
 // scripts are those of one backend.
-type scripts struct{ put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, delete, read, repair, clock *redislink.Script }
+type scripts struct {
+	put, putAgain, putIfVersion, putIfVersionAgain, updateAlone, batch, batchAgain, delete *redislink.Script
+	read, repair, clock                                                                    *redislink.Script
+}
 
 // newScripts makes the scripts for at most limit records per owner, 0 for any
 // number, and hints by the command publish, empty for none, on channels whose names
@@ -165,12 +168,18 @@ func newScripts(limit int, publish, database string, wait bool) scripts {
 	make := func(name, source string) *redislink.Script {
 		return redislink.NewScript(name, settings+strings.TrimSpace(source))
 	}
+	ofBatch := func(s *redislink.Script) *redislink.Script {
+		s.Writes = MaxBatch
+		return s
+	}
 	return scripts{
 		put:               make("put", luaPut),
 		putAgain:          make("putAgain", luaPutAgain),
 		putIfVersion:      make("putIfVersion", luaPutIfVersion),
 		putIfVersionAgain: make("putIfVersionAgain", luaPutIfVersionAgain),
 		updateAlone:       make("updateAlone", luaUpdateAlone),
+		batch:             ofBatch(make("batch", luaBatch)),
+		batchAgain:        ofBatch(make("batchAgain", luaBatchAgain)),
 		delete:            make("delete", luaDelete),
 		read:              make("read", luaRead),
 		repair:            make("repair", luaRepair),

@@ -16,6 +16,7 @@ import (
 type DeniedError struct {
 	Commands []string // of that line
 	Missing  bool     // from the server
+	Changed  bool     // the line says that a record may have been changed by then
 	Err      error
 }
 
@@ -29,12 +30,13 @@ func (e *DeniedError) Error() string {
 func (e *DeniedError) Unwrap() error { return e.Err }
 
 // harmless are the commands that leave a record as it was where they are refused:
-// they read before the first write, or are the write that everything else is about.
+// they read before the first write, or are the write that everything else is about. A
+// script marks the lines on which they are not.
 var harmless = []string{"hmget", "hget", "exists", "time", "zcard", "zcount", "zscore", "hset", "del"}
 
 // unchanged reports whether the record is surely as it was.
 func (e *DeniedError) unchanged() bool {
-	return !slices.ContainsFunc(e.Commands, func(c string) bool { return !slices.Contains(harmless, c) })
+	return !e.Changed && !slices.ContainsFunc(e.Commands, func(c string) bool { return !slices.Contains(harmless, c) })
 }
 
 var (
@@ -43,6 +45,9 @@ var (
 	lineOfScript    = regexp.MustCompile(`@user_script: ?(\d+)`)
 	callInScript    = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
+
+// changedMark ends a script's line that may come behind the change of a record.
+const changedMark = "-- changed"
 
 // Denied returns err, which came of s, and says which right or command is missing where
 // that is why.
@@ -76,7 +81,7 @@ func (s *Script) Denied(err error) error {
 	if len(commands) == 0 {
 		return err
 	}
-	return &DeniedError{commands, missing, Redact(err)}
+	return &DeniedError{commands, missing, strings.HasSuffix(lines[n-1], changedMark), Redact(err)}
 }
 
 // namedCommand is how servers name the command; inside scripts those from 7.2 on do.

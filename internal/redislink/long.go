@@ -16,10 +16,12 @@ import (
 // that is lost with it. So a longWrite asks, when a connection was lost, whether the
 // server takes as much.
 type longWrite struct {
-	l    *Link
-	key  string // of the record: in a Cluster its node is asked
-	size int    // of the data
-	cuts int    // connections lost while the server answers otherwise
+	l       *Link
+	key     string // of the record: in a Cluster its node is asked
+	size    int    // of all data
+	longest int    // of the data of one record
+	rest    int    // at most, of what is sent besides
+	cuts    int    // connections lost while the server answers otherwise
 }
 
 // Neither setting can be less than leastLong. After maxCuts connections lost in a row
@@ -54,7 +56,7 @@ func (e *TooLongError) Unwrap() error { return e.Err }
 // refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
 // does not take so long a one; an UncertainError where that is not sure.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
-	if err == nil || w.size < leastLong-longRest || ctx.Err() != nil || errors.As(err, new(*NotAcknowledgedError)) {
+	if err == nil || w.size < leastLong-w.rest || ctx.Err() != nil || errors.As(err, new(*NotAcknowledgedError)) {
 		return nil
 	}
 	var said redis.Error
@@ -62,10 +64,10 @@ func (w *longWrite) refusal(ctx context.Context, err error) error {
 	if !saidSo && (said != nil || neverExecuted(err)) {
 		return nil
 	}
-	most, known, answers := w.ask(ctx)
+	size, most, known, answers := w.ask(ctx)
 	switch {
-	case known && w.size > most:
-		return &TooLongError{Size: w.size, Max: most}
+	case known && size > most:
+		return &TooLongError{Size: size, Max: most}
 	case saidSo:
 		return &TooLongError{Size: w.size, Err: err}
 	case known:
@@ -80,13 +82,13 @@ func (w *longWrite) refusal(ctx context.Context, err error) error {
 	return &UncertainError{Cause: &TooLongError{Size: w.size, Cuts: w.cuts, Err: Redact(err)}}
 }
 
-// ask asks the server how many bytes of data it takes, and if it does not tell whether
-// it answers at all.
-func (w *longWrite) ask(ctx context.Context) (most int, known, answers bool) {
+// ask asks the server how many bytes of data it takes, of the size that it limits, and if
+// it does not tell whether it answers at all.
+func (w *longWrite) ask(ctx context.Context) (size, most int, known, answers bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	type answer struct {
-		most           int
+		size, most     int
 		known, answers bool
 	}
 	a, _ := Detach(ctx, func() (a answer, err error) {
@@ -106,18 +108,22 @@ func (w *longWrite) ask(ctx context.Context) (most int, known, answers bool) {
 				if err != nil || n <= 0 {
 					continue
 				}
-				if name == "client-query-buffer-limit" && w.size > n-longRest && w.size <= n {
-					return answer{answers: a.answers}, nil // it is the rest that decides
+				size := w.longest
+				if name == "client-query-buffer-limit" {
+					size = w.size
+					if size > n-w.rest && size <= n {
+						return answer{answers: a.answers}, nil // it is the rest that decides
+					}
 				}
-				if !a.known || n < a.most {
-					a.most, a.known = n, true
+				if !a.known || n-size < a.most-a.size {
+					a.size, a.most, a.known = size, n, true
 				}
 			}
 		}
 		return a, nil
 	})
-	return a.most, a.known, a.answers
+	return a.size, a.most, a.known, a.answers
 }
 
-// longRest is what a command has besides the data, at most: names, mostly.
+// longRest is what a command has besides the data of each record, at most: names, mostly.
 const longRest = 32 << 10

@@ -21,6 +21,7 @@ type Reply struct {
 	Status string
 	Number uint64
 	Reason string // of StatusCorrupt
+	Write  int    // of a batch: which one was refused, from 0
 	Resent bool   // an earlier copy of the write was lost, and may be late
 }
 
@@ -28,8 +29,15 @@ type Reply struct {
 // surprises is an error that names the script.
 func (s *Script) Decode(raw any) (Reply, error) {
 	surprise := func() (Reply, error) { return Reply{}, s.Surprise(raw) }
-	status, value := StatusOK, raw
+	status, value, write := StatusOK, raw, 0
 	if refusal, ok := raw.([]any); ok {
+		if len(refusal) == 3 {
+			nth, ok := refusal[2].(int64)
+			if !ok || nth < 1 || nth > s.Writes {
+				return surprise()
+			}
+			write, refusal = int(nth)-1, refusal[:2]
+		}
 		if len(refusal) != 2 {
 			return surprise()
 		}
@@ -50,14 +58,14 @@ func (s *Script) Decode(raw any) (Reply, error) {
 		}
 	case StatusConflict, StatusOverflow, StatusUnknown: // a version, passed on as it was found
 		if err != nil {
-			return Reply{Status: StatusCorrupt, Reason: "version is not a number"}, nil
+			return Reply{Status: StatusCorrupt, Write: write, Reason: "version is not a number"}, nil
 		}
 	case StatusCorrupt:
-		return Reply{Status: status, Reason: text}, nil
+		return Reply{Status: status, Write: write, Reason: text}, nil
 	default:
 		return surprise()
 	}
-	return Reply{Status: status, Number: n}, nil
+	return Reply{Status: status, Number: n, Write: write}, nil
 }
 
 func (s *Script) Surprise(raw any) error {

@@ -9,6 +9,7 @@ import (
 type Script struct {
 	Name, Source string
 	SHA          []byte
+	Writes       int64 // how many a batch may have; 0: a refusal names none
 }
 
 // NewScript returns the script of that source. Its name is for errors.

@@ -13,12 +13,15 @@ type Write struct {
 	Again Call // of a copy that follows one whose outcome is not known
 	Alone Call // with the record's key alone, for what may be an update; no script: none
 	ByAge bool // Again has as its last argument an instant before the first copy, in µs
-	Size  int  // of the data
+	Size  int  // of all data
+
+	Longest int // of the data of one record
 }
 
 // Write sends w until there is an answer. Its error is an UncertainError unless w
-// was surely not applied. A w that finds no room is made again, once, if makeRoom says that there is some.
-func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Context) bool) (Reply, error) {
+// was surely not applied. A w that finds no room, for which of its writes the reply
+// says, is made again, once for each, if makeRoom says that there is some.
+func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Context, write int) bool) (Reply, error) {
 	var (
 		p     = retryBudget{l: l}
 		begin = l.Clock.Local()
@@ -26,7 +29,8 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Contex
 		again Call // w.Again, once it is complete
 		next  = &w.First
 		lost  error // why the outcome of a copy is not known
-		long  = longWrite{l: l, key: key, size: w.Size}
+		long  = longWrite{l: l, key: key, size: w.Size, longest: w.Longest, rest: longRest * max(1, len(w.First.Keys)/3)}
+		room  = -1 // the latest write that makeRoom was called for
 		acked = l.opts.MinReplicas > 0
 	)
 	for {
@@ -50,9 +54,8 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(context.Contex
 		if lost == nil && w.Alone.Script != nil && Said(err, "TRYAGAIN") {
 			r, err = w.Alone.settle(l.eval(ctx, &w.Alone, acked))
 		}
-		if err == nil && r.Status == StatusFull && makeRoom != nil {
-			room := makeRoom(ctx)
-			if makeRoom = nil; room {
+		if err == nil && r.Status == StatusFull && makeRoom != nil && r.Write > room {
+			if room = r.Write; makeRoom(ctx, room) {
 				continue
 			}
 		}

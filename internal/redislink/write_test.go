@@ -1,6 +1,7 @@
 package redislink
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -39,4 +40,29 @@ func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 	asked := s.Got("evalsha " + string(clock.SHA))
 	require.Len(t, asked, 1)
 	assert.Equal(t, "evalsha "+string(clock.SHA)+" 1 index", asked[0].Text)
+}
+
+// A batch may lack room for several of its writes. It is made again for each, once.
+func TestRoomIsMadeOnceForEachWriteOfABatch(t *testing.T) {
+	script, clock := NewScript("batch", "1"), NewScript("clock", "3")
+	script.Writes = 16
+	full := []int{1, 3, 3, 1} // the write that finds no room, from 1
+	s := serve(t, func(args []string) string {
+		if args[0] != "evalsha" || len(full) == 0 {
+			return "-"
+		}
+		nth := full[0]
+		full = full[1:]
+		return "*3\r\n" + bulk("full") + bulk("9") + ":" + strconv.Itoa(nth) + "\r\n"
+	})
+	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock})
+	require.NoError(t, err)
+	var made []int
+	r, err := l.Write(t.Context(), &Write{First: Call{Script: script, Keys: []string{"record", "index", "expiry"}}}, func(_ context.Context, write int) bool {
+		made = append(made, write)
+		return true
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []int{0, 2}, made)
+	assert.Equal(t, Reply{Status: StatusFull, Number: 9, Write: 2}, r)
 }

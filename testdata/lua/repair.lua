@@ -25,10 +25,11 @@ end
       expiring = expiring - redis.call('ZREM', expiry, unpack(dead))
     end
   end
+
   if members == expiring then
     local last = tonumber(redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2])
     if last and last < ms then
-      redis.call('DEL', index, expiry)
+      redis.call('DEL', index, expiry) -- changed
     elseif last then
       redis.call('PEXPIREAT', index, last + 1000)
       redis.call('PEXPIREAT', expiry, last + 1000)

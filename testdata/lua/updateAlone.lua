@@ -1,5 +1,5 @@
 local limit, publish, database, wait = 0, 'PUBLISH', '', false
-local fields = redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
+local absent, fields = false, redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
 
 local version, was, expires, expected, next = fields[1], fields[2] or '', ARGV[3], ARGV[6], ARGV[7]
 local wait = redis.error_reply('TRYAGAIN the indexes are needed')

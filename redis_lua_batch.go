@@ -1,0 +1,207 @@
+package taskstore
+
+import "strings"
+
+// luaBatch makes several writes of one owner, or none. It reads and checks all of them
+// in their order, and then writes: first the records that are stored, since Redis refuses
+// such a write when it is out of memory, and takes any other behind the first write of a
+// script; then those that go, and the indexes of each collection.
+//
+//	KEYS  of each write: 1 record, 2 index, 3 expiry index
+//	ARGV  1 operation id, then of each write: 1 data, 2 expires_at in ms or '', 3 task,
+//	      4 expected version, '' for any, 5 limit of records
+//	reply <number of writes>, or as luaPutIfVersion for the first write that is refused,
+//	      and then the number of that write, from 1
+var luaBatch = luaBatchBegin + luaBatchWrite + luaBatchCheck + luaBatchEnd
+
+// luaBatchAgain resends a batch. One that was applied succeeds: all records that it
+// stored got its operation id, and one that has it yet is enough. In any other each write
+// is judged as one by itself that is resent.
+//
+//	ARGV  as luaBatch, and then an instant before the first copy was sent, in µs
+//	reply as luaBatch, and unknown <present version>
+var luaBatchAgain = luaBatchBegin + `
+local sent = ARGV[#ARGV]
+for nth = 1, n do
+  local record = KEYS[3 * nth - 2]
+  local ops = redis.pcall('HGET', record, 'ops')
+  if type(ops) == 'string' then
+` + luaRecall + `
+    if place then return string.format('%.0f', n) end
+  end
+end
+` + luaBatchWrite + `
+  if expected ~= '' then
+    local born = redis.pcall('ZSCORE', index, task)
+    damage = type(born) == 'table' and born.err
+` + luaBatchDamage("redis.call('ZSCORE', index, task)") + luaSure + `
+  end
+` + luaBatchCheck + luaBatchEnd
+
+// luaBatchBegin prepares:
+//
+//	writes  what the checks find out of each write
+//	scopes  the latest of the collections whose indexes are to change
+//	goes    some write removes its record
+//
+// And of each of these collections, for which and for writes there is room from the
+// start, as a table that grows takes the server time:
+//
+//	before              the next of them
+//	at                  the place of the expiry index in KEYS
+//	members, expiring   how many members the indexes have, before the batch
+//	live                how many records there are; with those that are past, until they
+//	                    are counted
+//	last                the latest score of the index; true: it is not known yet
+//	counted             live is without those that are past
+//	settle              the indexes need luaSettle: there is more than creates that expire
+//	till                the latest instant that a TTL of these ends
+const luaBatchBegin = `
+local op, n = ARGV[1], #KEYS / 3
+` + luaTime + `
+local writes, scopes, goes = {false, false, false, false}, false, false
+`
+
+// luaBatchWrite begins the loop of checks. It finds out what there is of a record.
+var luaBatchWrite = `
+for nth = 1, n do
+  local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
+  local at = 5 * nth - 4
+  local expires, task, expected, next = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local absent, damage = expected == '0' and redis.call('EXISTS', record) == 0
+  local version, was, ops, expired = false, '', '', false
+  if not absent then
+    local fields = redis.pcall('HMGET', record, 'version', 'expires_at', 'ops')
+    damage = fields.err
+` + luaBatchDamage("redis.call('HMGET', record, 'version')") + luaState + `
+  end
+`
+
+// luaBatchDamage refuses a write that meets a value of another type. again calls what has
+// met some other error, which then stops the script.
+func luaBatchDamage(again string) string {
+	return `
+    if damage then
+      if not string.find(damage, 'WRONGTYPE') then ` + again + ` end
+      return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
+    end
+`
+}
+
+// luaBatchCheck ends the loop of checks.
+var luaBatchCheck = `
+  if expected ~= '' and (version or '0') ~= expected then
+    return {'conflict', version or '0', nth}
+  end
+` + luaSuccessor + `
+  local ends = tonumber(expires)
+  local gone, scope, score = ends and ends <= ms
+  if not version or was ~= expires or gone then
+    scope = scopes
+    while scope and KEYS[scope.at - 1] ~= index do scope = scope.before end
+    if not scope then
+      local members, expiring = redis.pcall('ZCARD', index), redis.pcall('ZCARD', expiry)
+      damage = type(members) == 'table' and members.err or type(expiring) == 'table' and expiring.err
+` + luaBatchDamage("redis.call('ZCARD', index)") + `
+      scope = {before = scopes, at = 3 * nth, members = members, expiring = expiring, live = members,
+        last = members > 0, counted = false, settle = false, till = false}
+      scopes = scope
+    end
+    if gone then
+      goes = true
+      if version then scope.live = scope.live - 1 end
+    elseif not version then
+      local limit, live = tonumber(ARGV[at + 5]), scope.live
+      if limit > 0 and live >= limit then
+        if not scope.counted then
+          live = live - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
+          scope.counted, scope.settle = true, true
+        end
+        if live >= limit then return {'full', string.format('%.0f', live), nth} end
+      end
+      scope.live, score = live + 1, stamp
+    elseif not redis.call('ZSCORE', index, task) then
+      score = stamp
+    end
+    if score then
+      local last = scope.last
+      if last == true then last = tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]) end
+      if last and last >= us then score = last + 1 end
+      scope.last = score == stamp and us or score
+    end
+    if gone or version or expired or not ends then scope.settle = true end
+  end
+  writes[nth] = {version, ops, next, scope, score, gone, expired}
+end
+`
+
+// luaBatchEnd writes.
+var luaBatchEnd = `
+for nth = 1, n do
+  local version, ops, next, scope, score, gone, expired = unpack(writes[nth], 1, 7)
+  if not gone then
+    local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
+    local at = 5 * nth - 4
+    local data, expires, task, hint = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], next
+    if not scope then
+      redis.call('HSET', record, 'version', next, 'data', data, 'ops', op .. string.sub(ops, 1, 56))
+    elseif version or expired or expires == '' then
+      local expiring = scope.expiring
+      if score then redis.call('ZADD', index, score, task) end
+      if expired then
+        redis.call('DEL', record) -- changed
+      end
+` + luaEnter + `
+    else
+      local new = redis.call('ZADD', index, score, task)
+      local till = string.format('%.0f', expires + 1000)
+      new = new + redis.call('ZADD', expiry, expires, task)
+      redis.call('HSET', record, 'version', next, 'data', data, 'ops', op, 'expires_at', expires)
+      redis.call('PEXPIREAT', record, till)
+      if new < 2 then scope.settle = true end
+      if not scope.till or tonumber(till) > tonumber(scope.till) then scope.till = till end
+    end
+` + luaBatchHint + `
+  end
+end
+if goes then
+  for nth = 1, n do
+    if writes[nth][6] then
+      local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
+      local task, hint = ARGV[5 * nth - 1], '0'
+      redis.call('DEL', record) -- changed
+      redis.call('ZREM', index, task)
+      redis.call('ZREM', expiry, task)
+` + luaBatchHint + `
+    end
+  end
+end
+local scope = scopes
+while scope do
+  local index, expiry, settle = KEYS[scope.at - 1], KEYS[scope.at], scope.settle
+  local temporary, members, expiring = scope.members == scope.expiring, 0, 1
+  if temporary and not settle then
+    if scope.members == 0 then
+      redis.call('PEXPIREAT', index, scope.till)
+      redis.call('PEXPIREAT', expiry, scope.till)
+    elseif type(redis.pcall('PEXPIREAT', index, scope.till, 'GT')) ~= 'table' then
+      redis.call('PEXPIREAT', expiry, scope.till, 'GT')
+    else -- the server is older than Redis 7.0
+      settle = true
+    end
+  end
+  if settle then
+    members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry) -- changed
+  end
+  if settle or string.byte(op) % 8 == 0 then
+` + luaTrim + `
+  end
+  if settle then
+` + luaEnds + `
+  end
+  scope = scope.before
+end
+return string.format('%.0f', n)`
+
+// luaBatchHint is luaHint for the nth write of a batch.
+var luaBatchHint = strings.ReplaceAll(luaHint, "KEYS[2]", "KEYS[3 * nth - 1]")

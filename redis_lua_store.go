@@ -1,0 +1,122 @@
+package taskstore
+
+// luaStore writes the record as version next and keeps the two indexes exact.
+// Only a write that creates the record or changes its expiry touches them. An
+// expiry that is past already leaves nothing behind. A live record that is missing from
+// the index, which an eviction can cause, is entered again.
+//
+// Most creates go a shorter way. An expiring record that neither index had cannot lower
+// their TTL, nor make it one for ever: it raises the TTL at most. What is past is trimmed
+// by one create in eight, which the operation id chooses, and where it stands in the way
+// of a limit. The first write is the only use of the expiry index that is not read
+// before.
+const luaStore = `
+local hint, settle = next, true
+local ends, last, quick = tonumber(expires)
+local members, expiring, temporary
+if version and was == expires and (was == '' or ends > ms) then
+  redis.call('HSET', record, 'version', next, 'data', data, 'ops', op .. string.sub(ops, 1, 56))
+  settle = false
+elseif absent and ends and ends > ms and (limit == 0 or redis.call('ZCARD', index) < limit) then
+  last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
+  quick = last or redis.call('ZCARD', expiry) == 0
+end
+if quick then
+  if last and tonumber(last) >= us then stamp = last + 1 end
+  local new = redis.call('ZADD', expiry, expires, task)
+  local at = string.format('%.0f', ends + 1000)
+  new = new + redis.call('ZADD', index, stamp, task)
+  redis.call('HSET', record, 'version', next, 'data', data, 'ops', op, 'expires_at', expires)
+  redis.call('PEXPIREAT', record, at)
+  if new == 2 and not last then
+    redis.call('PEXPIREAT', index, at)
+    redis.call('PEXPIREAT', expiry, at)
+    settle = false
+  elseif new == 2 and type(redis.pcall('PEXPIREAT', index, at, 'GT')) ~= 'table' then
+    redis.call('PEXPIREAT', expiry, at, 'GT')
+    settle = false
+  else -- an index had the task, or the server is older than Redis 7.0
+    members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry) -- changed
+    temporary = members == expiring
+  end
+elseif settle then
+  members, expiring = redis.call('ZCARD', index), redis.call('ZCARD', expiry)
+  temporary = members == expiring
+  if ends and ends <= ms then
+    hint = '0'
+    redis.call('DEL', record)
+    members = members - redis.call('ZREM', index, task)
+    expiring = expiring - redis.call('ZREM', expiry, task)
+  else
+    if not version and limit > 0 and members >= limit then
+      local live = members - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
+      if live >= limit then return {'full', string.format('%.0f', live)} end
+    end
+    if not version or not redis.call('ZSCORE', index, task) then
+      last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
+      if last and tonumber(last) >= us then stamp = last + 1 end
+      members = members + redis.call('ZADD', index, stamp, task)
+      if expired then redis.call('DEL', record) end
+    end
+` + luaEnter + `
+  end
+end
+local trim = quick and not settle and string.byte(op) % 8 == 0
+if trim then members, expiring = 0, 1 end
+if settle or trim then
+` + luaTrim + `
+end
+if settle then
+` + luaEnds + `
+end
+`
+
+// luaEnter writes a record that is in the index, and its expiry.
+const luaEnter = `
+    ops = op .. string.sub(ops, 1, 56)
+    if expires ~= '' then
+      redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops, 'expires_at', expires)
+      redis.call('PEXPIREAT', record, expires + 1000)
+      expiring = expiring + redis.call('ZADD', expiry, expires, task)
+    else
+      redis.call('HSET', record, 'version', next, 'data', data, 'ops', ops)
+      if version then
+        redis.call('HDEL', record, 'expires_at')
+        redis.call('PERSIST', record)
+      end
+      if expiring > 0 then expiring = expiring - redis.call('ZREM', expiry, task) end
+    end
+`
+
+// luaSettle trims members that are expired, oldest first and not too many for
+// one call, and gives both indexes the TTL that lets them die with their last
+// member: that of its record while all members expire, none otherwise.
+//
+//	members, expiring  how many members index and expiry have
+//	temporary          all members expired before this call: there is a TTL
+const luaSettle = luaTrim + luaEnds
+
+const luaTrim = `
+  if expiring > 0 then
+    local dead = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', ms), 'LIMIT', 0, 64)
+    if #dead > 0 then
+      members = members - redis.call('ZREM', index, unpack(dead))
+      expiring = expiring - redis.call('ZREM', expiry, unpack(dead))
+    end
+  end
+`
+
+const luaEnds = `
+  if members == expiring then
+    local last = tonumber(redis.call('ZRANGE', expiry, -1, -1, 'WITHSCORES')[2])
+    if last and last < ms then
+      redis.call('DEL', index, expiry) -- changed
+    elseif last then
+      redis.call('PEXPIREAT', index, last + 1000)
+      redis.call('PEXPIREAT', expiry, last + 1000)
+    end
+  elseif temporary then
+    redis.call('PERSIST', index)
+    redis.call('PERSIST', expiry)
+  end
+`
