@@ -1,9 +1,6 @@
 package taskstore
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,7 +24,7 @@ func TestCheckTriesEveryCommand(t *testing.T) {
 	}
 	tried = append(tried, "publish") // in probeHints
 	used := map[string]bool{"hmget": true}
-	for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`).FindAllStringSubmatch(allLua(t), -1) {
+	for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`).FindAllStringSubmatch(allLua(n.b.scripts), -1) {
 		used[strings.ToLower(m[1])] = true
 	}
 	require.Greater(t, len(used), 12, "the scripts were found")
@@ -36,18 +33,11 @@ func TestCheckTriesEveryCommand(t *testing.T) {
 	}
 }
 
-// allLua returns the string literals of the files with scripts.
-func allLua(t *testing.T) string {
+// allLua returns the scripts, one behind the other.
+func allLua(s scripts) string {
 	var text strings.Builder
-	for _, name := range []string{"redis_lua.go", "redis_lua_read.go"} {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		require.NoError(t, err)
-		ast.Inspect(f, func(n ast.Node) bool {
-			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
-				text.WriteString(l.Value)
-			}
-			return true
-		})
+	for _, script := range s.all() {
+		text.WriteString(script.Source)
 	}
 	return text.String()
 }

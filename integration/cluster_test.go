@@ -143,6 +143,9 @@ func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.Delete(ctx, o("a"))
 	require.NoError(t, err)
+	require.NoError(t, b.PutBatch(ctx, []taskstore.Write{
+		{Key: o("a"), Value: lasts}, {Key: taskstore.Key{Owner: "owner", Collection: "other", Task: "a"}, Value: hello}, {Key: o("b"), Value: gone, Expected: taskstore.AnyVersion},
+	}))
 	_, err = b.Now(ctx)
 	require.NoError(t, err)
 	c.Echo(ctx, "the end")

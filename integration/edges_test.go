@@ -79,6 +79,12 @@ func TestRedisTaskThatIsMissingFromTheIndexIsEnteredAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, list, 1)
 	s.CheckIndexes(t, key.Owner)
+	require.NoError(t, s.Client.Del(ctx, s.IndexKey(key.Owner)).Err())
+	require.NoError(t, s.PutBatch(ctx, []taskstore.Write{{Key: key, Value: hello, Expected: 2}}))
+	list, err = s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
+	s.CheckIndexes(t, key.Owner)
 }
 
 // Tasks that are deleted and created again while they are listed are listed at

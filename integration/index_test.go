@@ -278,7 +278,15 @@ func TestRedisOrderSurvivesAClockThatIsSetBack(t *testing.T) {
 	want := []string{"first"}
 	for i := range 50 {
 		task := strconv.Itoa(i)
-		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, hello)
+		var err error
+		switch i % 3 {
+		case 0:
+			_, err = s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, hello)
+		case 1:
+			_, err = s.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: task}, lasts, 0)
+		case 2:
+			err = s.PutBatch(ctx, []taskstore.Write{{Key: taskstore.Key{Owner: "o", Task: task}, Value: lasts}})
+		}
 		require.NoError(t, err)
 		want = append(want, task)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/faultproxy"
 	"github.com/taskstore/taskstore/internal/redistest"
 	"github.com/taskstore/taskstore/internal/storetest"
 )
@@ -90,6 +91,13 @@ func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 						_, err := b.PutIfVersion(ctx, taskstore.Key{Owner: "owner", Task: "new"}, long, 0)
 						return err
 					},
+					func() error {
+						err := b.PutBatch(ctx, []taskstore.Write{{Key: taskstore.Key{Owner: "owner", Task: "new"}}, {Key: key, Value: long, Expected: taskstore.AnyVersion}})
+						if !c.unknown {
+							refusedAt(t, 1, err)
+						}
+						return err
+					},
 				} {
 					m.reset()
 					err = write()
@@ -110,6 +118,22 @@ func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A server limits each record's data, and all data of a batch by another setting.
+func TestRedisBatchMayBeLongerThanOneRecord(t *testing.T) {
+	server := redistest.Start(t, "--proto-max-bulk-len", "1mb")
+	proxy := faultproxy.New()
+	t.Cleanup(proxy.Close)
+	b := onClient(t, &redis.Options{Addr: server.Addr(), Dialer: proxy.Dial}, "")
+	require.NoError(t, b.PutBatch(ctx, []taskstore.Write{{Key: key}}), "the server has the script")
+	half := taskstore.Value{Data: make([]byte, 1<<19)}
+	var batch []taskstore.Write
+	for _, task := range []string{"a", "b", "c"} {
+		batch = append(batch, taskstore.Write{Key: taskstore.Key{Owner: key.Owner, Task: task}, Value: half})
+	}
+	proxy.Set(faultproxy.Faults{Plan: []faultproxy.Fault{cut}, Match: isWrite})
+	require.NoError(t, b.PutBatch(ctx, batch), "a connection that is lost does not say that it is too long")
 }
 
 // So is what is shorter than any such limit, and longer with what is sent besides it.

@@ -87,6 +87,9 @@ func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 						_, err := b.PutIfVersion(ctx, taskstore.Key{Owner: "o", Task: "new"}, hello, 0)
 						return err
 					},
+					"batch": func(ctx context.Context) error {
+						return b.PutBatch(ctx, []taskstore.Write{{Key: k, Value: hello, Expected: 1}, {Key: taskstore.Key{Owner: "o", Collection: "other", Task: "new"}, Value: hello}})
+					},
 					"delete": func(ctx context.Context) error { _, err := b.Delete(ctx, k); return err },
 					"expire": func(ctx context.Context) error {
 						_, err := b.Put(ctx, k, taskstore.Value{ExpiresAt: time.Now().Add(time.Minute)})
@@ -116,6 +119,7 @@ func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 			existed, err := b.Delete(ctx, lasting)
 			require.NoError(t, err)
 			assert.True(t, existed)
+			require.NoError(t, b.PutBatch(ctx, []taskstore.Write{{Key: taskstore.Key{Owner: "o", Task: "last"}, Value: hello}, {Key: mortal, Value: expiring, Expected: versions[mortal]}}))
 			list, err := b.ListByPrefix(ctx, taskstore.Key{Owner: "o"})
 			require.NoError(t, err)
 			assert.Contains(t, tasksOf(list), "mortal")

@@ -147,6 +147,7 @@ func TestResentWritesAreAcknowledgedToo(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.PutIfVersion(ctx, key, hello, version)
 	require.NoError(t, err)
+	require.NoError(t, b.PutBatch(ctx, []taskstore.Write{{Key: taskOf("", "first"), Value: hello}}))
 
 	for _, replica := range s.Replicas {
 		replica.Suspend()
@@ -163,7 +164,11 @@ func TestResentWritesAreAcknowledgedToo(t *testing.T) {
 	_, err = b.PutIfVersion(ctx, key, hello, version+2)
 	assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 	assert.ErrorContains(t, err, "0 of 1 replicas")
-	assert.Equal(t, 2, proxy.Counts().RepliesLost)
+	first()
+	err = b.PutBatch(ctx, []taskstore.Write{{Key: taskOf("", "first"), Value: hello, Expected: 1}, {Key: taskOf("other", "second"), Value: hello}})
+	assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
+	assert.ErrorContains(t, err, "0 of 1 replicas")
+	assert.Equal(t, 3, proxy.Counts().RepliesLost)
 	rec, err := b.Get(ctx, key)
 	require.NoError(t, err)
 	assert.Equal(t, version+3, rec.Version)

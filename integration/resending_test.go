@@ -91,6 +91,7 @@ func (r *resending) loadScripts() {
 	require.NoError(r.t, err)
 	_, err = r.other.Delete(ctx, r.key)
 	require.NoError(r.t, err)
+	require.NoError(r.t, r.other.PutBatch(ctx, []taskstore.Write{{Key: r.key, Value: gone}}))
 }
 
 // next has the next write of r.mine meet fault, and calls between before the write
