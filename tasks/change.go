@@ -95,7 +95,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			switch {
 			case cur.write == name || cur.write == settling:
 				cur.settledNow = cur.write == settling
-				s.endBeside(ctx, cur, taskstore.Record{})
+				s.leave(ctx, cur)
 				return c.verdict(cur)
 			case !cur.CreatedAt.Equal(created):
 				return Task{}, unknown
@@ -126,26 +126,19 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			}
 			return c.verdict(cur)
 		}
-		if !next.Status.Terminal() && next.outlives(&cur.Task) {
-			if _, err := s.enter(ctx, &next.Task, now); err != nil {
-				return give(Task{}, err)
-			}
-		}
-		var keyRecord taskstore.Record
-		if cur.key != "" && !next.ExpiresAt.Equal(cur.ExpiresAt) {
-			// Before the task, so that the key lasts longer and knows that there was one.
-			if keyRecord, err = s.holdKey(ctx, cur, taskstore.Record{}, later(s.keyExpiry(cur), s.keyExpiry(next))); err != nil {
+		if next.Resumable && !next.Status.Terminal() && next.outlives(&cur.Task) {
+			if _, err := s.register(ctx, &next.Task); err != nil {
 				return give(Task{}, err)
 			}
 		}
 		if next.write = name; next.settledNow {
 			next.write = settling
 		}
-		version, err := s.backend.PutIfVersion(ctx, key, taskstore.Value{Data: next.encode(), ExpiresAt: next.ExpiresAt}, cur.Version)
+		version, err := s.write(ctx, cur, next)
 		switch {
 		case err == nil:
 			next.Version = version
-			s.endBeside(ctx, next, keyRecord)
+			s.leave(ctx, next)
 			return c.verdict(next)
 		case errors.Is(err, taskstore.ErrOutcomeUnknown):
 			if lost++; lost == maxUnknown {
@@ -253,15 +246,9 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	return next, nil
 }
 
-// endBeside has what is kept beside a task end with it. key is its key record, as
-// far as that is known. It is best effort: what is left expires by itself and
-// stands in nobody's way.
-func (s *Store) endBeside(ctx context.Context, r *record, key taskstore.Record) {
-	if !r.Status.Terminal() {
-		return
-	}
-	s.leave(ctx, &r.Task)
-	if r.key != "" {
-		s.endKey(ctx, r, key)
+// leave has the registry forget r, if it has ended.
+func (s *Store) leave(ctx context.Context, r *record) {
+	if r.Status.Terminal() {
+		s.unregister(ctx, &r.Task)
 	}
 }

@@ -6,13 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
-
-	"github.com/taskstore/taskstore"
 )
 
 // CreateParams are what a task starts with. The zero value is fine: a task that
@@ -66,30 +63,23 @@ func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Tas
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err
 	}
-	// Who calls may know better how much this owner may have.
-	ctx = taskstore.WithRecordLimit(ctx, taskstore.RecordLimit(ctx, s.opts.MaxTasks))
-	for range maxUnknown {
-		now, err := s.now(ctx)
-		if err != nil {
-			return Task{}, false, err
-		}
-		r, err := s.newRecord(owner, p, now)
-		if err != nil {
-			return Task{}, false, err
-		}
-		existing, err := s.place(ctx, r, now)
-		switch {
-		case errors.Is(err, errTakenBack):
-			continue
-		case err != nil:
-			return Task{}, false, err
-		case existing != nil:
-			t, err := s.settled(ctx, existing)
-			return t, false, err
-		}
-		return r.Task.clone(), true, nil
+	now, err := s.now(ctx)
+	if err != nil {
+		return Task{}, false, err
 	}
-	return Task{}, false, &ContentionError{Attempts: maxUnknown, Err: &taskstore.VersionConflictError{}}
+	r, err := s.newRecord(owner, p, now)
+	if err != nil {
+		return Task{}, false, err
+	}
+	existing, err := s.place(ctx, r, now)
+	switch {
+	case err != nil:
+		return Task{}, false, err
+	case existing != nil:
+		t, err := s.settled(ctx, existing)
+		return t, false, err
+	}
+	return r.Task.clone(), true, nil
 }
 
 // newRecord makes the first state of a task.
@@ -146,7 +136,7 @@ func checkHolder(holder string) error {
 }
 
 // hash returns the SHA-256 of s in hex: a name of fixed length for anything.
-func hash(s string) string {
+func hash[T string | json.RawMessage](s T) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
 }

@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"context"
 	"runtime"
 	"testing"
 	"time"
@@ -12,56 +11,44 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A forgetful backend loses the answers of deletes, applied or not.
-type forgetful struct {
-	taskstore.StorageBackend
-	applied bool
-}
-
-func (f forgetful) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
-	if f.applied {
-		_, _ = f.StorageBackend.Delete(ctx, k)
-	}
-	return false, taskstore.ErrOutcomeUnknown
-}
-
 func TestDeleteWhoseAnswerGotLost(t *testing.T) {
 	for _, applied := range []bool{true, false} {
-		s := newStore(t, forgetful{taskstore.NewMemoryBackend(nil), applied}, nil)
-		task := create(t, s, CreateParams{Resumable: true})
+		s, other, b := hookedStore(t, nil)
+		task := create(t, s, CreateParams{Resumable: true, IdempotencyKey: "k"})
+		b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
+			if op != "write" || !isTask(k) {
+				return nil
+			}
+			if applied {
+				require.NoError(t, other.Delete(ctx, owner, task.ID))
+			}
+			return taskstore.ErrOutcomeUnknown
+		}
 		err := s.Delete(ctx, owner, task.ID)
 		if applied {
 			require.NoError(t, err)
 			assert.ErrorIs(t, s.Delete(ctx, owner, task.ID), ErrNotFound)
+			assert.Empty(t, everything(t, s))
+			assert.Zero(t, registryEntries(t, s))
 		} else {
 			assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
-			get(t, s, task.ID)
+			assert.Equal(t, task, get(t, s, task.ID))
+			assert.Len(t, everything(t, s), 3)
 		}
 	}
 }
 
-// A key that stands for another task by now is not the deleted task's.
-func TestDeleteLeavesAKeyThatIsAnotherTasks(t *testing.T) {
-	s := memoryStore(t, nil)
-	p := CreateParams{IdempotencyKey: "key"}
-	old := create(t, s, p)
-	key := taskstore.Key{Owner: userPrefix + owner, Task: keyPrefix + hash("key")}
-	_, err := s.backend.Delete(ctx, key)
-	require.NoError(t, err)
-	fresh := create(t, s, p)
-	require.NotEqual(t, old.ID, fresh.ID)
-	before, err := s.backend.Get(ctx, key)
-	require.NoError(t, err)
-	_, err = s.Complete(ctx, owner, old.ID, raw(`1`))
-	require.NoError(t, err)
-	after, err := s.backend.Get(ctx, key)
-	require.NoError(t, err)
-	assert.Equal(t, before, after)
-	require.NoError(t, s.Delete(ctx, owner, old.ID))
-	again, created, err := s.Create(ctx, owner, p)
-	require.NoError(t, err)
-	assert.False(t, created)
-	assert.Equal(t, fresh.ID, again.ID)
+// A task that somebody writes while it is deleted is deleted all the same, once.
+func TestDeleteMeetsAChange(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	task := create(t, s, CreateParams{IdempotencyKey: "k"})
+	b.onceBefore("write", isTask, func() error { _, err := other.Complete(ctx, owner, task.ID, raw(`1`)); return err })
+	require.NoError(t, s.Delete(ctx, owner, task.ID))
+	assert.Empty(t, everything(t, s))
+
+	task = create(t, s, CreateParams{IdempotencyKey: "k"})
+	b.onceBefore("write", isTask, func() error { return other.Delete(ctx, owner, task.ID) })
+	assert.ErrorIs(t, s.Delete(ctx, owner, task.ID), ErrNotFound)
 }
 
 // Nothing is left after many tasks and abandoned waits.
@@ -87,7 +74,7 @@ func TestNothingLeaks(t *testing.T) {
 				require.NoError(t, s.Delete(ctx, owner, done.ID))
 			}
 			assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 5*time.Second, 20*time.Millisecond)
-			assert.Len(t, dump(t, s, userPrefix+owner), 1)
+			assert.Len(t, everything(t, s), 2)
 			assert.Zero(t, registryEntries(t, s))
 		})
 	}

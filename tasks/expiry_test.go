@@ -19,11 +19,11 @@ func atLeast(ttl time.Duration) func(*Task) error {
 	return func(t *Task) error { t.TTL = max(t.TTL, ttl); return nil }
 }
 
-func TestLateRegistrationDoesNotShortenAnEntry(t *testing.T) {
+func TestLateExtensionDoesNotShortenAnEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		task := create(t, s, CreateParams{TTL: time.Hour})
-		b.onceBefore("write", task.ID, func() error { // the entry
+		b.onceBefore("write", isActive, func() error {
 			_, err := other.Update(ctx, owner, task.ID, atLeast(20*time.Hour))
 			return err
 		})
@@ -45,22 +45,22 @@ func sameTaskAfter(t *testing.T, s *Store, p CreateParams, task Task, d time.Dur
 	assert.Equal(t, task.ID, again.ID)
 }
 
-func TestKeyIsExtendedBeforeItsTask(t *testing.T) {
+func TestKeyIsExtendedWithItsTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, b := hookedStore(t, &Options{MaxTTL: -1})
 		p := CreateParams{IdempotencyKey: "key"}
 		task := create(t, s, p)
 		boom := errors.New("died")
-		b.onceBefore("write", keyPrefix, func() error { return boom })
+		b.onceBefore("write", isKey, func() error { return boom })
 		_, err := s.Update(ctx, owner, task.ID, atLeast(10*time.Hour))
 		assert.ErrorIs(t, err, boom)
 		assert.Equal(t, task, get(t, s, task.ID), "a task that outlives its key")
 
-		b.onceBefore("write", keyPrefix, func() error { return taskstore.ErrOutcomeUnknown })
+		b.onceBefore("write", isKey, func() error { return taskstore.ErrOutcomeUnknown })
 		got, err := s.Update(ctx, owner, task.ID, atLeast(10*time.Hour))
 		require.NoError(t, err)
 		assert.Equal(t, 10*time.Hour, got.TTL)
-		sameTaskAfter(t, s, p, task, 10*time.Hour)
+		sameTaskAfter(t, s, p, task, 10*time.Hour-time.Second)
 
 		task = create(t, s, CreateParams{IdempotencyKey: "without end"})
 		_, err = s.Update(ctx, owner, task.ID, func(t *Task) error { t.TTL = 0; return nil })
@@ -71,7 +71,7 @@ func TestKeyIsExtendedBeforeItsTask(t *testing.T) {
 
 func TestKeyFollowsTheLongestOfConcurrentExtensions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, where := range []string{keyPrefix, taskPrefix} {
+		for _, where := range []func(taskstore.Key) bool{isKey, isActive, isTask} {
 			for _, d := range [][2]time.Duration{{2 * time.Hour, 20 * time.Hour}, {20 * time.Hour, 2 * time.Hour}} {
 				s, other, b := hookedStore(t, nil)
 				p := CreateParams{IdempotencyKey: "key"}
@@ -89,47 +89,39 @@ func TestKeyFollowsTheLongestOfConcurrentExtensions(t *testing.T) {
 	})
 }
 
-// Whoever of two callers makes the task, the key lasts as long.
-func TestKeyLastsForTheLongestOfItsClaims(t *testing.T) {
-	s := memoryStore(t, nil)
-	first := halfDone(t, s, CreateParams{IdempotencyKey: "key", TTL: 20 * time.Hour})
-	halfDone(t, s, CreateParams{IdempotencyKey: "key", TTL: time.Minute})
-	raw, err := s.backend.Get(ctx, idempotencyKey(first))
-	require.NoError(t, err)
-	assert.False(t, raw.ExpiresAt.Before(s.keyExpiry(first)))
-}
-
-// A shorter TTL leaves the key, which may be extended again; the end cuts it.
-func TestKeyIsShortenedAtTheEndOnly(t *testing.T) {
+// Entry and key expire when the task does, at every instant of its life.
+func TestWhatBelongsToATaskExpiresWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, other, b := hookedStore(t, &Options{Retention: time.Minute})
-		task := create(t, s, CreateParams{IdempotencyKey: "key", TTL: 10 * time.Hour})
-		key := idempotencyKey(&record{Task: task, key: hash("key")})
-		before, err := s.backend.Get(ctx, key)
-		require.NoError(t, err)
-		_, err = s.Update(ctx, owner, task.ID, func(t *Task) error { t.TTL = time.Hour; return nil })
-		require.NoError(t, err)
-		after, err := s.backend.Get(ctx, key)
-		require.NoError(t, err)
-		assert.Equal(t, before.ExpiresAt, after.ExpiresAt)
-
-		ending := false
-		b.before = func(op string, k taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
-			if op == "write" && k == key && !ending { // somebody writes the key just before it is cut
-				ending = true
-				raw, err := other.backend.Get(ctx, key)
-				require.NoError(t, err)
-				_, err = other.backend.PutIfVersion(ctx, key, raw.Value, raw.Version)
-				require.NoError(t, err)
+		s := memoryStore(t, &Options{Retention: time.Minute})
+		task := create(t, s, CreateParams{IdempotencyKey: "key", TTL: 10 * time.Hour, Holder: "x"})
+		run := s.RunOf(task)
+		for name, step := range map[string]func() (Task, error){
+			"as created": func() (Task, error) { return s.Get(ctx, owner, task.ID) },
+			"shorter": func() (Task, error) {
+				return s.Update(ctx, owner, task.ID, func(t *Task) error { t.TTL = time.Hour; return nil })
+			},
+			"longer":  func() (Task, error) { return s.Update(ctx, owner, task.ID, atLeast(20*time.Hour)) },
+			"renewed": func() (Task, error) { return run.Renew(ctx) },
+			"state":   func() (Task, error) { return run.SaveState(ctx, []byte("x")) },
+		} {
+			got, err := step()
+			require.NoError(t, err, name)
+			all := everything(t, s)
+			require.Len(t, all, 3, name)
+			for _, r := range all {
+				assert.Equal(t, got.ExpiresAt, r.ExpiresAt, name)
 			}
-			return nil
 		}
-		ended, err := s.Complete(ctx, owner, task.ID, raw(`1`))
+		ended, err := run.Complete(ctx, raw(`1`))
 		require.NoError(t, err)
-		require.True(t, ending)
-		after, err = s.backend.Get(ctx, key)
-		require.NoError(t, err)
-		assert.Equal(t, ended.ExpiresAt, after.ExpiresAt)
+		assert.Zero(t, activeEntries(t, s))
+		all := everything(t, s)
+		require.Len(t, all, 2)
+		for _, r := range all {
+			assert.Equal(t, ended.ExpiresAt, r.ExpiresAt)
+		}
+		time.Sleep(time.Minute + time.Millisecond)
+		assert.Empty(t, everything(t, s))
 	})
 }
 

@@ -96,7 +96,7 @@ func (f *follower) add(key, name taskstore.Key) {
 	case w.wanted[key]:
 		return
 	default:
-		w.prefix.Task = taskPrefix
+		w.prefix.Task = "" // all of the owner
 	}
 	w.wanted[key] = true
 	f.tasks = append(f.tasks, &followed{key: key, name: name, hints: w, due: true})

@@ -95,7 +95,7 @@ func inputs(keys ...string) map[string]json.RawMessage {
 // A counting backend counts the calls that would go to a server.
 type counting struct {
 	taskstore.StorageBackend
-	calls atomic.Int64
+	calls, batches atomic.Int64
 }
 
 func (c *counting) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
@@ -113,6 +113,12 @@ func (c *counting) Put(ctx context.Context, k taskstore.Key, v taskstore.Value) 
 func (c *counting) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {
 	c.calls.Add(1)
 	return c.StorageBackend.PutIfVersion(ctx, k, v, e)
+}
+
+func (c *counting) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	c.calls.Add(1)
+	c.batches.Add(1)
+	return taskstore.PutBatch(ctx, c.StorageBackend, writes)
 }
 
 func (c *counting) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
@@ -162,17 +168,54 @@ func (s *script) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.
 	return s.StorageBackend.PutIfVersion(ctx, k, v, e)
 }
 
-// dump returns all that a memory backend holds for an owner.
-func dump(tb testing.TB, s *Store, backendOwner string) []taskstore.Record {
+// PutBatch is one write of its first record.
+func (s *script) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	s.mu.Lock()
+	f := s.before
+	s.mu.Unlock()
+	write := func() error { return taskstore.PutBatch(ctx, s.StorageBackend, writes) }
+	if f != nil {
+		if handled, err := f(writes[0].Key, writes[0].Value, write); handled {
+			return err
+		}
+	}
+	return write()
+}
+
+// dump returns what a backend lists of prefix.
+func dump(tb testing.TB, s *Store, prefix taskstore.Key) []taskstore.Record {
 	tb.Helper()
-	records, err := s.backend.ListByPrefix(ctx, taskstore.Key{Owner: backendOwner})
+	records, err := s.backend.ListByPrefix(ctx, prefix)
 	require.NoError(tb, err)
 	return records
 }
 
+// everything returns all that a backend holds of the owner.
+func everything(tb testing.TB, s *Store) (all []taskstore.Record) {
+	tb.Helper()
+	for _, prefix := range []taskstore.Key{tasksKey(owner), activeKey(owner, ""), idempotencyKey(owner, "")} {
+		all = append(all, dump(tb, s, prefix)...)
+	}
+	return all
+}
+
+func activeEntries(tb testing.TB, s *Store) int { return len(dump(tb, s, activeKey(owner, ""))) }
+
+func keyRecords(tb testing.TB, s *Store) int { return len(dump(tb, s, idempotencyKey(owner, ""))) }
+
+func isTask(k taskstore.Key) bool {
+	return strings.HasPrefix(k.Owner, userPrefix) && k.Collection == ""
+}
+
+func isActive(k taskstore.Key) bool { return k.Collection == activeCollection }
+
+func isKey(k taskstore.Key) bool { return k.Collection == keyCollection }
+
+func isEntry(k taskstore.Key) bool { return strings.HasPrefix(k.Owner, registryPrefix) }
+
 func registryEntries(tb testing.TB, s *Store) (n int) {
 	for _, b := range buckets {
-		n += len(dump(tb, s, registryPrefix+string(b)))
+		n += len(dump(tb, s, taskstore.Key{Owner: registryPrefix + string(b)}))
 	}
 	return n
 }
@@ -180,7 +223,7 @@ func registryEntries(tb testing.TB, s *Store) (n int) {
 // registryEntriesOf counts the entries of one task.
 func registryEntriesOf(tb testing.TB, s *Store, id string) (n int) {
 	for _, b := range buckets {
-		for _, r := range dump(tb, s, registryPrefix+string(b)) {
+		for _, r := range dump(tb, s, taskstore.Key{Owner: registryPrefix + string(b)}) {
 			if strings.HasPrefix(r.Key.Task, id) {
 				n++
 			}
@@ -192,7 +235,15 @@ func registryEntriesOf(tb testing.TB, s *Store, id string) (n int) {
 // A hooked backend lets a test stand before each call; an error is its answer.
 type hooked struct {
 	taskstore.StorageBackend
-	before func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error
+	before  func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error
+	written func(v taskstore.Value)                                  // is told of what was written
+	around  func(writes []taskstore.Write) (handled bool, err error) // stands in the place of a batch
+}
+
+func (h *hooked) wrote(err error, v taskstore.Value) {
+	if h.written != nil && err == nil {
+		h.written(v)
+	}
 }
 
 func (h *hooked) Unwrap() taskstore.StorageBackend { return h.StorageBackend }
@@ -215,7 +266,37 @@ func (h *hooked) PutIfVersion(ctx context.Context, k taskstore.Key, v taskstore.
 	if err := h.call("write", k, v, e); err != nil {
 		return 0, err
 	}
-	return h.StorageBackend.PutIfVersion(ctx, k, v, e)
+	version, err := h.StorageBackend.PutIfVersion(ctx, k, v, e)
+	h.wrote(err, v)
+	return version, err
+}
+
+func (h *hooked) Put(ctx context.Context, k taskstore.Key, v taskstore.Value) (taskstore.Version, error) {
+	if err := h.call("write", k, v, taskstore.AnyVersion); err != nil {
+		return 0, err
+	}
+	version, err := h.StorageBackend.Put(ctx, k, v)
+	h.wrote(err, v)
+	return version, err
+}
+
+// PutBatch lets a test stand before each of the writes, of which none is made until then.
+func (h *hooked) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	for _, w := range writes {
+		if err := h.call("write", w.Key, w.Value, w.Expected); err != nil {
+			return err
+		}
+	}
+	if h.around != nil {
+		if handled, err := h.around(writes); handled {
+			return err
+		}
+	}
+	err := taskstore.PutBatch(ctx, h.StorageBackend, writes)
+	for _, w := range writes {
+		h.wrote(err, w.Value)
+	}
+	return err
 }
 
 func (h *hooked) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
@@ -225,11 +306,11 @@ func (h *hooked) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
 	return h.StorageBackend.Delete(ctx, k)
 }
 
-// onceBefore runs f before the first call that is op on a task with prefix.
-func (h *hooked) onceBefore(op, prefix string, f func() error) {
+// onceBefore runs f before the first call that is op on a record that is one of those.
+func (h *hooked) onceBefore(op string, is func(taskstore.Key) bool, f func() error) {
 	var over atomic.Bool
 	h.before = func(o string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-		if o != op || !strings.HasPrefix(k.Task, prefix) || over.Swap(true) {
+		if o != op || !is(k) || over.Swap(true) {
 			return nil
 		}
 		return f()

@@ -169,7 +169,7 @@ func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
 
 	// The one that was faster has changed the task: it is asked again, about that.
 	seen = nil
-	b.onceBefore("write", taskPrefix, func() error {
+	b.onceBefore("write", isTask, func() error {
 		_, err := other.Cancel(ctx, owner, task.ID)
 		return err
 	})
@@ -187,7 +187,7 @@ func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
 	_, err = run.RequireInput(ctx, inputs("a", "b"))
 	require.NoError(t, err)
 	asks := 0
-	b.onceBefore("write", taskPrefix, func() error {
+	b.onceBefore("write", isTask, func() error {
 		_, err := other.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
 		return err
 	})

@@ -13,137 +13,33 @@ import (
 // too busy: it matches names whatever their case, takes the last of duplicates,
 // and rewrites raw values.
 
-// maxJSONDepth is how deep a payload may be nested. A record nests it deeper, and
-// encoding/json reads 10,000 levels.
-const maxJSONDepth = 1000
+// maxJSONDepth is how deep a payload may be nested, and maxScanDepth how deep a record,
+// which nests it deeper: that is what encoding/json reads.
+const (
+	maxJSONDepth = 1000
+	maxScanDepth = 10_000
+)
 
 // checkJSON returns raw without the space around it, or what is wrong with it.
 func checkJSON(raw json.RawMessage) (json.RawMessage, error) {
-	trimmed := json.RawMessage(bytes.Trim(raw, " \t\r\n"))
-	if !json.Valid(trimmed) {
+	s := scanner{text: bytes.Trim(raw, " \t\r\n"), depth: maxJSONDepth}
+	value, err := s.value()
+	switch {
+	case errors.Is(err, errTooDeep):
+		return nil, errors.New("it is nested more than 1000 levels deep")
+	case err != nil || s.at != len(s.text):
 		return nil, errors.New("it is not valid JSON")
 	}
-	depth, inString := 0, false
-	for i := 0; i < len(trimmed); i++ {
-		switch c := trimmed[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxJSONDepth {
-				return nil, errors.New("it is nested more than 1000 levels deep")
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return trimmed, nil
+	return value, nil
 }
 
 var (
-	errNotObject = errors.New("not an object")
-	errNotArray  = errors.New("not an array")
-	errDuplicate = errors.New("a name twice in one object")
-	errNumber    = errors.New("not a whole number in range, plainly written")
-	errEmpty     = errors.New("empty")
-	errString    = errors.New("not a string")
-	errBoolean   = errors.New("not a boolean")
-	errBase64    = errors.New("not base64")
+	errNumber  = errors.New("not a whole number in range, plainly written")
+	errEmpty   = errors.New("empty")
+	errString  = errors.New("not a string")
+	errBoolean = errors.New("not a boolean")
+	errBase64  = errors.New("not base64")
 )
-
-// splitObject calls f with each name and raw value of the object valid, which is
-// valid JSON. The values are parts of valid.
-func splitObject(valid []byte, f func(name string, value json.RawMessage) error) error {
-	s := splitter(bytes.Trim(valid, " \t\r\n"))
-	if len(s) == 0 || s[0] != '{' {
-		return errNotObject
-	}
-	seen := make(map[string]struct{}, 16)
-	s = s[1:]
-	for s.skipSpace(); s[0] != '}'; s.skipSpace() {
-		name, err := jsonString(s.value())
-		if err != nil {
-			return err
-		}
-		if _, dup := seen[name]; dup {
-			return errDuplicate
-		}
-		seen[name] = struct{}{}
-		s.skipSpace()
-		s = s[1:] // the colon
-		s.skipSpace()
-		if err := f(name, s.value()); err != nil {
-			return err
-		}
-		if s.skipSpace(); s[0] == ',' {
-			s = s[1:]
-		}
-	}
-	return nil
-}
-
-// splitArray is splitObject for an array.
-func splitArray(valid []byte, f func(value json.RawMessage) error) error {
-	s := splitter(bytes.Trim(valid, " \t\r\n"))
-	if len(s) == 0 || s[0] != '[' {
-		return errNotArray
-	}
-	s = s[1:]
-	for s.skipSpace(); s[0] != ']'; s.skipSpace() {
-		if err := f(s.value()); err != nil {
-			return err
-		}
-		if s.skipSpace(); s[0] == ',' {
-			s = s[1:]
-		}
-	}
-	return nil
-}
-
-// A splitter is the rest of a valid JSON text.
-type splitter []byte
-
-func (s *splitter) skipSpace() { *s = bytes.TrimLeft(*s, " \t\r\n") }
-
-// value takes the value, or the name, that s starts with.
-func (s *splitter) value() json.RawMessage {
-	depth := 0
-	for i := 0; i < len(*s); i++ {
-		switch (*s)[i] {
-		case '"':
-			for i++; (*s)[i] != '"'; i++ {
-				if (*s)[i] == '\\' {
-					i++
-				}
-			}
-			if depth == 0 {
-				return s.take(i + 1)
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return s.take(i) // a number or a word that the container's end follows
-			}
-			if depth--; depth == 0 {
-				return s.take(i + 1)
-			}
-		case ',', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return s.take(i)
-			}
-		}
-	}
-	return s.take(len(*s))
-}
-
-func (s *splitter) take(n int) json.RawMessage {
-	v := json.RawMessage((*s)[:n:n])
-	*s = (*s)[n:]
-	return v
-}
 
 func jsonString(raw json.RawMessage) (string, error) {
 	if len(raw) == 0 || raw[0] != '"' {

@@ -28,7 +28,7 @@ func TestTaskFailsAtMaxTTL(t *testing.T) {
 		}},
 		"by its runner, whose answer got lost": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
 			b := &hooked{StorageBackend: s.backend}
-			b.onceBefore("write", taskPrefix, func() error { return taskstore.ErrOutcomeUnknown })
+			b.onceBefore("write", isTask, func() error { return taskstore.ErrOutcomeUnknown })
 			got, err := newStore(t, b, opts).RunOf(run.Task()).Renew(ctx)
 			assert.ErrorIs(t, err, ErrLeaseLost)
 			assert.ErrorIs(t, err, ErrTerminal)
@@ -42,7 +42,7 @@ func TestTaskFailsAtMaxTTL(t *testing.T) {
 		"by a look for orphans": {CreateParams{Resumable: true}, func(t *testing.T, s *Store, run *Run) (Task, error) {
 			assert.Empty(t, orphans(t, s))
 			assert.Zero(t, registryEntries(t, s))
-			r, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+			r, err := decode(dump(t, s, tasksKey(owner))[0].Data)
 			require.NoError(t, err)
 			assert.Equal(t, Failed, r.Status)
 			return s.Get(ctx, owner, run.id)
@@ -124,9 +124,9 @@ func TestNoRecordOutlivesMaxTTLByMoreThanALease(t *testing.T) {
 		latest := parked.CreatedAt.Add(time.Hour + 30*time.Second)
 		assert.Equal(t, latest, parked.ExpiresAt)
 		time.Sleep(time.Until(latest))
-		assert.Len(t, dump(t, s, userPrefix+owner), 2)
+		assert.Len(t, dump(t, s, tasksKey(owner)), 2)
 		time.Sleep(time.Millisecond)
-		assert.Empty(t, dump(t, s, userPrefix+owner))
+		assert.Empty(t, everything(t, s))
 		assert.Zero(t, activeEntries(t, s))
 		assert.Zero(t, registryEntries(t, s))
 	})

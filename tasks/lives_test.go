@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,7 +51,7 @@ func TestRunnerThatStoodStillDoesNotWriteOverALaterTask(t *testing.T) {
 		run := s.RunOf(create(t, s, p))
 		var later Task
 		// A message, not an end: nothing but the task is written.
-		b.onceBefore("write", taskPrefix, func() error {
+		b.onceBefore("write", isTask, func() error {
 			time.Sleep(61 * time.Second)
 			p.Holder = "new"
 			later = create(t, other, p)
@@ -70,7 +69,7 @@ func TestCreateThatMeetsADeleteMakesAFreshID(t *testing.T) {
 	s, other, b := hookedStore(t, nil)
 	p := CreateParams{IdempotencyKey: "key", Request: raw(`1`)}
 	old := create(t, other, p)
-	b.onceBefore("get", taskPrefix, func() error { return other.Delete(ctx, owner, old.ID) }) // the key was read, the task not yet
+	b.onceBefore("get", isTask, func() error { return other.Delete(ctx, owner, old.ID) }) // the key was read, the task not yet
 	task := create(t, s, p)
 	assert.NotEqual(t, old.ID, task.ID)
 	again, created, err := s.Create(ctx, owner, p)
@@ -79,84 +78,11 @@ func TestCreateThatMeetsADeleteMakesAFreshID(t *testing.T) {
 	assert.Equal(t, task, again)
 }
 
-// The creator died after the task, before the key said so. The task expires, and
-// the key does not.
-func TestKeyThatWasNeverMarkedDoesNotBringAnIDBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, end := range map[string]func(s *Store, id string) error{
-			"Expired": func(*Store, string) error { time.Sleep(time.Hour + time.Millisecond); return nil },
-			"Ended": func(s *Store, id string) error {
-				_, err := s.Complete(ctx, owner, id, raw(`1`))
-				time.Sleep(10*time.Minute + time.Millisecond)
-				return err
-			},
-			"Shortened": func(s *Store, id string) error {
-				_, err := s.Update(ctx, owner, id, func(t *Task) error { t.TTL = time.Minute; return nil })
-				time.Sleep(time.Minute + time.Millisecond)
-				return err
-			},
-			"Deleted": func(s *Store, id string) error { return s.Delete(ctx, owner, id) },
-		} {
-			s, other, b := hookedStore(t, &Options{Retention: 10 * time.Minute})
-			p := CreateParams{IdempotencyKey: "key"}
-			half := halfDone(t, s, CreateParams{IdempotencyKey: "key", TTL: 5 * time.Hour}) // and died too
-			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-				if op == "write" && k == idempotencyKey(half) && len(dump(t, other, userPrefix+owner)) == 2 {
-					return errors.New("died")
-				}
-				return nil
-			}
-			task := create(t, s, p)
-			require.Equal(t, half.ID, task.ID, name)
-			b.before = nil
-			raw, err := b.StorageBackend.Get(ctx, idempotencyKey(half))
-			require.NoError(t, err)
-			k, err := decodeKey(raw.Data)
-			require.NoError(t, err)
-			require.Zero(t, k.made, name)
-
-			b.before = func(op string, k taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
-				if op == "write" && k == idempotencyKey(half) && v.ExpiresAt.Before(raw.ExpiresAt) {
-					return errors.New("died again") // before the key follows the task's end
-				}
-				return nil
-			}
-			require.NoError(t, end(s, task.ID), name)
-			b.before = nil
-			again := create(t, s, p)
-			assert.NotEqual(t, task.ID, again.ID, name)
-		}
-	})
-}
-
-// Who finds the task that a dead creator made marks the key for it.
-func TestFinderMarksTheKey(t *testing.T) {
-	s, _, b := hookedStore(t, nil)
-	p := CreateParams{IdempotencyKey: "key"}
-	b.before = func(op string, k taskstore.Key, _ taskstore.Value, e taskstore.Version) error {
-		if op == "write" && e == 1 {
-			return errors.New("died")
-		}
-		return nil
-	}
-	task := create(t, s, p)
-	b.before = nil
-	again, created, err := s.Create(ctx, owner, p)
-	require.NoError(t, err)
-	assert.False(t, created)
-	assert.Equal(t, task, again)
-	raw, err := s.backend.Get(ctx, idempotencyKey(&record{Task: task, key: hash("key")}))
-	require.NoError(t, err)
-	k, err := decodeKey(raw.Data)
-	require.NoError(t, err)
-	assert.Equal(t, task.CreatedAt, k.made)
-}
-
-// Two callers claim a key half and half; the other makes the task first.
-func TestCreateReturnsTheTaskThatAnotherCallerMadeUnderItsID(t *testing.T) {
+// Of two callers with one key the other makes the task first.
+func TestCreateReturnsTheTaskThatAnotherCallerMadeForItsKey(t *testing.T) {
 	s, other, b := hookedStore(t, nil)
 	var theirs Task
-	b.onceBefore("write", taskPrefix, func() error {
+	b.onceBefore("write", isTask, func() error {
 		theirs = create(t, other, CreateParams{IdempotencyKey: "k", Holder: "b"})
 		return nil
 	})
@@ -166,8 +92,9 @@ func TestCreateReturnsTheTaskThatAnotherCallerMadeUnderItsID(t *testing.T) {
 	assert.Equal(t, theirs, got)
 }
 
-// The key goes to another task while a creator stands still before its own.
-func TestCreateTakesBackATaskWhoseKeyWentToAnother(t *testing.T) {
+// The key goes to another task while a creator stands still before its own: a key has one
+// task at any time.
+func TestCreateWhoseKeyWentToAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]struct {
 			meanwhile func(other *Store, p CreateParams) Task
@@ -193,9 +120,8 @@ func TestCreateTakesBackATaskWhoseKeyWentToAnother(t *testing.T) {
 		} {
 			s, other, b := hookedStore(t, nil)
 			p := CreateParams{IdempotencyKey: "key", Resumable: true, TTL: time.Hour}
-			halfDone(t, other, CreateParams{IdempotencyKey: "key", TTL: 10 * time.Second}) // its id may be used for so long
 			var theirs Task
-			b.onceBefore("write", taskPrefix, func() error { theirs = c.meanwhile(other, p); return nil })
+			b.onceBefore("write", isTask, func() error { theirs = c.meanwhile(other, p); return nil })
 			got, created, err := s.Create(ctx, owner, p)
 			require.NoError(t, err)
 			assert.Equal(t, c.created, created, name)
@@ -208,20 +134,17 @@ func TestCreateTakesBackATaskWhoseKeyWentToAnother(t *testing.T) {
 	})
 }
 
-// The claim's answer gets lost; before it is looked at, another caller has finished
-// the task and it has expired.
-func TestClaimThatOthersHaveUsedUpMakesAFreshID(t *testing.T) {
+// The write's answer gets lost; before it is looked at, another caller has made a task of
+// the key, and that has expired.
+func TestCreateWhoseAnswerIsLostMakesAFreshID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		var theirs Task
-		b.before = func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error {
-			b.before = nil
-			_, err := other.backend.PutIfVersion(ctx, k, v, e)
-			require.NoError(t, err)
+		b.onceBefore("write", isTask, func() error {
 			theirs = create(t, other, CreateParams{IdempotencyKey: "k", TTL: time.Second})
 			time.Sleep(2 * time.Second)
 			return taskstore.ErrOutcomeUnknown
-		}
+		})
 		task := create(t, s, CreateParams{IdempotencyKey: "k"})
 		assert.NotEqual(t, theirs.ID, task.ID)
 	})
@@ -232,13 +155,13 @@ func TestLostAnswerIsNotDecidedByALaterTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		task := create(t, s, CreateParams{})
-		b.onceBefore("write", taskPrefix, func() error {
+		b.onceBefore("write", isTask, func() error {
 			require.NoError(t, other.Delete(ctx, owner, task.ID))
 			time.Sleep(time.Second)
 			later := &record{Task: task, write: "x"}
 			later.CreatedAt = later.CreatedAt.Add(time.Second)
 			later.UpdatedAt = later.CreatedAt
-			_, err := other.insert(ctx, later)
+			_, err := other.insert(ctx, later, later.CreatedAt)
 			require.NoError(t, err)
 			return taskstore.ErrOutcomeUnknown
 		})

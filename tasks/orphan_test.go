@@ -100,7 +100,7 @@ func fullRecord(t testing.TB, more int) (*Store, Task) {
 	p := CreateParams{Holder: "x", Request: jsonOf(500)}
 	probe := memoryStore(t, nil)
 	create(t, probe, p)
-	size := len(dump(t, probe, userPrefix+owner)[0].Data)
+	size := len(dump(t, probe, tasksKey(owner))[0].Data)
 	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: size + more}), nil)
 	return s, create(t, s, p)
 }
@@ -211,11 +211,11 @@ func TestRegistryFollowsItsTasks(t *testing.T) {
 
 		// Entries that were left are dropped, fresh ones are not.
 		a, b, _ = make3()
-		_, err = s.backend.Delete(ctx, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + a.ID})
+		_, err = s.backend.Delete(ctx, storedKey(owner, a.ID))
 		require.NoError(t, err)
 		_, err = s.Complete(ctx, owner, b.ID, raw(`1`))
 		require.NoError(t, err)
-		_, err = s.enter(ctx, &b, time.Now())
+		_, err = s.register(ctx, &b)
 		require.NoError(t, err)
 		orphans(t, s)
 		assert.Equal(t, 2, registryEntries(t, s), "b has ended; a may be about to be created")
@@ -231,9 +231,9 @@ func TestRegistryDropsOnlyWhatItRead(t *testing.T) {
 	task := create(t, s, CreateParams{Resumable: true})
 	read, err := s.backend.Get(ctx, registryKey(owner, task.ID))
 	require.NoError(t, err)
-	_, err = s.enter(ctx, &task, time.Now())
+	_, err = s.register(ctx, &task)
 	require.NoError(t, err)
-	assert.ErrorIs(t, s.drop(ctx, read, time.Now()), taskstore.ErrVersionConflict)
+	assert.ErrorIs(t, s.drop(ctx, read), taskstore.ErrVersionConflict)
 	assert.Equal(t, 1, registryEntries(t, s))
 }
 
@@ -241,7 +241,7 @@ func TestOrphansLeavesAloneWhatItCannotRead(t *testing.T) {
 	s := memoryStore(t, nil)
 	newer := create(t, s, CreateParams{Resumable: true})
 	fine := create(t, s, CreateParams{Resumable: true})
-	_, err := s.backend.Put(ctx, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + newer.ID}, taskstore.Value{Data: []byte(`{"format":2}`)})
+	_, err := s.backend.Put(ctx, storedKey(owner, newer.ID), taskstore.Value{Data: []byte(`{"format":2}`)})
 	require.NoError(t, err)
 	_, err = s.backend.Put(ctx, taskstore.Key{Owner: registryPrefix + "3", Task: "x"}, taskstore.Value{Data: []byte(`{"format":2,"x":1}`)})
 	require.NoError(t, err)
@@ -330,10 +330,10 @@ func TestReleasedTaskTellsSinceWhenItWaits(t *testing.T) {
 func TestResumableTaskThatFillsItsRecordIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := fullRecord(t, 0)
-		size := len(dump(t, s, userPrefix+owner)[0].Data)
+		size := len(dump(t, s, tasksKey(owner))[0].Data)
 		p := CreateParams{Holder: "x", Request: jsonOf(500 - len(`"resumable":true,`)), Resumable: true}
 		task := create(t, s, p)
-		require.Equal(t, size, len(dump(t, s, userPrefix+owner)[1].Data))
+		require.Equal(t, size, len(dump(t, s, tasksKey(owner))[1].Data))
 		time.Sleep(39900 * time.Millisecond)
 		assert.Empty(t, orphans(t, s))
 		_, err := s.Acquire(ctx, owner, task.ID, "y")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,7 +27,7 @@ type observed struct {
 }
 
 func (o *observed) see(k taskstore.Key, v taskstore.Value) {
-	if !strings.HasPrefix(k.Task, taskPrefix) {
+	if !isTask(k) {
 		return // an entry
 	}
 	o.mu.Lock()
@@ -210,7 +209,7 @@ func (b versions) PutIfVersion(c context.Context, k taskstore.Key, v taskstore.V
 
 // counted makes sure that the task is counted if and only if it has not ended.
 func counted(t testing.TB, s *Store) {
-	r, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+	r, err := decode(dump(t, s, tasksKey(owner))[0].Data)
 	require.NoError(t, err)
 	want := 1
 	if r.Status.Terminal() {
@@ -230,9 +229,9 @@ func TestRandomOperationsKeepToTheTable(t *testing.T) {
 				err := operate(s, task.ID, &runs, rng.IntN)
 				require.True(t, allowed(err), "seed %d: %v", seed, err)
 			}
-			stored, err := decode(dump(t, s, userPrefix+owner)[0].Data)
+			stored, err := decode(dump(t, s, tasksKey(owner))[0].Data)
 			require.NoError(t, err)
-			assert.Equal(t, o.last[taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + task.ID}], stored)
+			assert.Equal(t, o.last[storedKey(owner, task.ID)], stored)
 			counted(t, s)
 		})
 	}

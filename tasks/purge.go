@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/taskstore/taskstore"
@@ -26,7 +25,7 @@ func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error
 	if err != nil {
 		return 0, err
 	}
-	for raw, err := range taskstore.All(ctx, s.backend, taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}) {
+	for raw, err := range taskstore.All(ctx, s.backend, tasksKey(owner)) {
 		var damaged *taskstore.CorruptError
 		switch {
 		case errors.As(err, &damaged) && damaged.Key.Task != "": // otherwise nothing can be listed
@@ -37,7 +36,7 @@ func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error
 		if r, err := recordOf(raw); err == nil && r.CreatedAt.After(begun.Add(purgeSlack)) {
 			return removed, nil // as is all that follows
 		}
-		switch err := s.Delete(ctx, owner, strings.TrimPrefix(raw.Key.Task, taskPrefix)); {
+		switch err := s.Delete(ctx, owner, raw.Key.Task); {
 		case err == nil:
 			removed++
 		case !errors.Is(err, ErrNotFound): // expired, or somebody else removed it

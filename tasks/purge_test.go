@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,8 +33,8 @@ func TestPurgeRemovesAllOfOneOwner(t *testing.T) {
 		removed, err := s.Purge(ctx, owner)
 		require.NoError(t, err)
 		assert.Equal(t, 6, removed)
-		assert.Empty(t, dump(t, s, userPrefix+owner))
-		assert.Empty(t, dump(t, s, activePrefix+owner))
+		assert.Empty(t, everything(t, s))
+		assert.Zero(t, activeEntries(t, s))
 		assert.Equal(t, 1, registryEntries(t, s), "the other owner's")
 		_, err = run.Renew(ctx)
 		assert.ErrorIs(t, err, ErrLeaseLost)
@@ -56,8 +55,8 @@ func TestPurgeGoesOnWhereItFailed(t *testing.T) {
 		create(t, s, CreateParams{})
 	}
 	away, left := errors.New("away"), 2
-	b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-		if op != "delete" || !strings.HasPrefix(k.Task, taskPrefix) {
+	b.before = func(op string, k taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
+		if op != "write" || !isTask(k) || v.ExpiresAt.After(time.UnixMilli(1)) {
 			return nil
 		}
 		if left--; left < 0 {
@@ -92,8 +91,8 @@ func TestPurgeEnds(t *testing.T) {
 			ids = append(ids, create(t, s, CreateParams{}).ID)
 		}
 		created := 0
-		b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-			if op != "delete" || !strings.HasPrefix(k.Task, taskPrefix) {
+		b.before = func(op string, k taskstore.Key, v taskstore.Value, _ taskstore.Version) error {
+			if op != "write" || !isTask(k) || v.ExpiresAt.After(time.UnixMilli(1)) {
 				return nil
 			}
 			time.Sleep(time.Second)
@@ -117,7 +116,7 @@ func TestPurgeMeetsATaskThatIsGone(t *testing.T) {
 	s := newStore(t, b, nil)
 	first := create(t, s, CreateParams{})
 	create(t, s, CreateParams{})
-	b.onceBefore("get", taskPrefix, func() error { return s.Delete(ctx, owner, first.ID) })
+	b.onceBefore("get", isTask, func() error { return s.Delete(ctx, owner, first.ID) })
 	removed, err := s.Purge(ctx, owner)
 	require.NoError(t, err)
 	assert.Equal(t, 1, removed)

@@ -14,26 +14,22 @@ import (
 // exactly and there once, every value has its one form, and the state is one that
 // can be. The result shares memory with data.
 func decode(data []byte) (*record, error) {
-	if err := checkFormat(data, recordFormat); err != nil {
+	var room [fewMembers]member
+	given, err := openObject(data, recordFormat, room[:0])
+	if err != nil {
 		return nil, err
 	}
 	r := &record{}
-	given := make(map[string]bool, 16)
-	err := splitObject(data, func(name string, value json.RawMessage) error {
-		given[name] = true
-		if err := r.decodeField(name, value); err != nil {
-			if _, known := recordFields[name]; !known {
-				return err
+	for _, m := range given {
+		if err := r.decodeField(string(m.name), m.value); err != nil {
+			if _, known := recordFields[string(m.name)]; !known {
+				return nil, corrupt(err)
 			}
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, corrupt(fmt.Errorf("%s: %w", m.name, err))
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, corrupt(err)
 	}
 	for name, required := range recordFields {
-		if required && !given[name] {
+		if required && !given.has(name) {
 			return nil, corrupt(errors.New("it has no " + name))
 		}
 	}
@@ -43,28 +39,29 @@ func decode(data []byte) (*record, error) {
 	return r, nil
 }
 
-// checkFormat refuses what is not an object with a format from 1 to most. It
-// looks at nothing else, so that a newer format may change all the rest.
-func checkFormat(data []byte, most uint64) error {
-	if !json.Valid(data) {
-		return corrupt(errors.New("it is not JSON"))
+// openObject returns the members of a stored object, appended to into. It refuses what is
+// not an object with a format from 1 to most, and looks at nothing else before that, so
+// that a newer format may change all the rest.
+func openObject(data []byte, most uint64, into members) (members, error) {
+	all, err := splitObject(data, into)
+	if err != nil {
+		return nil, corrupt(err)
 	}
 	var format uint64
-	err := splitObject(data, func(name string, value json.RawMessage) (err error) {
-		if name == "format" {
-			format, err = jsonUint(value)
+	for _, m := range all {
+		if string(m.name) == "format" {
+			if format, err = jsonUint(m.value); err != nil {
+				return nil, corrupt(err)
+			}
 		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return corrupt(err)
-	case format == 0:
-		return corrupt(errors.New("it has no format"))
-	case format > most:
-		return &FormatError{Format: format, Max: most}
 	}
-	return nil
+	switch {
+	case format == 0:
+		return nil, corrupt(errors.New("it has no format"))
+	case format > most:
+		return nil, &FormatError{Format: format, Max: most}
+	}
+	return all, nil
 }
 
 // corrupt reports a record that this library did not write as it stands.
@@ -111,11 +108,7 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 	case "input_responses":
 		r.InputResponses, err = decodeInputs(value)
 	case "input_keys":
-		err = splitArray(value, func(value json.RawMessage) error {
-			key, err := jsonString(value)
-			r.InputKeys = append(r.InputKeys, key)
-			return err
-		})
+		r.InputKeys, err = decodeStrings(value)
 	case "result":
 		r.Result = value
 	case "error":
@@ -137,57 +130,75 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 }
 
 func decodeInputs(raw json.RawMessage) (map[string]json.RawMessage, error) {
-	inputs := map[string]json.RawMessage{}
-	err := splitObject(raw, func(name string, value json.RawMessage) error {
-		inputs[name] = value
-		return nil
-	})
-	if err == nil && len(inputs) == 0 {
-		err = errors.New("empty")
+	var room [fewMembers]member
+	given, err := splitObject(raw, room[:0])
+	if err == nil && len(given) == 0 {
+		err = errEmpty
+	}
+	inputs := make(map[string]json.RawMessage, len(given))
+	for _, m := range given {
+		inputs[string(m.name)] = m.value
 	}
 	return inputs, err
 }
 
+func decodeStrings(raw json.RawMessage) ([]string, error) {
+	values, err := splitArray(raw)
+	all := make([]string, len(values))
+	for i, value := range values {
+		if err == nil {
+			all[i], err = jsonString(value)
+		}
+	}
+	return all, err
+}
+
 func decodeError(raw json.RawMessage) (*Error, error) {
-	e, code, message := &Error{}, false, false
-	err := splitObject(raw, func(name string, value json.RawMessage) (err error) {
-		switch name {
+	var room [fewMembers]member
+	given, err := splitObject(raw, room[:0])
+	e := &Error{}
+	for _, m := range given {
+		if err != nil {
+			break
+		}
+		switch string(m.name) {
 		case "code":
-			code = true
-			e.Code, err = jsonInt(value)
+			e.Code, err = jsonInt(m.value)
 		case "message":
-			message = true
-			e.Message, err = jsonString(value)
+			e.Message, err = jsonString(m.value)
 		case "data":
-			e.Data = value
+			e.Data = m.value
 		default:
 			err = errUnknownName
 		}
-		return err
-	})
-	if err == nil && (!code || !message) {
+	}
+	if err == nil && (!given.has("code") || !given.has("message")) {
 		err = errors.New("no code or no message")
 	}
 	return e, err
 }
 
 func decodeLease(raw json.RawMessage) (Lease, error) {
+	var room [fewMembers]member
+	given, err := splitObject(raw, room[:0])
 	var l Lease
-	err := splitObject(raw, func(name string, value json.RawMessage) (err error) {
-		switch name {
+	for _, m := range given {
+		if err != nil {
+			break
+		}
+		switch string(m.name) {
 		case "holder":
-			l.Holder, err = jsonName(value)
+			l.Holder, err = jsonName(m.value)
 		case "token":
-			l.Token, err = jsonUint(value)
+			l.Token, err = jsonUint(m.value)
 		case "expires_at":
-			l.ExpiresAt, err = decodeTime(value)
+			l.ExpiresAt, err = decodeTime(m.value)
 		case "idle_since":
-			l.IdleSince, err = decodeTime(value)
+			l.IdleSince, err = decodeTime(m.value)
 		default:
 			err = errUnknownName
 		}
-		return err
-	})
+	}
 	if err == nil && (l.Token == 0 || l.Holder != "" && l.ExpiresAt.IsZero()) {
 		err = errors.New("no token or no expires_at")
 	}
@@ -220,19 +231,19 @@ func decodeDuration(raw json.RawMessage) (time.Duration, error) {
 }
 
 // check refuses what cannot be together. given holds the names that there were.
-func (r *record) check(given map[string]bool) error {
+func (r *record) check(given members) error {
 	_, known := transitions[r.Status]
 	terminal := r.Status.Terminal()
 	switch {
 	case !known:
 		return errors.New("status: not a known one")
-	case r.write == "" || given["key"] && r.key == "":
+	case r.write == "" || given.has("key") && r.key == "":
 		return errors.New("write or key: empty")
-	case given["message"] && r.StatusMessage == "":
+	case given.has("message") && r.StatusMessage == "":
 		return errors.New("message: empty")
 	case r.Revision == 0:
 		return errors.New("revision: 0")
-	case given["input_keys"] && len(r.InputKeys) == 0:
+	case given.has("input_keys") && len(r.InputKeys) == 0:
 		return errors.New("input_keys: empty")
 	case terminal && r.Lease != (Lease{Token: r.Lease.Token}):
 		return errors.New("lease: held after the end")
@@ -240,7 +251,7 @@ func (r *record) check(given map[string]bool) error {
 		return errors.New("idle_since: released, and not resumable")
 	case r.CancelRequested && !terminal && r.Lease.Holder == "":
 		return errors.New("cancel_requested: nobody is there to cancel")
-	case terminal && (given["state"] || given["input_responses"]):
+	case terminal && (given.has("state") || given.has("input_responses")):
 		return errors.New("state or input_responses: left after the end")
 	}
 	if err := checkConsistent(&r.Task); err != nil {

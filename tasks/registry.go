@@ -1,19 +1,75 @@
 package tasks
 
-import "github.com/taskstore/taskstore"
+import (
+	"context"
+	"errors"
+	"time"
 
-// The registry has an entry for every resumable task that has not ended, so that
-// any replica finds the ones whose runner is gone; no backend lists all owners.
-// It is spread over sixteen backend owners, which no user's owner can be.
-
-const (
-	registryPrefix = "r:"
-	buckets        = "0123456789abcdef"
+	"github.com/taskstore/taskstore"
 )
 
-// registryKey names the registry's entry of a task. An id has one length, so no
-// two pairs of owner and id have one name; an owner may be too long to be in it.
-func registryKey(owner, id string) taskstore.Key {
-	task := id + "/" + hash(owner)
-	return taskstore.Key{Owner: registryPrefix + hash(task)[:1], Task: task}
+// The registry has an entry for every resumable task that has not ended, so that
+// any replica finds the ones whose runner is gone; no backend lists all owners. An entry
+// is no owner's, so it cannot be written along with the task: it is written before, and
+// removed after the task's end. One may be left that nobody needs, and whoever meets it
+// removes it.
+
+// entryGrace is how long an entry may be there before its task.
+const entryGrace = 5 * time.Minute
+
+// register writes the entry of t, which is new or is going to live longer, and returns
+// it. It lives for as long as the task may, so that whoever writes it writes the same.
+func (s *Store) register(ctx context.Context, t *Task) (taskstore.Record, error) {
+	r := taskstore.Record{Key: registryKey(t.Owner, t.ID), Value: taskstore.Value{
+		Data:      entry{owner: t.Owner, id: t.ID, service: t.Service, createdAt: t.CreatedAt}.encode(),
+		ExpiresAt: s.latest(t),
+	}}
+	var err error
+	for range maxUnknown {
+		// One owner's limit is none for the registry.
+		r.Version, err = s.backend.Put(taskstore.WithRecordLimit(ctx, 0), r.Key, r.Value)
+		if !undecided(err) {
+			break
+		}
+	}
+	return r, err
+}
+
+// unregister removes the entry of t, which has ended or is gone. It is best effort.
+func (s *Store) unregister(ctx context.Context, t *Task) {
+	if t.Resumable {
+		_, _ = s.backend.Delete(ctx, registryKey(t.Owner, t.ID))
+	}
+}
+
+// drop removes an entry as it was read or written, not one that was written since: a
+// write that is past removes, and with a version only that one.
+func (s *Store) drop(ctx context.Context, entry taskstore.Record) error {
+	_, err := s.backend.PutIfVersion(ctx, entry.Key, gone(), entry.Version)
+	return err
+}
+
+// taskOf returns the task of e, the entry in raw, and whether it waits for a runner.
+// An entry that is not needed any more it removes. A task that it cannot read it
+// leaves alone.
+func (s *Store) taskOf(ctx context.Context, raw taskstore.Record, e entry) (t Task, waits bool, err error) {
+	now, err := s.now(ctx)
+	if err != nil {
+		return Task{}, false, err
+	}
+	t, err = s.Get(ctx, e.owner, e.id)
+	switch {
+	case cannotRead(err):
+		return Task{}, false, nil
+	case errors.Is(err, ErrNotFound):
+		if now.Sub(e.createdAt) > entryGrace { // otherwise it may be about to be created
+			_ = s.drop(ctx, raw)
+		}
+		return Task{}, false, nil
+	case err != nil:
+		return Task{}, false, err
+	case t.Status.Terminal():
+		_ = s.drop(ctx, raw)
+	}
+	return t, s.waits(&t, now), nil
 }

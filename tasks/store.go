@@ -17,12 +17,6 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The names of the records, see the package documentation.
-const (
-	userPrefix = "u:"
-	taskPrefix = "t/"
-)
-
 // MaxOwnerLength is the greatest length of an owner, in bytes.
 const MaxOwnerLength = taskstore.MaxKeyLength - len(userPrefix)
 
@@ -103,7 +97,7 @@ func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page
 	if limit < 1 {
 		return nil, "", &InvalidError{Argument: "limit", Reason: "it must be 1 or more"}
 	}
-	prefix := taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}
+	prefix := tasksKey(owner)
 	var records []*record
 	var unreadable error
 	if pager, ok := taskstore.As[taskstore.Pager](s.backend); ok {
@@ -165,56 +159,6 @@ func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string
 	return records[:limit], base64.RawURLEncoding.EncodeToString([]byte(place(records[limit-1]))), unreadable, nil
 }
 
-// Delete removes the task, whatever its status, and then what the store keeps
-// beside it. A Run of it is over. It removes damaged records and those of a newer
-// format too.
-//
-// An error other than [ErrNotFound] says that the task is still there, or, if it
-// matches [taskstore.ErrOutcomeUnknown], may be. What is beside the task is removed
-// as well as can be, without an error. Where that fails, or the process dies
-// between the two, or the task could not be read, records stay that do nothing:
-// the idempotency key's until it expires, free for the next Create, the registry's
-// until Orphans meets it, and the one that counts the task until a Create does
-// that is refused for MaxActive.
-func (s *Store) Delete(ctx context.Context, owner, id string) error {
-	key, err := taskKey(owner, id)
-	if err != nil {
-		return err
-	}
-	r, err := s.read(ctx, key)
-	if err != nil && !cannotRead(err) {
-		return err
-	}
-	var keyRecord taskstore.Record
-	if r != nil && r.key != "" {
-		// So that the key knows that there was a task, and its id is not used again.
-		if keyRecord, err = s.holdKey(ctx, r, taskstore.Record{}, r.ExpiresAt); err != nil {
-			return err
-		}
-	}
-	existed, err := s.backend.Delete(ctx, key)
-	switch {
-	case errors.Is(err, taskstore.ErrOutcomeUnknown):
-		if _, getErr := s.backend.Get(ctx, key); !errors.Is(getErr, taskstore.ErrNotFound) {
-			return err
-		}
-	case err != nil:
-		return err
-	case !existed:
-		return ErrNotFound
-	}
-	if keyRecord.Version != 0 {
-		s.forgetKey(ctx, keyRecord)
-	}
-	switch {
-	case r == nil:
-		s.leave(ctx, &Task{Owner: owner, ID: id, Resumable: true})
-	case !r.Status.Terminal(): // otherwise that is done
-		s.leave(ctx, &r.Task)
-	}
-	return nil
-}
-
 // now returns the backend's time in whole milliseconds.
 func (s *Store) now(ctx context.Context) (time.Time, error) {
 	now, err := taskstore.Now(ctx, s.backend)
@@ -243,8 +187,7 @@ func recordOf(raw taskstore.Record) (*record, error) {
 		}
 		return nil, err
 	}
-	r.ID = strings.TrimPrefix(raw.Key.Task, taskPrefix)
-	r.Owner = strings.TrimPrefix(raw.Key.Owner, userPrefix)
+	r.Owner, r.ID = named(raw.Key)
 	r.Version = raw.Version
 	r.ExpiresAt = raw.ExpiresAt
 	return r, nil
@@ -273,18 +216,6 @@ func fromBackend(raw []taskstore.Record) (records []*record, unreadable error) {
 		records = append(records, r)
 	}
 	return records, errors.Join(errs...)
-}
-
-// taskKey returns where the task is stored. What is not an id that Create made
-// reaches no backend.
-func taskKey(owner, id string) (taskstore.Key, error) {
-	if err := checkOwner(owner); err != nil {
-		return taskstore.Key{}, err
-	}
-	if !validID(id) {
-		return taskstore.Key{}, ErrNotFound
-	}
-	return taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix + id}, nil
 }
 
 func checkOwner(owner string) error {

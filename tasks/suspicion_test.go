@@ -215,13 +215,13 @@ func TestReadSucceedsWhereASuspicionCannotBeWritten(t *testing.T) {
 		_, err = s.Cancel(ctx, owner, task.ID)
 		assert.ErrorIs(t, err, boom)
 
-		b.onceBefore("write", taskPrefix, func() error { return other.Delete(ctx, owner, task.ID) })
+		b.onceBefore("write", isTask, func() error { return other.Delete(ctx, owner, task.ID) })
 		_, err = s.Get(ctx, owner, task.ID)
 		assert.ErrorIs(t, err, ErrNotFound, "it is known to be gone")
 
 		task, _ = running(t, other)
 		time.Sleep(31 * time.Second)
-		b.onceBefore("write", taskPrefix, func() error {
+		b.onceBefore("write", isTask, func() error {
 			key, err := taskKey(owner, task.ID)
 			require.NoError(t, err)
 			_, err = other.backend.Put(ctx, key, taskstore.Value{Data: []byte(`{"format":2}`)})
@@ -234,7 +234,7 @@ func TestReadSucceedsWhereASuspicionCannotBeWritten(t *testing.T) {
 
 		task, _ = running(t, other) // settled it would have to be
 		abandon(t, other)
-		b.onceBefore("write", taskPrefix, func() error { return boom })
+		b.onceBefore("write", isTask, func() error { return boom })
 		_, err = s.Get(ctx, owner, task.ID)
 		assert.ErrorIs(t, err, boom)
 	})
@@ -249,7 +249,7 @@ func TestAcquireSuspectsBeforeItTakesALeaseOver(t *testing.T) {
 			lose := func() {
 				b.before = nil
 				if lost {
-					b.onceBefore("write", taskPrefix, func() error { return taskstore.ErrOutcomeUnknown })
+					b.onceBefore("write", isTask, func() error { return taskstore.ErrOutcomeUnknown })
 				}
 			}
 			time.Sleep(30 * time.Second)

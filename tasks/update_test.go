@@ -276,7 +276,7 @@ func TestLostAnswers(t *testing.T) {
 				page, _, err := s.List(ctx, owner, "", 10)
 				require.NoError(t, err)
 				assert.Len(t, page, 1)
-				assert.Len(t, dump(t, s, activePrefix+owner), 1)
+				assert.Equal(t, 1, activeEntries(t, s))
 			}
 		}
 	})
@@ -302,7 +302,7 @@ func TestRunDecidesItsEndInTheWrite(t *testing.T) {
 		task, run := running(t, s)
 		require.False(t, run.Task().CancelRequested)
 		if late { // after the first read
-			b.onceBefore("write", taskPrefix, func() error { _, err := other.Cancel(ctx, owner, task.ID); return err })
+			b.onceBefore("write", isTask, func() error { _, err := other.Cancel(ctx, owner, task.ID); return err })
 		} else {
 			_, err := other.Cancel(ctx, owner, task.ID)
 			require.NoError(t, err)

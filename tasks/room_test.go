@@ -2,8 +2,6 @@ package tasks
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +13,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
+// However many creates are refused, an owner's tasks are looked at once in a while.
 func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const active = 50
@@ -27,10 +26,11 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 		for range 100 {
 			refused(t, s, LimitActive, active)
 		}
-		// A refusal is at most: key, entries, the sweep's turn, and what takes back.
-		most := int64(100*len(everyCreate)*6 + active)
+		// A refusal is at most: the registry's entry, the batch, a look at the key, the
+		// turn, and what takes the entry back.
+		most := int64(100*len(everyCreate)*5 + active)
 		assert.LessOrEqual(t, c.calls.Load(), most)
-		time.Sleep(maxSweepPause + time.Millisecond)
+		time.Sleep(maxTurn + time.Millisecond)
 		c.calls.Store(0)
 		_, _, err := s.Create(ctx, owner, CreateParams{})
 		isLimit(t, err, LimitActive, active)
@@ -38,7 +38,8 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 	})
 }
 
-func TestPauseBetweenSweeps(t *testing.T) {
+// The pause between two looks is ten seconds, or a lease if that is shorter.
+func TestPauseBetweenLooksForRoom(t *testing.T) {
 	for lease, pause := range map[time.Duration]time.Duration{time.Second: time.Second, 10 * time.Second: 10 * time.Second, time.Minute: 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			s, _, b := hookedStore(t, &Options{MaxActive: 3, Lease: lease})
@@ -47,12 +48,12 @@ func TestPauseBetweenSweeps(t *testing.T) {
 			}
 			reads := 0
 			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-				if op == "get" && strings.HasPrefix(k.Task, taskPrefix) {
+				if op == "get" && isTask(k) {
 					reads++
 				}
 				return nil
 			}
-			for _, want := range []int{3, 3, 6, 6, 9} { // each sweep reads all three
+			for _, want := range []int{3, 3, 6, 6, 9} { // each look reads all three
 				_, _, err := s.Create(ctx, owner, CreateParams{})
 				isLimit(t, err, LimitActive, 3)
 				assert.Equal(t, want, reads, lease)
@@ -62,7 +63,9 @@ func TestPauseBetweenSweeps(t *testing.T) {
 	}
 }
 
-func TestSweepIsShort(t *testing.T) {
+// A client waits for a look: it is short, however slow the backend is, and still looks at
+// something.
+func TestLookForRoomIsShort(t *testing.T) {
 	for _, delay := range []time.Duration{30 * time.Millisecond, 3 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			const active = 200
@@ -72,7 +75,7 @@ func TestSweepIsShort(t *testing.T) {
 			}
 			var reads int
 			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-				if op == "get" && strings.HasPrefix(k.Task, taskPrefix) {
+				if op == "get" && isTask(k) {
 					reads++
 					time.Sleep(delay)
 				}
@@ -80,45 +83,51 @@ func TestSweepIsShort(t *testing.T) {
 			}
 			_, _, err := s.Create(ctx, owner, CreateParams{})
 			isLimit(t, err, LimitActive, active)
-			assert.Equal(t, int((maxSweepTime+delay-1)/delay), reads, "one by one, of %d", active)
+			assert.Equal(t, int((maxLook+delay-1)/delay), reads, "one by one, of %d", active)
 			assert.Equal(t, active, activeEntries(t, other))
 		})
 	}
 }
 
-func TestSweepsThatAreCutShortComeToAllTasks(t *testing.T) {
+// A look that ctx cuts short comes to other tasks the next time.
+func TestLooksThatAreCutShortComeToAllTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, other, b := hookedStore(t, &Options{MaxActive: 20})
-		ids := make([]string, 20)
-		for i := range ids {
-			ids[i] = create(t, s, CreateParams{}).ID
+		s, other, b := hookedStore(t, &Options{MaxActive: 20, MaxTTL: -1, DefaultTTL: -1})
+		create(t, s, CreateParams{Holder: "dies"}) // the only one that can be settled
+		for range 19 {
+			create(t, s, CreateParams{})
 		}
-		last := ids[19] // that of which an entry is left
-		b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-			if op == "delete" {
-				return errors.New("died")
-			}
-			return nil
-		}
-		_, err := s.Complete(ctx, owner, last, raw(`1`))
-		require.NoError(t, err)
+		abandon(t, other)
 		for range 10_000 {
 			short, cancel := context.WithCancel(ctx)
 			var reads atomic.Int64
 			b.before = func(op string, k taskstore.Key, _ taskstore.Value, _ taskstore.Version) error {
-				if op == "get" && reads.Add(1) == 3 {
+				if op == "get" && isTask(k) && reads.Add(1) == 3 {
 					cancel()
 				}
 				return nil
 			}
 			_, _, err := s.Create(short, owner, CreateParams{})
 			cancel()
-			require.Error(t, err)
-			if activeEntries(t, other) < 20 {
+			if err == nil || activeEntries(t, other) < 20 {
 				return
 			}
-			time.Sleep(maxSweepPause + time.Millisecond)
+			time.Sleep(maxTurn + time.Millisecond)
 		}
 		t.Fatal("the same few are looked at again and again")
+	})
+}
+
+// All replicas together look once, and what a look settles makes room at once.
+func TestOrphansThatNobodyReadsMakeRoom(t *testing.T) {
+	onEachTwo(t, &Options{MaxActive: 3, Lease: time.Second}, func(t *testing.T, s, other *Store) {
+		for range 3 {
+			create(t, s, CreateParams{Holder: "dies", Request: raw(`1`)})
+		}
+		for _, at := range []*Store{s, other, s} {
+			require.Eventually(t, func() bool { _, _, err := at.Create(ctx, owner, CreateParams{}); return err == nil }, 20*time.Second, 50*time.Millisecond)
+		}
+		refused(t, other, LimitActive, 3)
+		assert.Equal(t, 3, activeEntries(t, s))
 	})
 }
