@@ -78,8 +78,8 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
-		if unknown != nil && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
-			return Task{}, fmt.Errorf("%w; then: %w", unknown, err)
+		if unknown != nil && !undecided(err) {
+			return Task{}, then(unknown, err)
 		}
 		return t, err
 	}
@@ -140,7 +140,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			next.Version = version
 			s.leave(ctx, next)
 			return c.verdict(next)
-		case errors.Is(err, taskstore.ErrOutcomeUnknown):
+		case undecided(err):
 			if lost++; lost == maxUnknown {
 				return Task{}, err
 			}

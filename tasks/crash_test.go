@@ -184,7 +184,7 @@ func TestAProcessThatDiesAtAnyPointLeavesWholeTasks(t *testing.T) {
 	batches := func(m *mortal) taskstore.StorageBackend { return mortalBatches{m} }
 	dying(t, batches, func(t *testing.T, s *Store, _ operation, _ Task) {
 		whole(t, s)
-		tasksOf(t, s) // settles what is to be settled
+		tasksOf(t, s)                                       // settles what is to be settled
 		for made := activeEntries(t, s); made < 5; made++ { // the limit is exact
 			create(t, s, CreateParams{TTL: 23 * time.Hour})
 		}

@@ -43,22 +43,18 @@ type CreateParams struct {
 const maxNameBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
-// returned. It takes as long as one call of the backend; Resumable, or a Request of
-// more than 4 KiB, makes it two, an IdempotencyKey four. Where the owner has as many tasks as [Options] allow, the
-// error is a [*LimitError].
+// returned. It is one write of the backend; Resumable makes it two. Where the owner has as
+// many tasks as [Options] allow, the error is a [*LimitError].
 //
 // With an IdempotencyKey that the owner used before, and the same Request byte
 // for byte, it returns that task as it is now, and created is false: the caller
 // must not run it. With another Request the error matches
-// [ErrIdempotencyMismatch]. Where a process died between the writes that this
-// takes, a later call finishes them, and is the one that created the task. The
-// key is free again when the task is deleted or has expired; what it makes then
-// has an id of its own.
+// [ErrIdempotencyMismatch]. The key is free again when the task is deleted or has expired;
+// what it makes then has an id of its own.
 //
-// Where Create fails with anything but [taskstore.ErrOutcomeUnknown] it takes back
-// what it has written, which may take a second more when ctx is done. Only where
-// that fails too does a record stay beside the task that is not there, until it
-// expires or somebody meets it.
+// Where Create fails with anything but [taskstore.ErrOutcomeUnknown] nothing of the task is
+// there; what the registry has of a Resumable one is taken back, which may take a second
+// more when ctx is done.
 func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Task, created bool, err error) {
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err

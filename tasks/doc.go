@@ -63,16 +63,34 @@
 //
 // # Storage
 //
-//	backend owner       task                        content
-//	"u:" + owner        "t/" + id                   the task, one record, see record.go
-//	"u:" + owner        "k/" + sha256(key)          the id for an idempotency key
-//	"a:" + owner        id                          an entry for a task that has not ended
-//	"r:" + 0 to f       id + "/" + sha256(owner)    an entry for one that is resumable, which
-//	                                                names its service
-//	"s:" + owner        "turn"                      nothing: the "a:" entries were looked at lately
+//	backend owner   collection   task                       content
+//	"u:" + owner    none         id                         the task, one record, see record.go
+//	"u:" + owner    "active"     id                         nothing: the task has not ended
+//	"u:" + owner    "keys"       sha256(key)                the id for an idempotency key
+//	"u:" + owner    "turn"       "turn"                     nothing: the active tasks were looked at lately
+//	"r:" + 0 to f   none         id + "/" + sha256(owner)   an entry for a task that is resumable and
+//	                                                        has not ended, which names its service
 //
-// The others are JSON with a format number. What a newer version wrote is refused
-// with [ErrFormat] and not touched. No id is used for a second task, also not for
-// the same idempotency key: what a runner of the first one still writes would pass
-// for the second's.
+// What has content is JSON with a format number. What a newer version wrote is refused
+// with [ErrFormat] and not touched.
+//
+// A task, its active entry and its key are made, ended, removed, and given another expiry,
+// in one write, a batch of the backend; so each is there if and only if it should be, at
+// every instant and whatever crashes. The registry, which all owners have in common, is
+// written before a task is made and after it has ended: an entry may be left that nobody
+// needs, until Orphans meets it or it expires.
+//
+// A backend that is no [taskstore.Batcher] makes the writes of a batch one by one, the
+// task's last: see [taskstore.PutBatch]. A process that dies in between leaves there
+//
+//	when a task is made    an active entry, which counts until it expires as the task would
+//	                       have; and a key that has no task: the next Create with that key
+//	                       and the same request makes one, another request is refused
+//	when a task ends       a task that has not ended and is not counted
+//	when it is removed     the same, and its key may be free, or another task's
+//	when its expiry moves  an entry and a key that expire when the task was to, not when it does
+//
+// All of it expires, and the end of the task, or its removal, puts it right before that.
+// Where a key has no task, its id is taken for the new one; otherwise no id is used for a
+// second task.
 package tasks

@@ -87,7 +87,7 @@ func (e *TransitionError) Is(target error) bool { return target == ErrTransition
 type Limit string
 
 const (
-	LimitTasks         Limit = "tasks and idempotency keys per owner"
+	LimitTasks         Limit = "tasks per owner"
 	LimitActive        Limit = "active tasks per owner"
 	LimitRequest       Limit = "bytes of request"
 	LimitResult        Limit = "bytes of result or error"

@@ -159,6 +159,7 @@ func TestLostAnswerIsNotDecidedByALaterTask(t *testing.T) {
 			require.NoError(t, other.Delete(ctx, owner, task.ID))
 			time.Sleep(time.Second)
 			later := &record{Task: task, write: "x"}
+			later.Version = 0
 			later.CreatedAt = later.CreatedAt.Add(time.Second)
 			later.UpdatedAt = later.CreatedAt
 			_, err := other.insert(ctx, later, later.CreatedAt)

@@ -14,8 +14,7 @@ import "time"
 //	PollInterval           1s        how often a client should ask
 //	Lease                  30s       how long a silent runner is believed in, and a third
 //	                                 more once somebody has noticed
-//	MaxTasks               1,000     the tasks of an owner, with those that have ended, and
-//	                                 its idempotency keys
+//	MaxTasks               1,000     the tasks of an owner, with those that have ended
 //	MaxActive              100       the tasks of an owner that have not ended
 //	MaxRequestBytes        256 KiB   Task.Request
 //	MaxResultBytes         4 MiB     Task.Result; Task.Error, message and data
@@ -31,20 +30,16 @@ import "time"
 // own limit on a record refuses gives [taskstore.ErrCapacityExceeded]: set that to
 // what these limits add up to, or more. No duration may be longer than 100 years.
 //
-// However many replicas create at once, MaxTasks is never exceeded, and MaxActive is
-// not but by what a Create leaves that died halfway or whose backend failed: a task
-// that is not counted, and whose id nobody was told. Where creates that are going to
-// be refused meet others at the limit, those may be refused too. MaxTasks takes the
-// place of the backend's MaxRecordsPerOwner, and a ctx from
-// [taskstore.WithRecordLimit] that of MaxTasks.
+// However many replicas create at once, and wherever one of them dies, neither MaxTasks nor
+// MaxActive is exceeded, and nothing counts but tasks that are there; on a backend that is
+// no [taskstore.Batcher], see the package documentation. MaxTasks takes the place of the
+// backend's MaxRecordsPerOwner, and a ctx from [taskstore.WithRecordLimit] that of MaxTasks.
 //
 // Tasks that wait for input are active, tasks that have ended are not, however long
-// they are retained. What an end leaves behind where the process dies right then,
-// or the backend fails, does not block its owner for long: a Create that finds
-// MaxActive reached looks through the owner's active tasks once, in random order and
-// for a second at most, unless somebody did so in the last ten seconds (or Lease, if
-// that is shorter). That settles orphans too. After a Create that died halfway, for
-// five minutes a task that is not there may count.
+// they are retained. Orphans are, until somebody reads them. So a Create that finds
+// MaxActive reached reads the owner's active tasks once, which settles those, in random
+// order and for a second at most, unless somebody did so in the last ten seconds (or Lease,
+// if that is shorter).
 type Options struct {
 	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
 	// Negative: as long as MaxTTL allows. It is what clients may count on; the task does

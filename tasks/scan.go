@@ -1,10 +1,10 @@
 package tasks
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // A scanner walks once over a JSON text and checks it on the way, by the same grammar as
@@ -45,7 +45,7 @@ func splitObject(text []byte, into members) (members, error) {
 	s := scanner{text: text, depth: maxScanDepth}
 	var seen map[string]bool // of many
 	err := s.elements('{', '}', errNotObject, func() error {
-		raw, err := s.string()
+		raw, value, err := s.member()
 		if err != nil {
 			return err
 		}
@@ -56,14 +56,6 @@ func splitObject(text []byte, into members) (members, error) {
 				return err
 			}
 			name = []byte(unquoted)
-		}
-		if s.space(); !s.take(':') {
-			return errSyntax
-		}
-		s.space()
-		value, err := s.value()
-		if err != nil {
-			return err
 		}
 		switch {
 		case seen == nil && into.has(string(name)), seen[string(name)]:
@@ -94,7 +86,10 @@ func splitArray(text []byte) (values []json.RawMessage, err error) {
 		values = append(values, value)
 		return err
 	})
-	return values, err
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
 }
 
 // elements walks over a whole text, which is one object or array, and calls f before each
@@ -139,27 +134,15 @@ func (s *scanner) list(end byte, f func() error) error {
 func (s *scanner) value() (json.RawMessage, error) {
 	from := s.at
 	var err error
-	switch c := s.next(); {
-	case c == '"':
+	switch s.next() {
+	case '"':
 		_, err = s.string()
-	case c == '{':
-		err = s.nested('}', func() error {
-			if _, err := s.string(); err != nil {
-				return err
-			}
-			if s.space(); !s.take(':') {
-				return errSyntax
-			}
-			s.space()
-			_, err := s.value()
-			return err
-		})
-	case c == '[':
+	case '{':
+		err = s.nested('}', func() error { _, _, err := s.member(); return err })
+	case '[':
 		err = s.nested(']', func() error { _, err := s.value(); return err })
-	case c == '-' || c >= '0' && c <= '9':
-		err = s.number()
 	default:
-		err = s.word()
+		err = s.scalar()
 	}
 	return s.text[from:s.at:s.at], err
 }
@@ -172,6 +155,19 @@ func (s *scanner) nested(end byte, f func() error) error {
 	err := s.list(end, f)
 	s.depth++
 	return err
+}
+
+// member takes a name, with its quotes, and the value that stands for it.
+func (s *scanner) member() (name []byte, value json.RawMessage, err error) {
+	if name, err = s.string(); err != nil {
+		return nil, nil, err
+	}
+	if s.space(); !s.take(':') {
+		return nil, nil, errSyntax
+	}
+	s.space()
+	value, err = s.value()
+	return name, value, err
 }
 
 // string takes a string, with its quotes.
@@ -194,7 +190,7 @@ func (s *scanner) string() ([]byte, error) {
 			case 'u':
 				for range 4 {
 					s.at++
-					if c := s.next() | 0x20; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+					if strings.IndexByte("0123456789abcdefABCDEF", s.next()) < 0 {
 						return nil, errSyntax
 					}
 				}
@@ -206,39 +202,15 @@ func (s *scanner) string() ([]byte, error) {
 	return nil, errSyntax
 }
 
-func (s *scanner) number() error {
-	s.take('-')
-	if !s.take('0') && !s.digits() {
-		return errSyntax
-	}
-	if s.take('.') && !s.digits() {
-		return errSyntax
-	}
-	if s.take('e') || s.take('E') {
-		if !s.take('+') {
-			s.take('-')
-		}
-		if !s.digits() {
-			return errSyntax
-		}
-	}
-	return nil
-}
-
-func (s *scanner) digits() bool {
-	from := s.at
-	for c := s.next(); c >= '0' && c <= '9'; c = s.next() {
+// scalar takes a number or a word.
+func (s *scanner) scalar() error {
+	from, plain := s.at, s.next() != '0'
+	for c := s.next(); c > ' ' && c != ',' && c != ']' && c != '}'; c = s.next() {
+		plain = plain && c >= '0' && c <= '9'
 		s.at++
 	}
-	return s.at > from
-}
-
-func (s *scanner) word() error {
-	for _, word := range []string{"true", "false", "null"} {
-		if bytes.HasPrefix(s.text[s.at:], []byte(word)) {
-			s.at += len(word)
-			return nil
-		}
+	if plain && s.at > from || json.Valid(s.text[from:s.at]) {
+		return nil
 	}
 	return errSyntax
 }

@@ -35,15 +35,12 @@ func (s *Store) birth(ctx context.Context, r *record, version taskstore.Version)
 		}
 		return most
 	}
-	writes := []taskstore.Write{
-		// Who calls may know better how much this owner may have.
-		{Key: storedKey(r.Owner, r.ID), Value: r.value(), MaxRecords: limit(taskstore.RecordLimit(ctx, s.opts.MaxTasks))},
-		{Key: activeKey(r.Owner, r.ID), Value: taskstore.Value{ExpiresAt: r.ExpiresAt}, Expected: taskstore.AnyVersion, MaxRecords: limit(s.opts.MaxActive)},
-	}
+	writes := together(r, r.value(), taskstore.Value{ExpiresAt: r.ExpiresAt}, keyValue(r, r.ExpiresAt))
+	// Who calls may know better how much this owner may have.
+	writes[taskWrite].MaxRecords = limit(taskstore.RecordLimit(ctx, s.opts.MaxTasks))
+	writes[activeWrite].MaxRecords = limit(s.opts.MaxActive)
 	if r.key != "" {
-		writes = append(writes, taskstore.Write{
-			Key: idempotencyKey(r.Owner, r.key), Value: keyValue(r, r.ExpiresAt), Expected: version, MaxRecords: anyNumber,
-		})
+		writes[keyWrite].Expected = version
 	}
 	return writes
 }
@@ -60,17 +57,17 @@ func (s *Store) write(ctx context.Context, cur, next *record) (taskstore.Version
 		entry = gone()
 	}
 	// Of cur, since an end may drop the request.
-	err := taskstore.PutBatch(ctx, s.backend, beside(cur, next.value(), entry, keyValue(cur, next.ExpiresAt)))
+	err := taskstore.PutBatch(ctx, s.backend, together(cur, next.value(), entry, keyValue(cur, next.ExpiresAt)))
 	return cur.Version + 1, err
 }
 
 // remove removes r and all that belongs to it, but for what the registry has.
 func (s *Store) remove(ctx context.Context, r *record) error {
-	return taskstore.PutBatch(ctx, s.backend, beside(r, gone(), gone(), gone()))
+	return taskstore.PutBatch(ctx, s.backend, together(r, gone(), gone(), gone()))
 }
 
-// beside returns the writes that put task in the place of r, and entry and key beside it.
-func beside(r *record, task, entry, key taskstore.Value) []taskstore.Write {
+// together returns the writes that put task in the place of r, and entry and key with it.
+func together(r *record, task, entry, key taskstore.Value) []taskstore.Write {
 	writes := []taskstore.Write{
 		{Key: storedKey(r.Owner, r.ID), Value: task, Expected: r.Version},
 		{Key: activeKey(r.Owner, r.ID), Value: entry, Expected: taskstore.AnyVersion, MaxRecords: anyNumber},
