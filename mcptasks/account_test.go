@@ -346,7 +346,7 @@ func TestAccountWithDamagedTasks(t *testing.T) {
 		if user == "" {
 			owner = "u:a:" + ids[1][37:]
 		}
-		if _, err := store.Put(ctx, taskstore.Key{Owner: owner, Task: "t/" + ids[1][:36]}, taskstore.Value{Data: []byte("damaged")}); err != nil {
+		if _, err := store.Put(ctx, taskstore.Key{Owner: owner, Task: ids[1][:36]}, taskstore.Value{Data: []byte("damaged")}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,7 +25,7 @@ type losing struct {
 
 func (l *losing) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
 	version, err := l.failing.PutIfVersion(ctx, key, v, expected)
-	if err == nil && strings.HasPrefix(key.Task, "t/") && l.armed.CompareAndSwap(true, false) {
+	if err == nil && isTaskKey(key) && l.armed.CompareAndSwap(true, false) {
 		l.fail(errAway)
 		return 0, fmt.Errorf("%w: %w", taskstore.ErrOutcomeUnknown, errAway)
 	}

@@ -27,6 +27,12 @@ func (g *gate) PutIfVersion(ctx context.Context, key taskstore.Key, value taskst
 	return g.StorageBackend.PutIfVersion(ctx, key, value, expected)
 }
 
+func (g *gate) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return taskstore.PutBatch(ctx, g.StorageBackend, writes)
+}
+
 // short are options with a lease that a test can wait for.
 func short() *mcptasks.Options {
 	o := fast()

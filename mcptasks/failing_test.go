@@ -3,6 +3,7 @@ package mcptasks_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,20 @@ func (f *failing) failure() error {
 	return nil
 }
 
+// isTaskKey reports whether key is that of a task, and not of what belongs to one.
+func isTaskKey(key taskstore.Key) bool {
+	return key.Collection == "" && strings.HasPrefix(key.Owner, "u:")
+}
+
+// creates reports whether writes make a task, and removes whether they remove one.
+func creates(writes []taskstore.Write) bool {
+	return writes[0].Expected == 0 && isTaskKey(writes[0].Key)
+}
+
+func removes(writes []taskstore.Write) bool {
+	return isTaskKey(writes[0].Key) && writes[0].ExpiresAt.Equal(time.UnixMilli(1))
+}
+
 func (f *failing) Unwrap() taskstore.StorageBackend { return f.StorageBackend }
 
 func (f *failing) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
@@ -47,6 +62,13 @@ func (f *failing) PutIfVersion(ctx context.Context, key taskstore.Key, v tasksto
 		return 0, err
 	}
 	return f.StorageBackend.PutIfVersion(ctx, key, v, expected)
+}
+
+func (f *failing) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if err := f.failure(); err != nil {
+		return err
+	}
+	return taskstore.PutBatch(ctx, f.StorageBackend, writes)
 }
 
 func (f *failing) Delete(ctx context.Context, key taskstore.Key) (bool, error) {

@@ -3,7 +3,6 @@ package mcptasks_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -82,7 +81,7 @@ type breaking struct {
 
 func (b *breaking) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
 	version, err := b.failing.PutIfVersion(ctx, key, v, expected)
-	if err == nil && strings.HasPrefix(key.Task, "t/") && b.armed.CompareAndSwap(true, false) {
+	if err == nil && isTaskKey(key) && b.armed.CompareAndSwap(true, false) {
 		b.fail(errAway)
 	}
 	return version, err

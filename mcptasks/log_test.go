@@ -29,6 +29,13 @@ func (s *unable) PutIfVersion(ctx context.Context, key taskstore.Key, value task
 	return s.StorageBackend.PutIfVersion(ctx, key, value, expected)
 }
 
+func (s *unable) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if s.refuses.Load() {
+		return errors.New("not now")
+	}
+	return taskstore.PutBatch(ctx, s.StorageBackend, writes)
+}
+
 func (s *unable) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
 // logs waits until the replica has logged a line.

@@ -68,6 +68,13 @@ func (s *unwilling) PutIfVersion(ctx context.Context, key taskstore.Key, value t
 	return s.StorageBackend.PutIfVersion(ctx, key, value, expected)
 }
 
+func (s *unwilling) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if writes[0].Expected != 0 && s.refuse.Add(-1) >= 0 {
+		return errors.New("not now")
+	}
+	return taskstore.PutBatch(ctx, s.StorageBackend, writes)
+}
+
 func (s *unwilling) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
 // An error of Promote means that there is no task.

@@ -57,13 +57,13 @@ type holding struct {
 	waiting chan struct{}
 }
 
-func (s *holding) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if expected == 0 && strings.HasPrefix(key.Task, "t/") {
+func (s *holding) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if creates(writes) {
 		s.waiting <- struct{}{}
 		<-ctx.Done()
-		return 0, ctx.Err()
+		return ctx.Err()
 	}
-	return s.StorageBackend.PutIfVersion(ctx, key, v, expected)
+	return taskstore.PutBatch(ctx, s.StorageBackend, writes)
 }
 
 func (s *holding) Unwrap() taskstore.StorageBackend { return s.StorageBackend }

@@ -53,20 +53,16 @@ func newSlowCreates() *slowCreates {
 	return &slowCreates{StorageBackend: memory(), waiting: make(chan struct{}, 100), release: make(chan struct{})}
 }
 
-func (s *slowCreates) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if expected == 0 && strings.HasPrefix(key.Task, "t/") {
+func (s *slowCreates) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if creates(writes) {
 		s.waiting <- struct{}{}
 		<-s.release
 		ctx = context.WithoutCancel(ctx) // it had been sent
 	}
-	return s.StorageBackend.PutIfVersion(ctx, key, v, expected)
-}
-
-func (s *slowCreates) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
-	if strings.HasPrefix(key.Task, "t/") {
+	if removes(writes) {
 		defer s.deletes.Add(1)
 	}
-	return s.StorageBackend.Delete(ctx, key)
+	return taskstore.PutBatch(ctx, s.StorageBackend, writes)
 }
 
 func (s *slowCreates) Unwrap() taskstore.StorageBackend { return s.StorageBackend }

@@ -124,14 +124,23 @@ type valve struct {
 }
 
 func (v *valve) PutIfVersion(ctx context.Context, key taskstore.Key, value taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	return v.StorageBackend.PutIfVersion(v.pass(ctx), key, value, expected)
+}
+
+func (v *valve) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	return taskstore.PutBatch(v.pass(ctx), v.StorageBackend, writes)
+}
+
+// pass waits until a write may pass, and returns the ctx of one that had been sent.
+func (v *valve) pass(ctx context.Context) context.Context {
 	v.mu.Lock()
 	shut := v.shut
 	v.mu.Unlock()
 	if shut != nil {
 		<-shut
-		ctx = context.WithoutCancel(ctx) // it had been sent
+		ctx = context.WithoutCancel(ctx)
 	}
-	return v.StorageBackend.PutIfVersion(ctx, key, value, expected)
+	return ctx
 }
 
 func (v *valve) Unwrap() taskstore.StorageBackend { return v.StorageBackend }

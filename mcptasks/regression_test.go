@@ -55,6 +55,11 @@ func (c *counted) PutIfVersion(ctx context.Context, key taskstore.Key, v tasksto
 	return c.StorageBackend.PutIfVersion(ctx, key, v, expected)
 }
 
+func (c *counted) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	c.count("PutBatch")
+	return taskstore.PutBatch(ctx, c.StorageBackend, writes)
+}
+
 func (c *counted) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
 
 // notFoundMessage is what is said of a task that is unknown, expired or another's.

@@ -55,6 +55,13 @@ func (p *picky) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore
 	return p.failing.PutIfVersion(ctx, key, v, expected)
 }
 
+func (p *picky) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if p.failure() != nil && !bytes.Contains(writes[0].Data, []byte("completed")) {
+		return taskstore.PutBatch(ctx, p.StorageBackend, writes)
+	}
+	return p.failing.PutBatch(ctx, writes)
+}
+
 func (p *picky) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
 	return p.StorageBackend.Get(ctx, key)
 }

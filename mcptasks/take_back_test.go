@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,19 +23,15 @@ type hindered struct {
 	deletes          atomic.Int32
 }
 
-func (s *hindered) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
-	if expected == 0 && strings.HasPrefix(key.Task, "t/") {
+func (s *hindered) PutBatch(ctx context.Context, writes []taskstore.Write) error {
+	if creates(writes) {
 		s.waiting <- struct{}{}
 		<-s.release
 	}
-	return s.failing.PutIfVersion(ctx, key, v, expected)
-}
-
-func (s *hindered) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
-	if strings.HasPrefix(key.Task, "t/") && s.deletes.Add(1) < 4 {
-		return false, errAway
+	if removes(writes) && s.deletes.Add(1) < 4 {
+		return errAway
 	}
-	return s.failing.Delete(ctx, key)
+	return s.failing.PutBatch(ctx, writes)
 }
 
 // A task that is stored when the call has its answer is taken back, also where that
