@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/taskstore/taskstore"
 )
 
 // CreateParams are what a task starts with. The zero value is fine: a task that
@@ -59,23 +62,27 @@ func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Tas
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return Task{}, false, err
+	for range maxUnknown {
+		now, err := s.now(ctx)
+		if err != nil {
+			return Task{}, false, err
+		}
+		r, err := s.newRecord(owner, p, now)
+		if err != nil {
+			return Task{}, false, err
+		}
+		existing, err := s.place(ctx, r, now)
+		if err != nil {
+			return Task{}, false, err
+		}
+		if existing == nil {
+			return r.Task.clone(), true, nil
+		}
+		if t, err := s.settled(ctx, existing); !errors.Is(err, ErrNotFound) { // otherwise it is gone by now
+			return t, false, err
+		}
 	}
-	r, err := s.newRecord(owner, p, now)
-	if err != nil {
-		return Task{}, false, err
-	}
-	existing, err := s.place(ctx, r, now)
-	switch {
-	case err != nil:
-		return Task{}, false, err
-	case existing != nil:
-		t, err := s.settled(ctx, existing)
-		return t, false, err
-	}
-	return r.Task.clone(), true, nil
+	return Task{}, false, &ContentionError{Attempts: maxUnknown, Err: &taskstore.VersionConflictError{}}
 }
 
 // newRecord makes the first state of a task.

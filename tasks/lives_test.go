@@ -150,6 +150,27 @@ func TestCreateWhoseAnswerIsLostMakesAFreshID(t *testing.T) {
 	})
 }
 
+// The task of the key is an orphan, and is gone before it can be settled.
+func TestCreateWhoseTaskGoesWhileItIsSettledMakesAFreshOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other, b := hookedStore(t, nil)
+		p := CreateParams{IdempotencyKey: "k", Holder: "dies"}
+		old := create(t, s, p)
+		abandon(t, s)
+		settles := false
+		b.before = func(op string, k taskstore.Key, _ taskstore.Value, e taskstore.Version) error {
+			if op != "write" || !isTask(k) || e == 0 || settles {
+				return nil
+			}
+			settles = true
+			return other.Delete(ctx, owner, old.ID)
+		}
+		task := create(t, s, p)
+		assert.True(t, settles)
+		assert.NotEqual(t, old.ID, task.ID)
+	})
+}
+
 // After a lost answer another task may stand there, whose versions begin anew.
 func TestLostAnswerIsNotDecidedByALaterTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

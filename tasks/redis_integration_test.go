@@ -5,6 +5,8 @@
 package tasks
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/google/uuid"
@@ -14,7 +16,15 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(victimEnv); config != "" {
+		if err := victim(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
+	redistest.Main(m)
+}
 
 func init() {
 	open := func(url func(testing.TB) string) func(testing.TB) taskstore.StorageBackend {
