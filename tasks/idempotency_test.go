@@ -129,6 +129,26 @@ func TestHalfDoneCreateIsFinished(t *testing.T) {
 	t.Run("SixMethods", func(t *testing.T) { check(t, newStore(t, plain{taskstore.NewMemoryBackend(nil)}, nil)) })
 }
 
+// An end that drops the request for want of room leaves the key what it stood for.
+func TestKeyOfATaskThatLostItsRequest(t *testing.T) {
+	p := CreateParams{Holder: "x", Request: jsonOf(500), IdempotencyKey: "key"}
+	probe := memoryStore(t, nil)
+	create(t, probe, p)
+	size := len(dump(t, probe, tasksKey(owner))[0].Data)
+	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: size}), nil)
+	task := create(t, s, p)
+	ended, err := s.Complete(ctx, owner, task.ID, jsonOf(300))
+	require.NoError(t, err)
+	require.Nil(t, ended.Request)
+	again, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created)
+	assert.Equal(t, ended, again)
+	p.Request = jsonOf(499)
+	_, _, err = s.Create(ctx, owner, p)
+	assert.ErrorIs(t, err, ErrIdempotencyMismatch)
+}
+
 func TestKeyExpiresWithItsTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxTTL: -1, Retention: time.Minute})

@@ -225,6 +225,19 @@ func TestRegistryFollowsItsTasks(t *testing.T) {
 	})
 }
 
+// A replica that lets tasks live longer extends the entry of one before the task.
+func TestEntryOfTheRegistryLivesAsLongAsItsTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := memoryStore(t, &Options{MaxTTL: time.Hour})
+		s := newStore(t, old.backend, &Options{MaxTTL: 20 * time.Hour})
+		task := create(t, old, CreateParams{Resumable: true})
+		_, err := s.Update(ctx, owner, task.ID, atLeast(20*time.Hour))
+		require.NoError(t, err)
+		time.Sleep(19 * time.Hour)
+		assert.Equal(t, []string{task.ID}, orphans(t, s))
+	})
+}
+
 // An entry that was written again after it was read must stay.
 func TestRegistryDropsOnlyWhatItRead(t *testing.T) {
 	s := memoryStore(t, nil)
