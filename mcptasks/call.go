@@ -3,6 +3,8 @@ package mcptasks
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -11,35 +13,130 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// call answers tools/call. The rest of the server's chain runs once, aside. When it
-// comes to the tool's handler, which means that nothing in it has refused the call,
-// the call becomes a task, as its ToolOptions say, and is answered; the handler goes
-// on. Where the chain ends before there is a task, its result is the answer.
+// call answers tools/call. The server's chain runs once, in the request. At its end the
+// gate of the tool, see [installation.gate], makes a task of the call, starts the run and
+// lets the chain unwind with a result that stands for the CreateTaskResult: the SDK has no
+// other for the end of the chain. Here the client is given the CreateTaskResult instead.
 func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mcp.Result, error) {
-	opts := in.tool(call.Params.Name)
+	p := &passage{}
+	ctx = context.WithValue(ctx, passageKey{}, p)
+	var res mcp.Result
+	var err error
+	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || in.has(ctx, call.Params.Name)) {
+		o := in.gate(ctx, call, opts, in.aside)
+		res, err = o.answer, o.err
+	} else {
+		res, err = in.next(ctx, methodCall, call)
+	}
+	e := p.end()
+	if e == nil || e.task() == nil {
+		return res, err
+	}
+	if result, ok := res.(*mcp.CallToolResult); err != nil || ok && result.IsError {
+		// The middleware that refuses the call now has the last word.
+		e.cancel(ErrLost)
+		e.in.runs.hold(e)
+		go func() {
+			defer e.in.runs.release(e)
+			e.takeBack(e.created)
+		}()
+		return res, err
+	}
+	return &taskResult{ResultType: "task", taskFields: seed(&e.created)}, nil
+}
+
+// A passage is one tools/call on its way through the server's chain.
+type passage struct {
+	mu    sync.Mutex
+	over  bool       // the request has its answer
+	begun *execution // nil: none yet
+}
+
+type passageKey struct{}
+
+// begin reports false where the request has its answer.
+func (p *passage) begin(e *execution) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.begun = e
+	}
+	return !p.over
+}
+
+// end returns what has begun.
+func (p *passage) end() *execution {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	return p.begun
+}
+
+// gate is where the server's chain has come to a tool, which means that nothing in it has
+// refused the call. It has chain run the tool, and makes a task of the call, as opts say.
+// The call of a client without the extension it answers when the run is over.
+func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, chain mcp.MethodHandler) outcome {
+	p, _ := ctx.Value(passageKey{}).(*passage)
 	switch {
-	case opts == nil:
-		return in.next(ctx, methodCall, call)
+	case p == nil:
+		in.warnIfUninstalled(call)
+		return in.protect(ctx, call, chain)
 	case !capable(call) && opts.Required:
-		return nil, missingCapability()
+		return outcome{err: missingCapability()}
 	case !capable(call):
-		o := in.protect(ctx, call)
-		return o.answer, o.err
+		return in.protect(ctx, call, chain)
 	}
 	who, err := callerOf(ctx)
 	if err != nil {
-		return nil, err
+		return outcome{err: err}
 	}
-	e, err := in.begin(ctx, who.newOwner(), call, opts)
+	e, err := in.begin(ctx, who.newOwner(), cloned(call), opts, chain)
 	if err != nil {
-		return nil, in.wireError(methodCall, err)
+		return outcome{err: in.wireError(methodCall, err)}
 	}
 	e.request = ctx
+	if !p.begin(e) {
+		err = internalError("middleware of the server has answered the call before")
+	} else if opts.Mode == Auto && opts.Grace == 0 {
+		err = e.promoteAtOnce()
+	}
+	if err != nil {
+		e.settle()
+		e.end()
+		return outcome{err: err}
+	}
 	return e.await(ctx)
 }
 
+// cloned returns a copy of call: middleware that changes what it was given, after the
+// call has its answer too, changes another.
+func cloned(call *mcp.CallToolRequest) *mcp.CallToolRequest {
+	c, params := *call, *call.Params
+	params.Meta, params.InputResponses = maps.Clone(params.Meta), maps.Clone(params.InputResponses)
+	c.Params = &params
+	return &c
+}
+
+// promoteAtOnce makes a task of a call before it is run. It returns an error if it must
+// not be run.
+func (e *execution) promoteAtOnce() error {
+	err := e.promote(e.request)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrAnswered): // its client is gone
+		return internalError(err.Error())
+	case refused(err) && !e.opts.Required:
+		// The tool's author, not its client, asked for tasks: the call goes on as that of
+		// a client without the extension would.
+		e.in.log.noTask(e.call.Params.Name, err)
+		return nil
+	}
+	return e.in.wireError(methodCall, err)
+}
+
 // await runs the handler until it is done or the call has become a task.
-func (e *execution) await(ctx context.Context) (mcp.Result, error) {
+func (e *execution) await(ctx context.Context) outcome {
 	answer := make(chan outcome, 1)
 	go func() {
 		if o, ok := e.work(); ok {
@@ -52,15 +149,23 @@ func (e *execution) await(ctx context.Context) (mcp.Result, error) {
 	}
 	select {
 	case o := <-answer:
-		return o.answer, o.err
+		return o
 	case <-e.promoted:
 	case <-ctx.Done():
 		if e.settle() {
 			e.cancel(context.Cause(ctx))
-			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}
+			return outcome{err: &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}}
 		}
 	}
-	return created(&e.created), nil
+	return outcome{answer: standIn(&e.created)}
+}
+
+// standIn is what middleware gets as the result of a call that has become t.
+func standIn(t *tasks.Task) *mcp.CallToolResult {
+	return &mcp.CallToolResult{
+		Meta:    mcp.Meta{ExtensionID: map[string]any{"resultType": "task", "taskId": wireID(t.Owner, t.ID)}},
+		Content: []mcp.Content{&mcp.TextContent{Text: "The call goes on as a task."}},
+	}
 }
 
 // promoteInTime makes a task of a call whose Grace is over. While the store fails it
@@ -77,36 +182,4 @@ func (e *execution) promoteInTime(ctx context.Context) {
 		}
 		return refused(err) || hopeless(err)
 	})
-}
-
-// reached is called when the chain has come to the tool's handler, with what that
-// gets. It returns an error if the handler must not run.
-func (in *installation) reached(ctx context.Context, req *mcp.CallToolRequest) error {
-	t := FromContext(ctx)
-	if t == nil {
-		in.warnIfUninstalled(req)
-		return nil
-	}
-	t.e.entered.Store(true)
-	if t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
-		return nil
-	}
-	err := t.e.promote(t.e.request)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrAnswered): // its client is gone
-		return internalError(err.Error())
-	case refused(err) && !t.e.opts.Required:
-		// The tool's author, not its client, asked for tasks: the call goes on as that of
-		// a client without the extension would.
-		in.log.noTask(t.e.call.Params.Name, err)
-		return nil
-	}
-	return in.wireError(methodCall, err)
-}
-
-// created returns the CreateTaskResult of t.
-func created(t *tasks.Task) mcp.Result {
-	return &taskResult{ResultType: "task", taskFields: seed(t)}
 }

@@ -55,8 +55,9 @@ func (d *diary) middleware(name string) mcp.Middleware {
 	}
 }
 
-// The order in which the server's middleware, a task's creation and its handler
-// run, for middleware added before Install (inner) and after it (outer).
+// The order in which the server's middleware, a task's creation and its handler run, for
+// middleware added before Install (inner) and after it (outer): all of it has unwound when
+// the client has its task, and none is around the handler.
 func TestTheOrderOfMiddlewareAroundATask(t *testing.T) {
 	var d diary
 	release := make(chan struct{})
@@ -86,7 +87,7 @@ func TestTheOrderOfMiddlewareAroundATask(t *testing.T) {
 	at := func(line string) int { return slices.Index(got, line) }
 	for _, order := range [][]string{
 		{"outer > tools/call", "inner > tools/call", "the task is stored", "the handler begins"},
-		{"the task is stored", "outer < taskResult"},
+		{"the task is stored", "inner < The call goes on as a task.", "outer < taskResult"},
 	} {
 		for i := 1; i < len(order); i++ {
 			if at(order[i-1]) < 0 || at(order[i]) < at(order[i-1]) {
@@ -94,12 +95,16 @@ func TestTheOrderOfMiddlewareAroundATask(t *testing.T) {
 			}
 		}
 	}
-	if len(got) != 5 {
+	if len(got) != 6 {
 		t.Errorf("until the client has its task: %q", got)
 	}
 	close(release)
 	c.until(id, "completed")
-	d.taken()
+	if got := slices.DeleteFunc(d.taken(), func(line string) bool {
+		return strings.Contains(line, "tasks/get") || strings.Contains(line, "< taskResult")
+	}); !slices.Equal(got, []string{"the handler ends"}) {
+		t.Errorf("after the client has its task: %q", got)
+	}
 	for method, params := range map[string]map[string]any{"tasks/get": {}, "tasks/update": {"inputResponses": map[string]any{}}, "tasks/cancel": {}} {
 		params["taskId"] = id
 		c.do(method, params)

@@ -11,12 +11,13 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// An execution is one run of a handler, with the server's middleware around it: as
-// a task from the start, or until it becomes one.
+// An execution is one run of a handler, with Options.Around around it: as a task from
+// the start, or until it becomes one.
 type execution struct {
-	in   *installation
-	opts *ToolOptions
-	call *mcp.CallToolRequest // as it came, with the client's session where there is one
+	in    *installation
+	opts  *ToolOptions
+	call  *mcp.CallToolRequest // as it came to the gate, with the client's session where there is one
+	chain mcp.MethodHandler    // runs the handler
 	// owner is whose task it is or would be.
 	owner  string
 	ctx    context.Context // the handler's
@@ -30,7 +31,7 @@ type execution struct {
 	ended   func() // called at the end; nil: nothing
 
 	promoted chan struct{} // closed when there is a task
-	entered  atomic.Bool   // the chain has come to the handler
+	entered  atomic.Bool   // the run has come to the handler
 
 	// mu guards what follows and is never held over a call of the store.
 	mu        sync.Mutex
@@ -49,8 +50,8 @@ type execution struct {
 
 // begin makes an execution. Its ctx has the values of ctx and not its end. It
 // fails when the server shuts down. The caller must call end.
-func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallToolRequest, opts *ToolOptions) (*execution, error) {
-	e := &execution{in: in, opts: opts, call: call, owner: owner, promoted: make(chan struct{})}
+func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallToolRequest, opts *ToolOptions, chain mcp.MethodHandler) (*execution, error) {
+	e := &execution{in: in, opts: opts, call: call, chain: chain, owner: owner, promoted: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.ctx = withOwner(context.WithValue(e.ctx, taskKey{}, &Task{e}), owner)
 	e.storing, e.giveUp = context.WithCancel(context.WithoutCancel(ctx))

@@ -1,11 +1,11 @@
 package mcptasks
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"unicode/utf8"
 	"weak"
@@ -21,6 +21,9 @@ type installation struct {
 	server  *mcp.Server
 	service string            // names, in the store, which servers may run the tasks
 	next    mcp.MethodHandler // the rest of the server's chain; nil until Install
+	// aside is next as the tools of Options.Tool are run by it, run what all others are
+	// run by: both with Options.Around around them.
+	aside, run mcp.MethodHandler
 
 	draining bool // no handler starts any more; guarded by the mutex of executions
 
@@ -35,15 +38,10 @@ const maxServiceBytes = 256
 // and tasks/cancel, makes tasks of calls of the tools that AddTool added, and
 // declares the capability in server/discover. Call it once for a server.
 //
-// Receiving middleware of the server sees all of these requests, and may refuse
-// them, whether it is added before Install or after. Around tools/call they differ:
-//
-//	added before Install   runs around the handler: it sees the call before there
-//	                       is a task, and the handler's own result, after the client
-//	                       has its task. It runs again each time the handler is
-//	                       called again; [Caller] tells it on whose behalf
-//	added after Install    runs around the request: what it sees as the result is
-//	                       what the client gets, a task too
+// Receiving middleware of the server, whether it is added before Install or after, is
+// around the requests: see the package documentation. Where [Options].Tool is set, call
+// Install before any receiving middleware is added to server; a warning says where it
+// was not.
 func (t *Tasks) Install(server *mcp.Server) error {
 	in := t.installation(server)
 	if in.service = t.opts.Name; in.service == "" {
@@ -67,36 +65,15 @@ func (t *Tasks) Install(server *mcp.Server) error {
 		}
 	}
 	server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		if t.opts.Tool != nil && !ofSDK(next) {
+			t.log.installedLate(in.service)
+		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		in.next = next
+		in.next, in.aside = next, t.around(next)
 		return in.handle
 	})
 	return nil
-}
-
-// AddTool is [mcp.AddTool] for a tool whose calls may become tasks. Nil opts mean
-// the defaults. It may be called before and after Install. It panics where
-// mcp.AddTool does, and where opts make no sense.
-func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler mcp.ToolHandlerFor[In, Out], opts *ToolOptions) {
-	var o ToolOptions
-	if opts != nil {
-		o = *opts
-	}
-	if err := o.check(); err != nil {
-		panic(fmt.Sprintf("AddTool: tool %q: %v", tool.Name, err)) // as mcp.AddTool says it
-	}
-	in := t.installation(server)
-	mcp.AddTool(server, tool, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, Out, error) {
-		if err := in.reached(ctx, req); err != nil {
-			var none Out
-			return nil, none, err
-		}
-		return handler(ctx, req, args)
-	})
-	in.toolsMu.Lock()
-	defer in.toolsMu.Unlock()
-	in.tools[tool.Name] = &o
 }
 
 // installation returns that of server.
@@ -107,7 +84,7 @@ func (t *Tasks) installation(server *mcp.Server) *installation {
 	if in := t.servers[key].Value(); in != nil {
 		return in
 	}
-	in := &installation{Tasks: t, server: server, tools: make(map[string]*ToolOptions)}
+	in := &installation{Tasks: t, server: server, run: t.around(dispatch()), tools: make(map[string]*ToolOptions)}
 	t.servers[key] = weak.Make(in)
 	runtime.AddCleanup(server, t.forget, key)
 	return in
@@ -127,13 +104,6 @@ func (in *installation) installed() bool {
 	return in.next != nil
 }
 
-// tool returns the options of a tool, nil if AddTool did not add it.
-func (in *installation) tool(name string) *ToolOptions {
-	in.toolsMu.RLock()
-	defer in.toolsMu.RUnlock()
-	return in.tools[name]
-}
-
 // implementationName returns the name with which the server was made. The SDK has
 // it in a field that it does not export, and sends it to every client.
 func implementationName(server *mcp.Server) (name string, ok bool) {
@@ -144,11 +114,9 @@ func implementationName(server *mcp.Server) (name string, ok bool) {
 	return impl.Elem().FieldByName("Name").String(), true
 }
 
-// forgetTool drops a tool that was removed from the server, unless it was added again.
-func (in *installation) forgetTool(name string, opts *ToolOptions) {
-	in.toolsMu.Lock()
-	defer in.toolsMu.Unlock()
-	if in.tools[name] == opts {
-		delete(in.tools, name)
-	}
+// ofSDK reports whether next is the SDK's own code and no middleware that was added to a
+// server.
+func ofSDK(next mcp.MethodHandler) bool {
+	f := runtime.FuncForPC(reflect.ValueOf(next).Pointer())
+	return f != nil && strings.HasPrefix(f.Name(), reflect.TypeFor[mcp.Server]().PkgPath()+".")
 }

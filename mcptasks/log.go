@@ -22,6 +22,7 @@
 //	WARN   a request is refused: Options.Owner returned an owner that is empty or too long; for nobody in particular it returns ErrAnonymous    bytes, max
 //	WARN   a client that declares tasks was answered synchronously: Install was not called for its server    tool
 //	WARN   a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless    version
+//	WARN   Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names    server: its name
 //	ERROR  subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like    method
 //	ERROR  a request failed                          method, error
 //	ERROR  a tool handler panicked                   tool, type, stack
@@ -29,6 +30,7 @@
 //	ERROR  a call has no session                     tool, error
 //	ERROR  the outcome of a task is lost             tool, error
 //	ERROR  a stored task is damaged                  tool, part
+//	ERROR  Options.Tool is not followed: what it returned makes no sense    tool, error
 //
 // INFO tells what the server did by itself; at WARN somebody has to look at the store
 // or the configuration; at ERROR work was lost or a program is wrong.
@@ -100,6 +102,10 @@ func (l logger) tooOld() {
 		"version", firstVersion)
 }
 
+func (l logger) installedLate(server string) {
+	l.to.Warn("mcptasks: Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names", "server", server)
+}
+
 func (l logger) cannotFlush() {
 	l.to.Error("mcptasks: subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like",
 		"method", methodListen)
@@ -138,4 +144,8 @@ func (l logger) outcomeLost(tool string, err error) {
 // damaged names the part of the task.
 func (l logger) damaged(tool, part string) {
 	l.to.Error("mcptasks: a stored task is damaged", "tool", tool, "part", part)
+}
+
+func (l logger) badOptions(tool string, err error) {
+	l.to.Error("mcptasks: Options.Tool is not followed: what it returned makes no sense", "tool", tool, "error", err)
 }

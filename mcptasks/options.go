@@ -45,6 +45,26 @@ type Options struct {
 	// callers have together, at 256 times themselves, and not what one of them has.
 	Owner func(context.Context, mcp.Request) (string, error)
 
+	// Tool tells the options of tools that AddTool and AddRawTool did not add to their
+	// server but somebody else's code did; nil: calls of this one never become tasks. It
+	// is called for every call of such a tool and for every one of its tasks that goes
+	// on, by any number of goroutines at once, and must not call the server. Options that
+	// make no sense count as nil, and a log line says so. Nil: there are no such tools.
+	//
+	// The calls of these tools become tasks where Install is in the server's chain, which
+	// so has to be before any other receiving middleware. What was added before it runs
+	// around the first run of the handler and not around the request. Arguments are looked
+	// at in the task.
+	Tool func(name string) *ToolOptions
+
+	// Around is what has to be around every run of a tool's handler: the first one, one
+	// for a client without the extension, one with answers, and one on another replica
+	// after a crash, which no request belongs to. It is called with "tools/call" and
+	// returns the result that the client, or the task, gets. Receiving middleware of the
+	// server is around requests, and never sees a run or its result. See [Caller] for
+	// whom a run is for, and [FromContext] for its task. Nil: nothing.
+	Around mcp.Middleware
+
 	// Logger gets what no caller can be told; the package documentation has the lines.
 	// It never gets ids, owners or payloads. Nil: [slog.Default], as it is when New is
 	// called. To log nothing give one with [slog.DiscardHandler].

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -17,11 +16,14 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// An outcome is what a handler, with the middleware around it, returned.
+// An outcome is what a handler, with what is around each run, returned.
 type outcome struct {
 	answer mcp.Result
 	err    error
 }
+
+// forHandler returns o as a tool's handler returns it.
+func (o outcome) forHandler() (*mcp.CallToolResult, error) { return o.result(), o.err }
 
 // result returns the tool's result, nil if there is none.
 func (o outcome) result() *mcp.CallToolResult {
@@ -67,23 +69,22 @@ func (e *execution) invoke() outcome {
 		return outcome{err: internalError("internal error")}
 	}
 	defer session.Close()
-	// A copy, since e.call stays as it came: it is what the store keeps, also while
-	// middleware and handler change what they were given.
-	params := *e.call.Params
-	params.Meta, params.InputResponses = maps.Clone(params.Meta), maps.Clone(params.InputResponses)
-	call := &mcp.CallToolRequest{Session: session, Params: &params}
+	// A copy, since e.call stays as it came: it is what the store keeps, also while the
+	// handler changes what it was given.
+	call := cloned(e.call)
+	call.Session = session
 	if extra := e.call.Extra; extra != nil {
 		call.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
 	}
-	return e.in.protect(e.ctx, call)
+	return e.in.protect(e.ctx, call, e.chain)
 }
 
-// protect calls the rest of the chain and makes an error of a panic, which the SDK
-// would let end the process.
-func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest) (o outcome) {
+// protect has chain call the handler and makes an error of a panic, which the SDK would
+// let end the process.
+func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest, chain mcp.MethodHandler) (o outcome) {
 	o.err = in.guard(call.Params.Name, func() error {
 		var err error
-		o.answer, err = in.next(ctx, methodCall, call)
+		o.answer, err = chain(ctx, methodCall, call)
 		return err
 	})
 	if o.asks() {
@@ -181,16 +182,12 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	return e.unlessCancelled(func(t *tasks.Task) { t.Status, t.Result = tasks.Completed, result }), nil
 }
 
-// toolIsGone reports whether the chain ended because the server does not have the tool
-// any more. Other replicas may, so this one leaves its tasks to them from now on.
+// toolIsGone reports whether the run ended because the server does not have the tool any
+// more. Other replicas may.
 func (e *execution) toolIsGone(o outcome) bool {
 	var wire *jsonrpc.Error
-	gone := e.request == nil && !e.entered.Load() && errors.As(o.err, &wire) &&
+	return e.request == nil && !e.entered.Load() && errors.As(o.err, &wire) &&
 		wire.Code == jsonrpc.CodeInvalidParams && strings.HasPrefix(wire.Message, "unknown tool ")
-	if gone {
-		e.in.forgetTool(e.call.Params.Name, e.opts)
-	}
-	return gone
 }
 
 // marshal calls f, which marshals what the handler returned.

@@ -91,20 +91,17 @@ func (f *fragile) Error() string { return f.text }
 
 // An error of the server's author is code too, which a task reads for the store.
 func TestAnErrorThatPanicsFailsTheTask(t *testing.T) {
-	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+	opts := fast()
+	opts.Around = func(mcp.MethodHandler) mcp.MethodHandler {
+		return func(context.Context, string, mcp.Request) (mcp.Result, error) {
+			var failed *fragile
+			return nil, failed
+		}
+	}
+	r := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "work", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
 			return text("done"), nil, nil
 		}, nil)
-		server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
-			return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-				res, err := next(ctx, method, req)
-				if method == "tools/call" {
-					var failed *fragile
-					return res, failed
-				}
-				return res, err
-			}
-		})
 	})
 	c := r.as("alice")
 	if got := c.until(c.create("work", nil), "failed"); !strings.Contains(got.String(), "internal error") {

@@ -25,10 +25,10 @@ const abandonAfter = 10
 
 // judge tells what to do with t, which waits for a runner at now, and returns its
 // tool's name for logs.
-func (in *installation) judge(t *tasks.Task, now time.Time) (verdict, string) {
+func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time) (verdict, string) {
 	call, err := savedCall(t.Request)
 	if err == nil {
-		if opts := in.tool(call.Params.Name); opts != nil && opts.Retry {
+		if opts, _ := in.tool(call.Params.Name); opts != nil && opts.Retry && in.has(ctx, call.Params.Name) {
 			return resume, call.Params.Name
 		}
 	}
@@ -61,11 +61,11 @@ func (in *installation) prepare(owner string, request []byte) (*execution, error
 	if err != nil {
 		return nil, errCannotResume
 	}
-	opts := in.tool(call.Params.Name)
+	opts, _ := in.tool(call.Params.Name)
 	if opts == nil {
 		return nil, errCannotResume
 	}
-	return in.begin(context.Background(), owner, call, opts)
+	return in.begin(context.Background(), owner, call, opts, in.run)
 }
 
 // errCannotResume says that this server does not have the task's tool.

@@ -1,6 +1,7 @@
 package mcptasks
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -17,7 +18,13 @@ func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &installation{Tasks: server, tools: map[string]*ToolOptions{"again": {Retry: true}, "once": {}}}
+	sdk := mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	handler := func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) { return nil, nil }
+	for name, opts := range map[string]*ToolOptions{"again": {Retry: true}, "once": {}, "removed": {Retry: true}} {
+		AddRawTool(server, sdk, &mcp.Tool{Name: name, InputSchema: map[string]any{"type": "object"}}, handler, opts)
+	}
+	sdk.RemoveTools("removed")
+	in := server.installation(sdk)
 	saved := func(tool string) []byte {
 		request, err := savedRequest(&mcp.CallToolParamsRaw{Name: tool})
 		if err != nil {
@@ -38,6 +45,8 @@ func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 		"its tool is here, after leases":   {saved("again"), 1, 2 * leases, resume, "again"},
 		"not to be called again":           {saved("once"), 1, leases, leave, ""},
 		"the same, after more than leases": {saved("once"), 1, leases + 10*time.Nanosecond, abandon, "once"},
+		"its tool was removed":             {saved("removed"), 1, leases, leave, ""},
+		"the same, for longer":             {saved("removed"), 1, leases + 10*time.Nanosecond, abandon, "removed"},
 		"no such tool":                     {saved("gone"), 1, leases, leave, ""},
 		"the same for more than leases":    {saved("gone"), 1, leases + 10*time.Nanosecond, abandon, "gone"},
 		"a call that cannot be read":       {[]byte("{"), 1, leases, leave, ""},
@@ -49,7 +58,7 @@ func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 		if task.Lease.Token = c.token; c.idle != 0 {
 			task.Lease.IdleSince = now.Add(-c.idle)
 		}
-		if got, tool := in.judge(task, now); got != c.want || tool != c.tool {
+		if got, tool := in.judge(t.Context(), task, now); got != c.want || tool != c.tool {
 			t.Errorf("%s: %v %q, not %v %q", name, got, tool, c.want, c.tool)
 		}
 	}

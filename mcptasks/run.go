@@ -50,7 +50,7 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		what, tool := in.judge(&t, now)
+		what, tool := in.judge(ctx, &t, now)
 		switch what {
 		case abandon:
 			in.abandon(ctx, t, tool)

@@ -15,13 +15,18 @@ import (
 // firstVersion, keeps the SDK from asking that client for input by calls that would
 // not be answered.
 func (e *execution) privateSession() (*mcp.ServerSession, error) {
-	return e.in.server.Connect(context.WithoutCancel(e.ctx), nullTransport{e}, &mcp.ServerSessionOptions{State: &mcp.ServerSessionState{
-		InitializeParams: &mcp.InitializeParams{
-			ProtocolVersion: e.call.ProtocolVersion(),
-			Capabilities:    e.call.ClientCapabilities(),
-			ClientInfo:      e.call.ClientInfo(),
-		},
-		InitializedParams: &mcp.InitializedParams{},
+	return e.in.nullSession(e.ctx, e, &mcp.InitializeParams{
+		ProtocolVersion: e.call.ProtocolVersion(),
+		Capabilities:    e.call.ClientCapabilities(),
+		ClientInfo:      e.call.ClientInfo(),
+	})
+}
+
+// nullSession returns a session that no client is on, for e; nil: for nobody's run. The
+// caller must close it.
+func (in *installation) nullSession(ctx context.Context, e *execution, client *mcp.InitializeParams) (*mcp.ServerSession, error) {
+	return in.server.Connect(context.WithoutCancel(ctx), nullTransport{e}, &mcp.ServerSessionOptions{State: &mcp.ServerSessionState{
+		InitializeParams: client, InitializedParams: &mcp.InitializedParams{},
 	}})
 }
 
@@ -84,7 +89,7 @@ func (c *nullConn) SessionID() string { return "" }
 // notify sends what a handler reports on the session of its request, as long as
 // that waits for the answer.
 func (e *execution) notify(ctx context.Context, n *jsonrpc.Request) error {
-	if e.request == nil || e.request.Err() != nil || e.task() != nil {
+	if e == nil || e.request == nil || e.request.Err() != nil || e.task() != nil {
 		return nil
 	}
 	switch n.Method {

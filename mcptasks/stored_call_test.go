@@ -12,9 +12,9 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// The store keeps a call as it came: what middleware changes in it, it changes anew
-// each time the handler is called, and never in what it has changed before.
-func TestTheStoredCallIsTheOneThatCame(t *testing.T) {
+// The store keeps a call as middleware has let it pass, so that each run gets the same
+// one: middleware is around the request alone.
+func TestTheStoredCallIsTheOneThatMiddlewareLetPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory()
 		saw := make(chan string, 10)

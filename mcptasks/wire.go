@@ -17,6 +17,7 @@ const ExtensionID = "io.modelcontextprotocol/tasks"
 
 const (
 	methodCall     = "tools/call"
+	methodList     = "tools/list"
 	methodDiscover = "server/discover"
 	methodListen   = "subscriptions/listen"
 	methodGet      = "tasks/get"
