@@ -104,6 +104,29 @@ func TestSDKWrapsMiddlewareAtOnceAndTheLaterAroundTheEarlier(t *testing.T) {
 	}
 }
 
+// Runs go past the middleware of a server by what the first middleware of another gets.
+func TestSDKHasOneEndOfAllChainsWhichServesTheServerOfTheSession(t *testing.T) {
+	var end mcp.MethodHandler
+	sdkServer(nil).AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler { end = next; return next })
+	server := sdkServer(func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return &mcp.CallToolResult{Meta: mcp.Meta{"by": "the session's server"}}, nil
+	})
+	server.AddReceivingMiddleware(around(func(ctx context.Context, _ string, _ mcp.Request) (context.Context, error) {
+		t.Error("the chain of the session's server is called")
+		return ctx, nil
+	}))
+	n := nowhere{make(chan *jsonrpc.Request, 10), make(chan struct{})}
+	session, err := server.Connect(t.Context(), n, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	res, err := end(t.Context(), "tools/call", &mcp.CallToolRequest{Session: session, Params: &mcp.CallToolParamsRaw{Name: "tool"}})
+	if result, ok := res.(*mcp.CallToolResult); err != nil || !ok || result.Meta["by"] != "the session's server" {
+		t.Errorf("%v, %v", res, err)
+	}
+}
+
 func TestSDKGivesTheHandlerOfACustomMethodTheContextOfMiddleware(t *testing.T) {
 	server := sdkServer(returnsNothing)
 	var mark any
