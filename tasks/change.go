@@ -75,6 +75,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		lost     int               // how many answers got lost
 		bare     bool              // the record has no room for the task's end beside its request
 		full     bool              // it has none for a suspicion
+		crammed  bool              // it has none for one more lost run
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
@@ -117,6 +118,9 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		if err != nil {
 			return give(cur.Task.ended(), err)
 		}
+		if crammed {
+			next.LostRuns = cur.LostRuns // rather than that nobody takes it over
+		}
 		if bare && next.Status.Terminal() {
 			next.Request = nil // nobody will run it again
 		}
@@ -151,6 +155,8 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			bare = true
 		case cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
 			full = true
+		case next.LostRuns > cur.LostRuns && tooBig(err):
+			crammed = true
 		default:
 			return give(Task{}, err)
 		}

@@ -29,6 +29,7 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 		if next.StatusMessage == cur.StatusMessage {
 			next.StatusMessage = "" // how far it was; a message of the end's own stays
 		}
+		next.Progress = Progress{}
 		next.InputResponses, next.State = nil, nil
 		next.Lease = Lease{Token: next.Lease.Token}
 		lived := max(now.Sub(next.CreatedAt), 0)
@@ -52,6 +53,9 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 func (s *Store) checkContent(cur, next *record) (err error) {
 	if next.StatusMessage != cur.StatusMessage {
 		next.StatusMessage = s.statusMessage(next.StatusMessage)
+	}
+	if p := next.Progress; p.Current < 0 || p.Total < 0 {
+		return &InvalidError{Argument: "Progress", Reason: "it is negative"}
 	}
 	if len(next.State) != 0 && !slices.Equal(next.State, cur.State) {
 		if err := within(LimitState, s.opts.MaxStateBytes, len(next.State)); err != nil {

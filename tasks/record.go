@@ -19,6 +19,7 @@ const recordFormat = 1
 //	key              hash of the idempotency key, if there is one
 //	status           as on the wire
 //	message          StatusMessage
+//	progress         {current, total}
 //	created_at       Unix milliseconds; updated_at too
 //	ttl_ms, poll_ms  ttl_ms is left out where the task is without end
 //	revision
@@ -26,6 +27,7 @@ const recordFormat = 1
 //	input_keys       sorted
 //	error            {code, message, data}
 //	cancel_requested, resumable
+//	lost_runs
 //	service
 //	lease            {holder, token, expires_at, idle_since}
 //	state            base64
@@ -58,6 +60,15 @@ func (r *record) encode() []byte {
 	w.string("status", string(r.Status))
 	if r.StatusMessage != "" {
 		w.string("message", r.StatusMessage)
+	}
+	if r.Progress != (Progress{}) {
+		w.name("progress")
+		w.open()
+		w.int("current", r.Progress.Current)
+		if r.Progress.Total != 0 {
+			w.int("total", r.Progress.Total)
+		}
+		w.close()
 	}
 	w.int("created_at", r.CreatedAt.UnixMilli())
 	w.int("updated_at", r.UpdatedAt.UnixMilli())
@@ -97,6 +108,9 @@ func (r *record) encode() []byte {
 	}
 	if r.Resumable {
 		w.raw("resumable", json.RawMessage("true"))
+	}
+	if r.LostRuns != 0 {
+		w.uint("lost_runs", r.LostRuns)
 	}
 	if r.Service != "" {
 		w.string("service", r.Service)

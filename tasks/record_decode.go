@@ -69,11 +69,11 @@ func corrupt(reason error) error { return &taskstore.CorruptError{Reason: reason
 
 // recordFields tells the names of a record, and which must be there.
 var recordFields = map[string]bool{
-	"format": true, "write": true, "key": false, "status": true, "message": false,
+	"format": true, "write": true, "key": false, "status": true, "message": false, "progress": false,
 	"created_at": true, "updated_at": true, "ttl_ms": false, "poll_ms": true, "revision": true,
 	"request": false, "input_requests": false, "input_responses": false, "input_keys": false,
 	"result": false, "error": false, "cancel_requested": false, "resumable": false,
-	"service": false, "lease": false, "state": false,
+	"lost_runs": false, "service": false, "lease": false, "state": false,
 }
 
 var errUnknownName = errors.New("it has a name that this version does not know")
@@ -91,6 +91,8 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 		r.Status = Status(s)
 	case "message":
 		r.StatusMessage, err = jsonString(value)
+	case "progress":
+		r.Progress, err = decodeProgress(value)
 	case "created_at":
 		r.CreatedAt, err = decodeTime(value)
 	case "updated_at":
@@ -117,6 +119,10 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 		r.CancelRequested, err = jsonTrue(value)
 	case "resumable":
 		r.Resumable, err = jsonTrue(value)
+	case "lost_runs":
+		if r.LostRuns, err = jsonUint(value); err == nil && r.LostRuns == 0 {
+			err = errNumber
+		}
 	case "service":
 		r.Service, err = jsonName(value)
 	case "lease":
@@ -151,6 +157,31 @@ func decodeStrings(raw json.RawMessage) ([]string, error) {
 		}
 	}
 	return all, err
+}
+
+func decodeProgress(raw json.RawMessage) (Progress, error) {
+	var room [fewMembers]member
+	given, err := splitObject(raw, room[:0])
+	var p Progress
+	for _, m := range given {
+		if err != nil {
+			break
+		}
+		switch string(m.name) {
+		case "current":
+			p.Current, err = jsonInt(m.value)
+		case "total":
+			if p.Total, err = jsonInt(m.value); err == nil && p.Total == 0 {
+				err = errNumber
+			}
+		default:
+			err = errUnknownName
+		}
+	}
+	if err == nil && (!given.has("current") || p == (Progress{}) || p.Current < 0 || p.Total < 0) {
+		err = errors.New("no current, or less than nothing")
+	}
+	return p, err
 }
 
 func decodeError(raw json.RawMessage) (*Error, error) {
@@ -251,6 +282,8 @@ func (r *record) check(given members) error {
 		return errors.New("idle_since: released, and not resumable")
 	case r.CancelRequested && !terminal && r.Lease.Holder == "":
 		return errors.New("cancel_requested: nobody is there to cancel")
+	case terminal && given.has("progress"):
+		return errors.New("progress: left after the end")
 	case terminal && (given.has("state") || given.has("input_responses")):
 		return errors.New("state or input_responses: left after the end")
 	}

@@ -50,7 +50,14 @@ func examples() map[string]*record {
 	released := base(Working)
 	released.Resumable, released.Service = true, "billing"
 	released.Lease = Lease{Token: 3, IdleSince: at.Add(time.Second)}
+	progressing := base(Working)
+	progressing.StatusMessage, progressing.Progress = "half of it", Progress{Current: 5, Total: 10}
+	progressing.Lease = Lease{Holder: "replica 1", Token: 1, ExpiresAt: at.Add(time.Minute)}
+	retried := base(Working)
+	retried.Resumable, retried.LostRuns, retried.Progress = true, 4, Progress{Current: 1 << 40}
+	retried.Lease = Lease{Holder: "replica 5", Token: 5, ExpiresAt: at.Add(time.Minute)}
 	return map[string]*record{
+		"progressing": progressing, "retried": retried,
 		"suspected": suspected, "released": released,
 		"working": working, "input_required": input, "completed": completed, "failed": failed, "cancelled": cancelled, "offered": offered,
 	}
@@ -86,6 +93,7 @@ func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode
 
 func TestDecodingIsStrict(t *testing.T) {
 	e := examples()
+	progressing, retried := string(e["progressing"].encode()), string(e["retried"].encode())
 	suspected, released := string(e["suspected"].encode()), string(e["released"].encode())
 	working, input, failed, completed := string(e["working"].encode()), string(e["input_required"].encode()), string(e["failed"].encode()), string(e["completed"].encode())
 	change := func(s, old, new string) string {
@@ -155,6 +163,17 @@ func TestDecodingIsStrict(t *testing.T) {
 		"input keys twice":       change(input, `["a","b","c"]`, `["a","b","c","c"]`),
 		"input keys not strings": change(input, `["a","b","c"]`, `[1]`),
 		"input keys no array":    change(input, `["a","b","c"]`, `{}`),
+		"progress of nothing":    change(progressing, `{"current":5,"total":10}`, `{"current":0}`),
+		"progress, no current":   change(progressing, `"current":5,`, ``),
+		"progress, total 0":      change(progressing, `"total":10`, `"total":0`),
+		"progress below 0":       change(progressing, `"current":5`, `"current":-5`),
+		"total below 0":          change(progressing, `"total":10`, `"total":-10`),
+		"progress in part":       change(progressing, `"current":5`, `"current":5.5`),
+		"progress unknown":       change(progressing, `"current":5`, `"current":5,"x":1`),
+		"progress twice":         change(progressing, `"current":5`, `"current":5,"current":5`),
+		"progress after the end": change(failed, `"created_at"`, `"progress":{"current":1},"created_at"`),
+		"no lost runs":           change(retried, `"lost_runs":4`, `"lost_runs":0`),
+		"lost runs below 0":      change(retried, `"lost_runs":4`, `"lost_runs":-4`),
 		"no input requests":      change(input, `{"b":{},"c":null}`, `{}`),
 	} {
 		_, err := decode([]byte(data))

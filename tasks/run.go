@@ -47,6 +47,9 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 		if held = !s.free(t.Lease, now); held {
 			return nil // and no error, which would keep a new suspicion from being written
 		}
+		if t.Lease.Holder != "" {
+			t.LostRuns++
+		}
 		t.Lease = Lease{Holder: holder, Token: t.Lease.Token + 1, ExpiresAt: now.Add(s.opts.Lease)}
 		return nil
 	}})
@@ -118,10 +121,16 @@ func (r *Run) Update(ctx context.Context, fn func(*Task) error) (Task, error) {
 }
 
 // SetStatusMessage tells people how far the work is. A message that is longer than
-// MaxStatusMessageBytes is cut.
+// MaxStatusMessageBytes is cut. It takes the place of a progress in numbers too.
 func (r *Run) SetStatusMessage(ctx context.Context, message string) (Task, error) {
+	return r.SetProgress(ctx, Progress{}, message)
+}
+
+// SetProgress is SetStatusMessage with the same in numbers. Negative ones give an error
+// that matches [ErrInvalid].
+func (r *Run) SetProgress(ctx context.Context, p Progress, message string) (Task, error) {
 	return r.change(ctx, func(_ time.Time, t *record) error {
-		t.StatusMessage = message
+		t.Progress, t.StatusMessage = p, message
 		return nil
 	})
 }

@@ -21,6 +21,7 @@ func runWrites(r *Run) map[string]func() (Task, error) {
 			return r.Update(ctx, func(t *Task) error { t.StatusMessage = "late"; return nil })
 		},
 		"SetStatusMessage": func() (Task, error) { return r.SetStatusMessage(ctx, "late") },
+		"SetProgress":      func() (Task, error) { return r.SetProgress(ctx, Progress{Current: 1}, "late") },
 		"SaveState":        func() (Task, error) { return r.SaveState(ctx, []byte("late")) },
 		"Complete":         func() (Task, error) { return r.Complete(ctx, raw(`"late"`)) },
 		"Fail":             func() (Task, error) { return r.Fail(ctx, Error{Message: "late"}) },

@@ -31,7 +31,10 @@ type Task struct {
 	// end clears it, since what it said of the progress is over, unless the step that
 	// ends the task sets another.
 	StatusMessage string
-	CreatedAt     time.Time
+	// Progress tells how far the work is, in numbers, as far as StatusMessage does in
+	// words; an end clears it. Zero: nothing is said.
+	Progress  Progress
+	CreatedAt time.Time
 	// UpdatedAt is when Revision last grew.
 	UpdatedAt time.Time
 	// TTL is for how long clients may count on the task, counted from CreatedAt; 0:
@@ -68,6 +71,11 @@ type Task struct {
 	// Resumable says that the task may be run again when its runner is lost. Without
 	// it the task then fails.
 	Resumable bool
+	// LostRuns counts the runners that were lost: each time that Acquire takes the task
+	// from a holder that has not renewed its lease. A runner that parks, releases or ends
+	// the task is not lost; one that the backend's limit leaves no room to count is left
+	// out.
+	LostRuns uint64
 	// Service names the program that may run the task, see [Store.Orphans]. Empty: none
 	// is named.
 	Service string
@@ -77,10 +85,16 @@ type Task struct {
 	// it when the task ends.
 	State []byte
 	// Revision counts the changes of what a client can see: everything above but
-	// ExpiresAt, Lease and State. 1 when the task is created.
+	// ExpiresAt, LostRuns, Lease and State. 1 when the task is created.
 	Revision uint64
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
+}
+
+// A Progress is how much of the work is done, in whatever unit its runner counts.
+type Progress struct {
+	Current int64 // not negative
+	Total   int64 // how much there is in all; 0: not known
 }
 
 // An Error is the JSON-RPC error object that a task failed with.
@@ -154,6 +168,7 @@ func cloneInputs(m map[string]json.RawMessage) map[string]json.RawMessage {
 func sameVisible(a, b *Task) bool {
 	return a.Status == b.Status &&
 		a.StatusMessage == b.StatusMessage &&
+		a.Progress == b.Progress &&
 		a.TTL == b.TTL &&
 		a.PollInterval == b.PollInterval &&
 		a.CancelRequested == b.CancelRequested &&

@@ -10,7 +10,7 @@ import (
 // Update changes the task by fn, which is called with a copy of the present state
 // and makes it the next one. It returns the task as written.
 //
-// fn may set Status, StatusMessage, TTL, PollInterval, Result, Error, State and,
+// fn may set Status, StatusMessage, Progress, TTL, PollInterval, Result, Error, State and,
 // to true, CancelRequested. It must leave the rest alone ([ErrInvalid]), take a
 // step that the state machine has ([ErrTransition]) and keep the limits
 // ([ErrLimit]). A step to Working takes the questions back; the task is
@@ -90,6 +90,7 @@ func byCaller(fn func(*Task) error) step {
 			{"CancelRequested", t.CancelRequested || !before.CancelRequested},
 			{"ExpiresAt", t.ExpiresAt.Equal(before.ExpiresAt)},
 			{"Resumable", t.Resumable == before.Resumable},
+			{"LostRuns", t.LostRuns == before.LostRuns},
 			{"Service", t.Service == before.Service},
 			{"Lease", sameLease(t.Lease, before.Lease)},
 			{"Revision", t.Revision == before.Revision},

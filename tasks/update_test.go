@@ -93,6 +93,7 @@ func TestUpdateMayNotTouchTheRest(t *testing.T) {
 		"InputResponses": func(t *Task) { t.InputResponses = inputs("a") },
 		"InputKeys":      func(t *Task) { t.InputKeys = []string{"a"} },
 		"Resumable":      func(t *Task) { t.Resumable = true },
+		"LostRuns":       func(t *Task) { t.LostRuns++ },
 		"Service":        func(t *Task) { t.Service = "x" },
 		"ExpiresAt":      func(t *Task) { t.ExpiresAt = t.ExpiresAt.Add(1) },
 		"Lease":          func(t *Task) { t.Lease.Token++ },
