@@ -47,7 +47,26 @@
 // synchronously, as for a client without the extension; [ToolOptions].Required refuses
 // it instead.
 //
+// # Middleware
+//
+// The server's receiving middleware is around requests, whether it was added before
+// Install or after: it runs once for each tools/call, tasks/get, tasks/update and
+// tasks/cancel, in the order in which the server has it, can refuse before a task is made,
+// and has returned when the client has its answer. So authorization, rate limits, audit
+// and tracing are where they always were. The handler runs on: it has the values of the
+// ctx that middleware handed down, and neither its deadline nor its end. Middleware that
+// was added before Install finds, as the result of a call that has become a task, a
+// *mcp.CallToolResult that says so in a text and names the task in its Meta, under
+// [ExtensionID]; what was added after finds the CreateTaskResult. One that returns an
+// error then, or a result with IsError, has the last word: the handler is stopped and no
+// task is left. No middleware sees what the handler returns into its task, and none is
+// around a run without a request, with answers or after a crash: what has to be around
+// every run, to open a span or to take secrets out of results, is [Options].Around.
+//
 // # Faults
+//
+// A handler that was begun [ToolOptions].MaxRuns times and lost its replica each time is
+// not begun again: its task fails.
 //
 // A runner holds a lease. Whoever finds it over marks the task as suspected, and only
 // if nobody renews it within a third of a lease is the task failed, or, with
@@ -72,8 +91,9 @@
 //	http.Handle("/mcp", auth.RequireBearerToken(verify, nil)(handler))
 //
 // Anonymous requests get through only where nothing demands a token. The id of an
-// anonymous task is all that guards it, and clients send it in the Mcp-Name header,
-// which proxies may log.
+// anonymous task is all that guards it, and clients send it in the Mcp-Name header, which
+// many proxies write to their logs: whoever reads those can read, answer and cancel the
+// task. Have proxies leave that header out of their logs, or demand tokens.
 //
 // # Input
 //

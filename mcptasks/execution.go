@@ -1,10 +1,12 @@
 package mcptasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -39,7 +41,8 @@ type execution struct {
 	created   tasks.Task    // as Create made it
 	promoting chan struct{} // closed when the present Create has ended; nil: none
 	answered  bool          // the call has its answer, without a task
-	message   string        // before there is a task
+	reported  report        // before there is a task; interval too, 0: nothing
+	interval  time.Duration
 	state     checkpoint
 	stop      func() // ends what keeps the lease
 
@@ -109,7 +112,7 @@ func (e *execution) promote(ctx context.Context) error {
 func (e *execution) create(ctx context.Context) error {
 	done := make(chan struct{})
 	e.promoting = done
-	message := e.message
+	before, interval := e.reported, cmp.Or(e.interval, e.opts.PollInterval)
 	e.mu.Unlock()
 	// A shutdown waits until the task is stored, or taken back.
 	e.in.runs.hold(e)
@@ -118,7 +121,7 @@ func (e *execution) create(ctx context.Context) error {
 	var t tasks.Task
 	if err == nil {
 		t, _, err = e.in.store.Create(ctx, e.owner, tasks.CreateParams{
-			Request: request, StatusMessage: message, TTL: e.opts.TTL, PollInterval: e.opts.PollInterval,
+			Request: request, StatusMessage: before.message, TTL: e.opts.TTL, PollInterval: interval,
 			Holder: e.in.holder, Resumable: e.opts.Retry, Service: e.in.service,
 		})
 	}
@@ -130,7 +133,8 @@ func (e *execution) create(ctx context.Context) error {
 		e.created = t
 		e.adopt(e.in.store.RunOf(t))
 	}
-	later, checkpointed := e.message, e.state.User != nil
+	later, checkpointed := e.reported, e.state.User != nil
+	laterInterval := cmp.Or(e.interval, e.opts.PollInterval)
 	e.mu.Unlock()
 	switch {
 	case err != nil:
@@ -144,8 +148,12 @@ func (e *execution) create(ctx context.Context) error {
 	}
 	// The call is a task, whatever comes of these. A handler that is called again
 	// without its checkpoint begins at its start, as after any other crash.
-	if later != message {
-		_, err = e.run.SetStatusMessage(ctx, later)
+	if later != (report{message: before.message}) {
+		err = e.report(ctx, later)
+	}
+	if laterInterval != interval {
+		_, asked := e.run.Update(ctx, func(t *tasks.Task) error { t.PollInterval = laterInterval; return nil })
+		err = errors.Join(err, asked)
 	}
 	if checkpointed {
 		err = errors.Join(err, e.saveState(ctx, func(*checkpoint) {}))

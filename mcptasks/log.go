@@ -73,7 +73,8 @@ func (l logger) noTask(tool string, err error) {
 }
 
 // givenUp is for a task that only another configuration would have let end: it ran for
-// as long as MaxTTL allows, or no server has its tool.
+// as long as MaxTTL allows, or was begun as often as MaxRuns does, or no server has its
+// tool.
 func (l logger) givenUp(tool, reason string) {
 	l.to.Warn("mcptasks: a task is given up", "tool", tool, "reason", reason)
 }

@@ -36,7 +36,9 @@ type Options struct {
 	//
 	// [ErrAnonymous] makes the request an anonymous one, as the default does where
 	// there is no TokenInfo: then the task's id is all that guards the task. No
-	// named owner can reach an anonymous task, nor the other way round. Any other
+	// named owner can reach an anonymous task, nor the other way round. Clients send that
+	// id in the Mcp-Name header too, which proxies log: where proxies or their logs are not
+	// to be trusted with the tasks, serve no anonymous requests. Any other
 	// error refuses the request, and so does an owner that is empty or longer than
 	// 1020 bytes; so does the default where there is a token that names no user.
 	//
@@ -151,7 +153,9 @@ type ToolOptions struct {
 	// back.
 	Grace time.Duration
 	// Required refuses clients without the extension, with error -32021, instead of
-	// running the tool synchronously.
+	// running the tool synchronously. Few clients have the extension as yet, so with
+	// Required nearly every client of today is refused: keep it for a tool that is of no
+	// use without a task. ToolOptions.Fallback has such clients follow a task by tools.
 	Required bool
 	// TTL and PollInterval are those of the tool's tasks. 0: those of
 	// [Options].Tasks.
@@ -164,10 +168,14 @@ type ToolOptions struct {
 	// A record of such a task lives until MaxTTL of [Options].Tasks. One that no server
 	// has the tool for, or may call again, fails after ten leases, and a warning says so.
 	//
-	// Nothing counts how often: a handler that ends its process, by using up memory
-	// or calling [os.Exit], ends the next replica too, until MaxTTL. Where that can be,
-	// count the calls in the checkpoint and give up in time.
+	// A handler that ends its process, by using up memory or calling [os.Exit], would end
+	// the next replica too: see MaxRuns.
 	Retry bool
+	// MaxRuns is how often the handler of a tool with Retry is begun at most, counted in
+	// the store, where its replicas are lost: the last one lost, the task fails, and a
+	// warning says so. A run that ends with a question, or at a shutdown, goes on in the
+	// next one and does not count. Default 5; negative: until MaxTTL.
+	MaxRuns int
 }
 
 // check says what is wrong with the options.

@@ -1,6 +1,7 @@
 package mcptasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -14,21 +15,29 @@ import (
 type verdict int
 
 const (
-	leave   verdict = iota // another replica may be able to
-	resume                 // run it here
-	abandon                // nobody can
+	leave     verdict = iota // another replica may be able to
+	resume                   // run it here
+	abandon                  // nobody can
+	exhausted                // it was run as often as it may
 )
 
 // abandonAfter is for how many leases a task waits for a server that has its tool: for
 // a rolling deploy to bring one, or for those that have it to come to the task.
 const abandonAfter = 10
 
+// defaultMaxRuns is how often a handler is begun where MaxRuns says nothing.
+const defaultMaxRuns = 5
+
 // judge tells what to do with t, which waits for a runner at now, and returns its
 // tool's name for logs.
 func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time) (verdict, string) {
 	call, err := savedCall(t.Request)
 	if err == nil {
-		if opts, _ := in.tool(call.Params.Name); opts != nil && opts.Retry && in.has(ctx, call.Params.Name) {
+		opts, _ := in.tool(call.Params.Name)
+		if opts != nil && opts.Retry && in.has(ctx, call.Params.Name) {
+			if most := cmp.Or(opts.MaxRuns, defaultMaxRuns); most > 0 && lostRuns(t) >= uint64(most) {
+				return exhausted, call.Params.Name
+			}
 			return resume, call.Params.Name
 		}
 	}
@@ -120,9 +129,22 @@ func (e *execution) acquire(id string) bool {
 	return true
 }
 
-// abandon fails a task that no server can run any more.
-func (in *installation) abandon(ctx context.Context, t tasks.Task, tool string) {
-	const reason = "no server can go on with this task: its tool is gone, or is not to be run again"
+// lostRuns returns how many runners of t were lost, with the one that has it still.
+func lostRuns(t *tasks.Task) uint64 {
+	if t.Lease.Holder != "" {
+		return t.LostRuns + 1
+	}
+	return t.LostRuns
+}
+
+// The reasons for which a task is failed that no server is to run any more.
+const (
+	reasonAbandoned = "no server can go on with this task: its tool is gone, or is not to be run again"
+	reasonExhausted = "this task was begun as often as it may, and the server that ran it was lost each time"
+)
+
+// giveUp fails a task that no server is to run any more.
+func (in *installation) giveUp(ctx context.Context, t tasks.Task, tool, reason string) {
 	run, err := in.store.Acquire(ctx, t.Owner, t.ID, in.holder)
 	if err == nil {
 		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: reason})

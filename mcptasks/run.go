@@ -53,7 +53,9 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		what, tool := in.judge(ctx, &t, now)
 		switch what {
 		case abandon:
-			in.abandon(ctx, t, tool)
+			in.giveUp(ctx, t, tool, reasonAbandoned)
+		case exhausted:
+			in.giveUp(ctx, t, tool, reasonExhausted)
 		case resume:
 			select {
 			case in.slots <- struct{}{}:

@@ -7,8 +7,15 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// savedRequest returns what the store keeps of a call: enough to make it again,
-// and neither token nor headers nor progress token.
+// A saved request is what the store keeps of one: enough to make it again, and neither
+// token nor headers nor progress token. Earlier versions kept the params of a tools/call
+// alone.
+type saved struct {
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+}
+
+// savedRequest returns what the store keeps of a call.
 func savedRequest(call *mcp.CallToolParamsRaw) (json.RawMessage, error) {
 	params := *call
 	params.Meta = make(mcp.Meta, len(call.Meta))
@@ -17,13 +24,28 @@ func savedRequest(call *mcp.CallToolParamsRaw) (json.RawMessage, error) {
 			params.Meta[key] = value
 		}
 	}
-	return json.Marshal(&params)
+	raw, err := json.Marshal(&params)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(saved{methodCall, raw})
 }
 
 // savedCall returns the call that savedRequest stored.
 func savedCall(request json.RawMessage) (*mcp.CallToolRequest, error) {
+	var s saved
+	if err := json.Unmarshal(request, &s); err != nil {
+		return nil, err
+	}
+	switch s.Method {
+	case methodCall:
+	case "":
+		s.Params = request
+	default:
+		return nil, errors.New("a request that this version does not know")
+	}
 	params := new(mcp.CallToolParamsRaw)
-	if err := json.Unmarshal(request, params); err != nil {
+	if err := json.Unmarshal(s.Params, params); err != nil {
 		return nil, err
 	}
 	if params.Name == "" {

@@ -2,6 +2,7 @@ package mcptasks
 
 import (
 	"context"
+	"time"
 
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -41,16 +42,65 @@ func (t *Task) SetStatusMessage(ctx context.Context, message string) error {
 	if t == nil {
 		return nil
 	}
+	return t.e.report(ctx, report{message: message})
+}
+
+// SetProgress is SetStatusMessage with the same in numbers, in whatever unit the handler
+// counts: current of total, which is 0 where it is not known. The store keeps them beside
+// the message, for [Tasks.Account] and [Tasks.Store]; the extension has no place for them
+// on the wire. The next message takes their place. Negative ones give an error that
+// matches [tasks.ErrInvalid].
+func (t *Task) SetProgress(ctx context.Context, current, total int64, message string) error {
+	if t == nil {
+		return nil
+	}
+	return t.e.report(ctx, report{message, tasks.Progress{Current: current, Total: total}})
+}
+
+// SetPollInterval has the client ask for the task this often from now on, a positive
+// duration; anything else gives an error that matches [tasks.ErrInvalid]. In a call that
+// is not a task yet, it is kept for when it becomes one.
+func (t *Task) SetPollInterval(ctx context.Context, interval time.Duration) error {
+	if t == nil {
+		return nil
+	}
+	if interval <= 0 {
+		return &tasks.InvalidError{Argument: "PollInterval", Reason: "it must be positive"}
+	}
 	t.e.mu.Lock()
 	run := t.e.run
 	if run == nil {
-		t.e.message = message
+		t.e.interval = interval
 	}
 	t.e.mu.Unlock()
 	if run == nil {
 		return nil
 	}
-	_, err := run.SetStatusMessage(ctx, message)
+	_, err := run.Update(ctx, func(t *tasks.Task) error { t.PollInterval = interval; return nil })
+	return err
+}
+
+// A report is what a handler says of its work.
+type report struct {
+	message  string
+	progress tasks.Progress
+}
+
+// report stores r, or keeps it for when there is a task.
+func (e *execution) report(ctx context.Context, r report) error {
+	if r.progress.Current < 0 || r.progress.Total < 0 {
+		return &tasks.InvalidError{Argument: "Progress", Reason: "it is negative"}
+	}
+	e.mu.Lock()
+	run := e.run
+	if run == nil {
+		e.reported = r
+	}
+	e.mu.Unlock()
+	if run == nil {
+		return nil
+	}
+	_, err := run.SetProgress(ctx, r.progress, r.message)
 	return err
 }
 
