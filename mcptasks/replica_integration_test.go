@@ -115,6 +115,11 @@ func processTools(t *mcptasks.Tasks, server *mcp.Server) {
 	add(t, server, "stubborn", stubborn, nil)
 	add(t, server, "ask", askTwice, nil)
 	add(t, server, "climb", climb, &mcptasks.ToolOptions{Retry: true})
+	add(t, server, "kill", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+		say("kill started")
+		os.Exit(137)
+		return nil, nil, nil
+	}, &mcptasks.ToolOptions{Retry: true, MaxRuns: 2})
 }
 
 // stubborn goes on writing until a write is refused, whatever its ctx says, and
