@@ -22,14 +22,19 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	ctx = context.WithValue(ctx, passageKey{}, p)
 	var res mcp.Result
 	var err error
-	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || in.has(ctx, call.Params.Name)) {
+	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || has(ctx, call.Session, call.Params.Name)) {
 		o := in.gate(ctx, call, opts, in.aside)
 		res, err = o.answer, o.err
 	} else {
 		res, err = in.next(ctx, methodCall, call)
 	}
 	e := p.end()
-	if e == nil || e.task() == nil {
+	switch {
+	case e == nil:
+		return res, err
+	case e.settle():
+		// Middleware may have given up on a handler that runs still.
+		e.cancel(ErrAnswered)
 		return res, err
 	}
 	if result, ok := res.(*mcp.CallToolResult); err != nil || ok && result.IsError {
@@ -54,14 +59,15 @@ type passage struct {
 
 type passageKey struct{}
 
-// begin reports false where the request has its answer.
+// begin reports false where the request has its answer, or is a task.
 func (p *passage) begin(e *execution) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over {
-		p.begun = e
+	if p.over || p.begun != nil && p.begun.task() != nil {
+		return false
 	}
-	return !p.over
+	p.begun = e
+	return true
 }
 
 // end returns what has begun.
@@ -96,7 +102,7 @@ func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opt
 	}
 	e.request = ctx
 	if !p.begin(e) {
-		err = internalError("middleware of the server has answered the call before")
+		err = internalError("the call has its answer already, or is a task")
 	} else if opts.Mode == Auto && opts.Grace == 0 {
 		err = e.promoteAtOnce()
 	}

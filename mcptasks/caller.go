@@ -16,7 +16,8 @@ var errNoCaller = errors.New("mcptasks: no caller: ctx is not that of a request 
 // the user of the token, by default. It is the same for every call of a tool's
 // handler: the first one, one that is called again with answers or by another
 // replica, where req.Extra is nil, and one for a client without the extension. ctx is
-// that of the handler, or of any request in middleware that was added before Install.
+// that of the handler, or of [Options].Around, or of any request in middleware that was
+// added before Install.
 //
 // An anonymous caller gives [ErrAnonymous]. Where Options.Owner fails, or names an
 // owner that cannot be used, Caller returns the error with which a call as a task is

@@ -44,13 +44,8 @@ func (t *Tasks) around(chain mcp.MethodHandler) mcp.MethodHandler {
 	return t.opts.Around(run)
 }
 
-// has reports whether the server has a tool of that name now.
-func (in *installation) has(ctx context.Context, name string) bool {
-	session, err := in.nullSession(ctx, nil, &mcp.InitializeParams{ProtocolVersion: firstVersion})
-	if err != nil {
-		return false
-	}
-	defer session.Close()
+// has reports whether the server of session has a tool of that name now.
+func has(ctx context.Context, session *mcp.ServerSession, name string) bool {
 	params := &mcp.ListToolsParams{}
 	for {
 		res, err := dispatch()(ctx, methodList, &mcp.ListToolsRequest{Session: session, Params: params})

@@ -27,7 +27,7 @@
 // answered: what it sends to the client through req.Session goes nowhere then, as the
 // extension wants it for progress and log messages; as long as the call has no task,
 // in its Grace or in Manual mode, they reach the client. Report the progress of a task
-// with [Task.SetStatusMessage].
+// with [Task.SetStatusMessage], and in numbers with [Task.SetProgress].
 //
 // The handler's ctx outlives the request and ends when the task is cancelled, on
 // whichever replica, when its lease is lost, or on shutdown; [context.Cause] tells

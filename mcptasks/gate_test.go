@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -290,5 +291,69 @@ func TestACallThatComesToItsToolTooLateIsRefused(t *testing.T) {
 	}
 	if calls := store.taken(); calls["PutIfVersion"] != 0 {
 		t.Errorf("the store was asked %v", calls)
+	}
+}
+
+// Middleware that gives up on a call ends its handler, which can make no task any more.
+func TestMiddlewareThatGivesUpEndsTheHandler(t *testing.T) {
+	noLeaks(t)
+	begun, promoted, over := make(chan struct{}), make(chan error, 1), make(chan struct{})
+	givesUp := func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			if method != "tools/call" {
+				return next(ctx, method, req)
+			}
+			go func() {
+				defer close(over)
+				_, _ = next(context.WithoutCancel(ctx), method, req)
+			}()
+			<-begun
+			return nil, &jsonrpc.Error{Code: -32001, Message: "too slow"}
+		}
+	}
+	store := &counted{StorageBackend: memory(), calls: make(map[string]int)}
+	tasks, server, err := ways["AddRawTool"](store, fast(), &mcptasks.ToolOptions{Mode: mcptasks.Manual}, func(ctx context.Context, _ *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		close(begun)
+		<-ctx.Done()
+		promoted <- errors.Join(context.Cause(ctx), mcptasks.FromContext(ctx).Promote(context.WithoutCancel(ctx)))
+		return nil, ctx.Err()
+	}, []mcp.Middleware{givesUp}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := serve(t, tasks, server).as("alice").call("work", nil); got.Error == nil || got.Error.Code != -32001 {
+		t.Errorf("the client got %v", got)
+	}
+	if err := <-promoted; err == nil || strings.Count(err.Error(), mcptasks.ErrAnswered.Error()) != 2 {
+		t.Errorf("the handler got %v", err)
+	}
+	<-over
+	if calls := store.taken(); calls["PutIfVersion"] != 0 {
+		t.Errorf("the store was asked %v", calls)
+	}
+}
+
+// Middleware that makes the same call again makes no second task of it.
+func TestMiddlewareThatCallsTwiceMakesOneTask(t *testing.T) {
+	var second error
+	twice := func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			res, err := next(ctx, method, req)
+			if method == "tools/call" {
+				_, second = next(ctx, method, req)
+			}
+			return res, err
+		}
+	}
+	tasks, server, err := ways["AddRawTool"](memory(), fast(), nil, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return text("done"), nil
+	}, []mcp.Middleware{twice}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, tasks, server).as("alice")
+	c.until(c.create("work", nil), "completed")
+	if left, err := tasks.Account("alice").Count(t.Context()); err != nil || len(left) != 1 || left["completed"] != 1 || second == nil {
+		t.Errorf("%v tasks, %v; the second call got %v", left, err, second)
 	}
 }

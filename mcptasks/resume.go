@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -34,7 +35,7 @@ func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time)
 	call, err := savedCall(t.Request)
 	if err == nil {
 		opts, _ := in.tool(call.Params.Name)
-		if opts != nil && opts.Retry && in.has(ctx, call.Params.Name) {
+		if opts != nil && opts.Retry && in.stillHas(ctx, call.Params.Name) {
 			if most := cmp.Or(opts.MaxRuns, defaultMaxRuns); most > 0 && lostRuns(t) >= uint64(most) {
 				return exhausted, call.Params.Name
 			}
@@ -50,6 +51,16 @@ func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time)
 		return abandon, call.Params.Name
 	}
 	return leave, ""
+}
+
+// stillHas reports whether the server has the tool, which may have been removed.
+func (in *installation) stillHas(ctx context.Context, tool string) bool {
+	session, err := in.nullSession(ctx, nil, &mcp.InitializeParams{ProtocolVersion: firstVersion})
+	if err != nil {
+		return false
+	}
+	defer session.Close()
+	return has(ctx, session, tool)
 }
 
 // resume acquires a task, unless somebody else is faster, and goes on with it in

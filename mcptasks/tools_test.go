@@ -184,6 +184,28 @@ func TestTwoServersHaveTheirOwnTools(t *testing.T) {
 	}
 }
 
+// Two policies are two Tasks, which one store may have: each looks after its own server.
+func TestTwoPoliciesShareAStore(t *testing.T) {
+	store := memory()
+	var callers []*caller
+	for i := range 2 {
+		opts := fast()
+		opts.Tool = func(string) *mcptasks.ToolOptions {
+			return &mcptasks.ToolOptions{Grace: time.Duration(i) * time.Minute}
+		}
+		callers = append(callers, start(t, store, opts, func(_ *mcptasks.Tasks, server *mcp.Server) {
+			server.AddTool(rawTool("work"), raw("done "))
+		}).as("alice"))
+	}
+	id := callers[0].create("work", map[string]any{"n": 1})
+	if got := textOf(callers[1].until(id, "completed")); got != "done 1" {
+		t.Errorf("the first: %q", got)
+	}
+	if got := textOf(callers[1].call("work", map[string]any{"n": 1})); got != "done 1" {
+		t.Errorf("the second: %q", got)
+	}
+}
+
 // Options.Tool is asked for tools that somebody else added, whenever that was, and what
 // makes no sense in its answer counts as none.
 func TestAPolicyByNameIsForToolsOfOthers(t *testing.T) {
