@@ -14,7 +14,7 @@ import (
 )
 
 // call answers tools/call. The server's chain runs once, in the request. At its end the
-// gate of the tool, see [installation.gate], makes a task of the call, starts the run and
+// gate of the tool, see [installation.gate], starts the run, makes a task of the call and
 // lets the chain unwind with a result that stands for the CreateTaskResult: the SDK has no
 // other for the end of the chain. Here the client is given the CreateTaskResult instead.
 func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mcp.Result, error) {
@@ -23,7 +23,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	var res mcp.Result
 	var err error
 	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || has(ctx, call.Session, call.Params.Name)) {
-		o := in.gate(ctx, call, opts, in.aside)
+		o := in.gate(ctx, call, opts, true)
 		res, err = o.answer, o.err
 	} else {
 		res, err = in.next(ctx, methodCall, call)
@@ -79,9 +79,15 @@ func (p *passage) end() *execution {
 }
 
 // gate is where the server's chain has come to a tool, which means that nothing in it has
-// refused the call. It has chain run the tool, and makes a task of the call, as opts say.
-// The call of a client without the extension it answers when the run is over.
-func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, chain mcp.MethodHandler) outcome {
+// refused the call. It runs the tool, and the call becomes a task, as opts say: as soon as
+// the run has come to the handler, or before it begins if the tool is a foreign one, whose
+// handler tells nobody. The call of a client without the extension is answered when the run
+// is over.
+func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, foreign bool) outcome {
+	chain := in.run
+	if foreign {
+		chain = in.aside
+	}
 	p, _ := ctx.Value(passageKey{}).(*passage)
 	switch {
 	case p == nil:
@@ -103,7 +109,7 @@ func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opt
 	e.request = ctx
 	if !p.begin(e) {
 		err = internalError("the call has its answer already, or is a task")
-	} else if opts.Mode == Auto && opts.Grace == 0 {
+	} else if foreign && opts.Mode == Auto && opts.Grace == 0 {
 		err = e.promoteAtOnce()
 	}
 	if err != nil {
@@ -123,8 +129,8 @@ func cloned(call *mcp.CallToolRequest) *mcp.CallToolRequest {
 	return &c
 }
 
-// promoteAtOnce makes a task of a call before it is run. It returns an error if it must
-// not be run.
+// promoteAtOnce makes a task of a call before its handler is called. It returns an error
+// if the handler must not be called.
 func (e *execution) promoteAtOnce() error {
 	err := e.promote(e.request)
 	switch {

@@ -23,14 +23,20 @@ type runningKey struct{}
 
 // running reports whether the call that has come to a tool is a run of its handler, and
 // no request that comes through the server's chain.
-func running(ctx context.Context) bool {
-	if ctx.Value(runningKey{}) == nil {
-		return false
+func running(ctx context.Context) bool { return ctx.Value(runningKey{}) != nil }
+
+// reached is called where a run has come to the handler, which from then on no removal of
+// the tool can take from it. It returns an error if the handler must not be called.
+func reached(ctx context.Context) error {
+	t := FromContext(ctx)
+	if t == nil {
+		return nil
 	}
-	if t := FromContext(ctx); t != nil {
-		t.e.entered.Store(true)
+	t.e.entered.Store(true)
+	if t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
+		return nil
 	}
-	return true
+	return t.e.promoteAtOnce()
 }
 
 // around returns chain with [Options.Around] around it.

@@ -64,7 +64,8 @@ type Options struct {
 	// after a crash, which no request belongs to. It is called with "tools/call" and
 	// returns the result that the client, or the task, gets. Receiving middleware of the
 	// server is around requests, and never sees a run or its result. See [Caller] for
-	// whom a run is for, and [FromContext] for its task. Nil: nothing.
+	// whom a run is for, and [FromContext] for its task: a call that becomes a task at once
+	// does so where Around has let it come to the handler. Nil: nothing.
 	Around mcp.Middleware
 
 	// Logger gets what no caller can be told; the package documentation has the lines.

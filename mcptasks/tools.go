@@ -35,8 +35,11 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 	// which it has completed there already, as it is.
 	mcp.AddTool(server, &typed, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, any, error) {
 		if !running(ctx) {
-			res, err := in.gate(ctx, req, o, in.run).forHandler()
+			res, err := in.gate(ctx, req, o, false).forHandler()
 			return res, nil, wired(err)
+		}
+		if err := reached(ctx); err != nil {
+			return nil, nil, err
 		}
 		res, out, err := handler(ctx, req, args)
 		return res, output(out), err
@@ -52,7 +55,10 @@ func AddRawTool(t *Tasks, server *mcp.Server, tool *mcp.Tool, handler mcp.ToolHa
 	in := t.installation(server)
 	server.AddTool(tool, func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		if !running(ctx) {
-			return in.gate(ctx, req, o, in.run).forHandler()
+			return in.gate(ctx, req, o, false).forHandler()
+		}
+		if err := reached(ctx); err != nil {
+			return nil, err
 		}
 		return handler(ctx, req)
 	})
