@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/mcptasks"
@@ -116,5 +117,28 @@ func TestARunAfterACrashPassesNoMiddleware(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What Around refuses before the handler is called is no task.
+func TestAroundRefusesBeforeThereIsATask(t *testing.T) {
+	for _, way := range []string{"AddTool", "AddRawTool"} {
+		opts := fast()
+		opts.Around = func(mcp.MethodHandler) mcp.MethodHandler {
+			return func(context.Context, string, mcp.Request) (mcp.Result, error) {
+				return nil, &jsonrpc.Error{Code: -32001, Message: "no"}
+			}
+		}
+		store := &counted{StorageBackend: memory(), calls: make(map[string]int)}
+		tasks, server, err := ways[way](store, opts, nil, raw("never"), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := serve(t, tasks, server).as("alice").call("work", nil); got.Error == nil || got.Error.Code != -32001 {
+			t.Errorf("%s: %v", way, got)
+		}
+		if calls := store.taken(); calls["PutIfVersion"] != 0 {
+			t.Errorf("%s: the store was asked %v", way, calls)
+		}
 	}
 }

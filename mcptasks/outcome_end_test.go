@@ -92,8 +92,9 @@ func (f *fragile) Error() string { return f.text }
 // An error of the server's author is code too, which a task reads for the store.
 func TestAnErrorThatPanicsFailsTheTask(t *testing.T) {
 	opts := fast()
-	opts.Around = func(mcp.MethodHandler) mcp.MethodHandler {
-		return func(context.Context, string, mcp.Request) (mcp.Result, error) {
+	opts.Around = func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			_, _ = next(ctx, method, req)
 			var failed *fragile
 			return nil, failed
 		}
@@ -107,7 +108,11 @@ func TestAnErrorThatPanicsFailsTheTask(t *testing.T) {
 	if got := c.until(c.create("work", nil), "failed"); !strings.Contains(got.String(), "internal error") {
 		t.Errorf("the task: %v", got)
 	}
-	if !strings.Contains(r.log.String(), "panicked") {
+	c.legacy = true
+	if got := c.call("work", nil); got.Error == nil || got.Error.Code != -32603 {
+		t.Errorf("without the extension: %v", got)
+	}
+	if strings.Count(r.log.String(), "panicked") != 2 {
 		t.Errorf("the log: %s", r.log)
 	}
 }

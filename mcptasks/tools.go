@@ -36,7 +36,7 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 	mcp.AddTool(server, &typed, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, any, error) {
 		if !running(ctx) {
 			res, err := in.gate(ctx, req, o, false).forHandler()
-			return res, nil, wired(err)
+			return res, nil, in.wired(tool.Name, err)
 		}
 		if err := reached(ctx); err != nil {
 			return nil, nil, err
@@ -135,17 +135,23 @@ func output[Out any](out Out) any {
 }
 
 // wired returns err as the SDK would send it. Of any other error of a typed handler it
-// would make a result.
-func wired(err error) error {
+// would make a result. The methods of err are code of the server's author.
+func (in *installation) wired(tool string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if wire, ok := err.(*jsonrpc.Error); ok {
 		return wire
 	}
-	wire := &jsonrpc.Error{Message: err.Error()}
-	if inner := new(jsonrpc.Error); errors.As(err, &inner) {
-		wire.Code = inner.Code
+	wire := new(jsonrpc.Error)
+	if panicked := in.guard(tool, func() error {
+		wire.Message = err.Error()
+		if inner := new(jsonrpc.Error); errors.As(err, &inner) {
+			wire.Code = inner.Code
+		}
+		return nil
+	}); panicked != nil {
+		return panicked
 	}
 	return wire
 }
