@@ -16,10 +16,15 @@ import (
 // with it, so a later call of the handler finds them too. A client of an older
 // protocol is asked by the SDK, which looks at what the session has declared.
 func unanswerable(call *mcp.CallToolRequest, asked mcp.InputRequestMap) *jsonrpc.Error {
-	if len(asked) == 0 || call.ProtocolVersion() < firstVersion {
+	if call.ProtocolVersion() < firstVersion {
 		return nil
 	}
-	has := call.ClientCapabilities()
+	return lacks(call.ClientCapabilities(), asked)
+}
+
+// lacks returns the error if a client that has these capabilities, nil is none, cannot be
+// asked that.
+func lacks(has *mcp.ClientCapabilities, asked mcp.InputRequestMap) *jsonrpc.Error {
 	if has == nil {
 		has = &mcp.ClientCapabilities{}
 	}

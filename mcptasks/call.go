@@ -31,6 +31,9 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	e := p.end()
 	switch {
 	case e == nil:
+		if result, ok := res.(*mcp.CallToolResult); p.callOff != nil && (err != nil || ok && result.IsError) {
+			go p.callOff()
+		}
 		return res, err
 	case e.settle():
 		// Middleware may have given up on a handler that runs still.
@@ -55,6 +58,8 @@ type passage struct {
 	mu    sync.Mutex
 	over  bool       // the request has its answer
 	begun *execution // nil: none yet
+	// callOff cancels the task that a plain client was to be told of. Nil: none is.
+	callOff func()
 }
 
 type passageKey struct{}
@@ -68,6 +73,18 @@ func (p *passage) begin(e *execution) bool {
 	}
 	p.begun = e
 	return true
+}
+
+// tells is for the answer of a plain client's call that names a task. Where the request
+// has another answer already, callOff is called at once.
+func (p *passage) tells(callOff func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		go callOff()
+		return
+	}
+	p.callOff = callOff
 }
 
 // end returns what has begun.
@@ -93,9 +110,13 @@ func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opt
 	case p == nil:
 		in.warnIfUninstalled(call)
 		return in.protect(ctx, call, chain)
-	case !capable(call) && opts.Required:
-		return outcome{err: missingCapability()}
 	case !capable(call):
+		if o, ok := in.fallBack(ctx, call, opts, chain, foreign); ok {
+			return o
+		}
+		if opts.Required {
+			return outcome{err: missingCapability()}
+		}
 		return in.protect(ctx, call, chain)
 	}
 	who, err := callerOf(ctx)

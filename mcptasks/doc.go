@@ -15,7 +15,8 @@
 //	web.Close()                 // streams of older clients' sessions may stay open till then
 //
 // Handlers stay ordinary [mcp.ToolHandlerFor] functions. A client that does not
-// declare the extension gets the ordinary synchronous answer.
+// declare the extension gets the ordinary synchronous answer, or with a [Fallback] a task
+// that its model follows by tools.
 //
 // [InstallClient] makes a client's CallTool wait for tasks; [StartTool], [GetTask],
 // [AnswerTask], [CancelTask] and [Await] go by the task's id, after a restart too.
@@ -94,6 +95,11 @@
 // anonymous task is all that guards it, and clients send it in the Mcp-Name header, which
 // many proxies write to their logs: whoever reads those can read, answer and cancel the
 // task. Have proxies leave that header out of their logs, or demand tokens.
+//
+// # Clients without the extension
+//
+// Nearly no client of today declares it. [FallbackOptions].All, or [ToolOptions].Fallback
+// tool by tool, lets their calls be answered in time: see [Fallback].
 //
 // # Input
 //

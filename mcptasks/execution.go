@@ -27,6 +27,7 @@ type execution struct {
 	// request is the ctx of the tools/call, which ends when its client is gone. Nil:
 	// the handler is called again, for a task.
 	request context.Context
+	plain   *plainCall // that waits for the outcome; nil: none does
 	// storing ends when a shutdown has waited for long enough.
 	storing context.Context
 	giveUp  context.CancelFunc

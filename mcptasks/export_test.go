@@ -3,6 +3,8 @@ package mcptasks
 import (
 	"context"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // What assumptions about the SDK are held to.
@@ -24,6 +26,15 @@ func (t *Tasks) SetKeepAlive(d time.Duration) { t.keepAlive = d }
 func (t *Task) SaveStateAfter(ctx context.Context, state []byte, f func()) error {
 	return t.e.saveState(ctx, func(c *checkpoint) { f(); c.User = state })
 }
+
+// AsStdio has a transport that Transport returned pass for stdin and stdout.
+func AsStdio(transport mcp.Transport) mcp.Transport {
+	transport.(*shimTransport).stdio = true
+	return transport
+}
+
+// IsStdio reports whether a transport that Transport returned passes for stdin and stdout.
+func IsStdio(transport mcp.Transport) bool { return transport.(*shimTransport).stdio }
 
 // Servers is how many servers t knows something of.
 func (t *Tasks) Servers() int {

@@ -19,8 +19,8 @@ import (
 //     an older version for input: without a session there is no way back to the
 //     client, and the call gets "client does not support elicitation". A session
 //     lives in one process: in front of several replicas, a proxy has to send
-//     requests with one Mcp-Session-Id to one replica. Such clients get no tasks,
-//     their calls are answered synchronously.
+//     requests with one Mcp-Session-Id to one replica. Such clients get no tasks, their
+//     calls are answered synchronously, or as their [Fallback] says.
 //
 // Where older clients need not be asked, or cannot be routed, put Handler around a
 // single Stateless handler instead: it serves them too.

@@ -29,6 +29,8 @@ type installation struct {
 
 	toolsMu sync.RWMutex
 	tools   map[string]*ToolOptions
+
+	fallback fallbackTools
 }
 
 // maxServiceBytes is the longest name that the store takes, see [tasks.CreateParams].
@@ -63,6 +65,9 @@ func (t *Tasks) Install(server *mcp.Server) error {
 		if err := mcp.AddReceivingCustomMethod(server, method, in.taskMethod); err != nil {
 			return err
 		}
+	}
+	if t.opts.Tool != nil { // which may give any tool a fallback, at any time
+		in.addFallbackTools()
 	}
 	server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		if t.opts.Tool != nil && !ofSDK(next) {

@@ -23,6 +23,7 @@
 //	WARN   a client that declares tasks was answered synchronously: Install was not called for its server    tool
 //	WARN   a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless    version
 //	WARN   Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names    server: its name
+//	WARN   a client without tasks got no fallback: its caller is anonymous; authenticate it, or set FallbackOptions.Anonymous, or on stdio connect the server to Tasks.Transport    tool
 //	ERROR  subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like    method
 //	ERROR  a request failed                          method, error
 //	ERROR  a tool handler panicked                   tool, type, stack
@@ -105,6 +106,11 @@ func (l logger) tooOld() {
 
 func (l logger) installedLate(server string) {
 	l.to.Warn("mcptasks: Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names", "server", server)
+}
+
+func (l logger) noFallback(tool string) {
+	l.to.Warn("mcptasks: a client without tasks got no fallback: its caller is anonymous; authenticate it, or set FallbackOptions.Anonymous, or on stdio connect the server to Tasks.Transport",
+		"tool", tool)
 }
 
 func (l logger) cannotFlush() {

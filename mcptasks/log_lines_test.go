@@ -41,6 +41,7 @@ var lines = map[string][]struct {
 	"tooOld":        {{func(l logger) { l.tooOld() }, "WARN a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless: version"}},
 	"installedLate": {{func(l logger) { l.installedLate("s") }, "WARN Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names: server"}},
 	"badOptions":    {{func(l logger) { l.badOptions("t", errors.New("e")) }, "ERROR Options.Tool is not followed: what it returned makes no sense: error tool"}},
+	"noFallback":    {{func(l logger) { l.noFallback("t") }, "WARN a client without tasks got no fallback: its caller is anonymous; authenticate it, or set FallbackOptions.Anonymous, or on stdio connect the server to Tasks.Transport: tool"}},
 	"cannotFlush":   {{func(l logger) { l.cannotFlush() }, "ERROR subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like: method"}},
 	"lookingFailed": {{func(l logger) { l.lookingFailed(errors.New("e")) }, "WARN looking for lost tasks failed: error"}},
 	"pushesEnd":     {{func(l logger) { l.pushesEnd(errors.New("e")) }, "WARN pushes of a task end: error"}},

@@ -24,8 +24,13 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 		if call, ok := req.(*mcp.CallToolRequest); ok {
 			return in.call(ctx, call)
 		}
+	case methodList, methodInitialize:
+		res, err := in.next(ctx, method, req)
+		in.showFallback(ctx, req, res)
+		return res, err
 	case methodDiscover:
 		res, err := in.next(ctx, method, req)
+		in.showFallback(ctx, req, res)
 		if found, ok := res.(*mcp.DiscoverResult); ok && found.Capabilities != nil {
 			found.Capabilities.AddExtension(ExtensionID, nil)
 			in.warnIfTooOld(found)

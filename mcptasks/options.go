@@ -68,6 +68,9 @@ type Options struct {
 	// does so where Around has let it come to the handler. Nil: nothing.
 	Around mcp.Middleware
 
+	// Fallback is what clients without the extension get of tools with a fallback.
+	Fallback FallbackOptions
+
 	// Logger gets what no caller can be told; the package documentation has the lines.
 	// It never gets ids, owners or payloads. Nil: [slog.Default], as it is when New is
 	// called. To log nothing give one with [slog.DiscardHandler].
@@ -133,8 +136,8 @@ func (o Options) resolve() Options {
 	return o
 }
 
-// A Mode tells when a call of a tool becomes a task. It never does for a client
-// that does not declare the extension.
+// A Mode tells when a call of a tool becomes a task, for clients that declare the
+// extension. See [Fallback] for the others.
 type Mode int
 
 const (
@@ -156,8 +159,13 @@ type ToolOptions struct {
 	// Required refuses clients without the extension, with error -32021, instead of
 	// running the tool synchronously. Few clients have the extension as yet, so with
 	// Required nearly every client of today is refused: keep it for a tool that is of no
-	// use without a task. ToolOptions.Fallback has such clients follow a task by tools.
+	// use without a task. With [FallbackOn] only those are refused that get no fallback.
 	Required bool
+	// Fallback serves clients without the extension. Default: that of [Options].
+	Fallback Fallback
+	// Repeats tells what becomes of the same call, by a client without the extension,
+	// while the first one runs.
+	Repeats Repeats
 	// TTL and PollInterval are those of the tool's tasks. 0: those of
 	// [Options].Tasks.
 	TTL, PollInterval time.Duration
@@ -177,12 +185,17 @@ type ToolOptions struct {
 	// warning says so. A run that ends with a question, or at a shutdown, goes on in the
 	// next one and does not count. Default 5; negative: until MaxTTL.
 	MaxRuns int
+
+	idempotent bool // the tool's hint
 }
 
 // check says what is wrong with the options.
 func (o *ToolOptions) check() error {
 	if o.Mode != Auto && o.Mode != Manual {
 		return fmt.Errorf("ToolOptions.Mode is %d; it must be Auto or Manual", o.Mode)
+	}
+	if err := o.checkFallback(); err != nil {
+		return err
 	}
 	for _, d := range []struct {
 		name  string

@@ -52,7 +52,7 @@ func (e *execution) work() (o outcome, answer bool) {
 		defer func() { returned <- o }()
 		o = e.invoke()
 	}()
-	o = <-returned
+	o = e.forPlain(<-returned)
 	if e.settle() {
 		return o, true
 	}

@@ -28,6 +28,7 @@ type tenant struct {
 
 const (
 	namedPrefix     = "n:"
+	localPrefix     = "l:" // before the process's user, whose tasks are those of plain clients on stdio
 	anonymousPrefix = "a:"
 	bucketLen       = 2 // hex digits
 

@@ -137,6 +137,7 @@ func (e *execution) acquire(id string) bool {
 	if e.opts.Retry && e.in.runs.drains(e.in) {
 		e.cancel(ErrShutdown)
 	}
+	e.rejoin()
 	return true
 }
 

@@ -94,6 +94,9 @@ func (e *execution) notify(ctx context.Context, n *jsonrpc.Request) error {
 	}
 	switch n.Method {
 	case notificationProgress:
+		if e.plain != nil {
+			e.plain.progress.end()
+		}
 		params := new(mcp.ProgressNotificationParams)
 		if err := json.Unmarshal(n.Params, params); err != nil {
 			return err

@@ -13,12 +13,13 @@ import (
 // connection for all: connect the server to what it returns. It does for
 // subscriptions/listen what [Tasks.Handler] does over HTTP.
 func (t *Tasks) Transport(transport mcp.Transport) mcp.Transport {
-	return &shimTransport{transport, t}
+	return &shimTransport{transport, t, isStdio(transport)}
 }
 
 type shimTransport struct {
 	mcp.Transport
 	tasks *Tasks
+	stdio bool
 }
 
 func (t *shimTransport) Connect(ctx context.Context) (mcp.Connection, error) {
@@ -26,12 +27,15 @@ func (t *shimTransport) Connect(ctx context.Context) (mcp.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shimConn{Connection: conn, tasks: t.tasks, open: make(map[jsonrpc.ID]*subscription)}, nil
+	return &shimConn{
+		Connection: conn, tasks: t.tasks, stdio: t.stdio, open: make(map[jsonrpc.ID]*subscription),
+	}, nil
 }
 
 type shimConn struct {
 	mcp.Connection
 	tasks *Tasks
+	stdio bool // as onStdio finds it
 
 	mu   sync.Mutex
 	open map[jsonrpc.ID]*subscription // nil: closed

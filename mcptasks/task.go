@@ -98,6 +98,9 @@ func (e *execution) report(ctx context.Context, r report) error {
 	}
 	e.mu.Unlock()
 	if run == nil {
+		if e.plain != nil {
+			e.plain.progress.say(r.message)
+		}
 		return nil
 	}
 	_, err := run.SetProgress(ctx, r.progress, r.message)

@@ -27,7 +27,8 @@ type Tasks struct {
 
 	keepAlive     time.Duration // see the constant
 	subscriptions subscriptions
-	warned        struct{ uninstalled, tooOld sync.Once }
+	warned        struct{ uninstalled, tooOld, anonymous sync.Once }
+	joints        joints
 
 	mu      sync.Mutex
 	servers map[weak.Pointer[mcp.Server]]weak.Pointer[installation]
@@ -41,6 +42,10 @@ func New(store taskstore.StorageBackend, opts *Options) (*Tasks, error) {
 		opts = &Options{}
 	}
 	resolved := opts.resolve()
+	var err error
+	if resolved.Fallback, err = resolved.Fallback.resolve(); err != nil {
+		return nil, err
+	}
 	s, err := tasks.New(store, &resolved.Tasks)
 	if err != nil {
 		return nil, err

@@ -74,13 +74,21 @@ func toolOptions(tool *mcp.Tool, opts *ToolOptions) *ToolOptions {
 	if err := o.check(); err != nil {
 		panic(fmt.Sprintf("AddTool: tool %q: %v", tool.Name, err)) // as mcp.AddTool says it
 	}
+	o.idempotent = tool.Annotations != nil && tool.Annotations.IdempotentHint
 	return &o
 }
 
 func (in *installation) added(name string, opts *ToolOptions) {
 	in.toolsMu.Lock()
-	defer in.toolsMu.Unlock()
 	in.tools[name] = opts
+	in.toolsMu.Unlock()
+	if in.fallsBack(opts) {
+		in.addFallbackTools()
+		in.fallback.shown.Store(true)
+	}
+	if err := in.checkFallbackNames(); err != nil {
+		panic(fmt.Sprintf("AddTool: tool %q: %v", name, err))
+	}
 }
 
 // tool returns the options of a tool, nil if its calls are never tasks; foreign says that

@@ -28,6 +28,11 @@ func (in *installation) warnIfTooOld(found *mcp.DiscoverResult) {
 	}
 }
 
+// warnIfAnonymous looks at a call that has no fallback, since nobody in particular made it.
+func (t *Tasks) warnIfAnonymous(tool string) {
+	t.warned.anonymous.Do(func() { t.log.noFallback(tool) })
+}
+
 func (t *Tasks) warnTooOld() {
 	t.warned.tooOld.Do(func() {
 		t.log.tooOld()

@@ -16,13 +16,15 @@ import (
 const ExtensionID = "io.modelcontextprotocol/tasks"
 
 const (
-	methodCall     = "tools/call"
-	methodList     = "tools/list"
-	methodDiscover = "server/discover"
-	methodListen   = "subscriptions/listen"
-	methodGet      = "tasks/get"
-	methodUpdate   = "tasks/update"
-	methodCancel   = "tasks/cancel"
+	methodCall       = "tools/call"
+	methodDiscover   = "server/discover"
+	methodInitialize = "initialize"
+	methodList       = "tools/list"
+	methodListen     = "subscriptions/listen"
+	methodGet        = "tasks/get"
+	methodUpdate     = "tasks/update"
+	methodElicit     = "elicitation/create"
+	methodCancel     = "tasks/cancel"
 
 	notificationTasks    = "notifications/tasks"
 	notificationProgress = "notifications/progress"

@@ -1,0 +1,223 @@
+package mcptasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A plainCall is a call of a plain client, of a tool with a fallback. It waits for the
+// result, as a call without a task does, and becomes a task when Wait is over.
+type plainCall struct {
+	in       *installation
+	opts     *ToolOptions
+	chain    mcp.MethodHandler
+	who      tenant
+	asked    *mcp.CallToolRequest // as it came to the gate
+	call     *mcp.CallToolRequest // as the handler and the store get it
+	until    time.Time            // when it is to be answered
+	progress *progress
+	joint    *joint // of the calls that are one; nil: this one is alone
+	// asksItself says that a question may be the call's answer: the SDK then asks the
+	// client.
+	asksItself bool
+}
+
+// fallBack answers a call of a plain client that has come to the gate. It reports false
+// where the tool, or the client, has no fallback.
+func (in *installation) fallBack(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, chain mcp.MethodHandler, foreign bool) (o outcome, ok bool) {
+	if !in.fallsBack(opts) {
+		return outcome{}, false
+	}
+	who, ok, err := in.plainTenant(ctx, call.Session)
+	if err != nil {
+		return outcome{err: err}, true
+	}
+	if !ok {
+		in.warnIfAnonymous(call.Params.Name)
+		return outcome{}, false
+	}
+	// A client of an older protocol the SDK asks once for a call, and where the gate is at
+	// the end of the chain.
+	in.fallback.shown.Store(true)
+	p := &plainCall{
+		in: in, opts: opts, chain: chain, who: who, asked: call, call: plainRequest(call),
+		until: time.Now().Add(in.opts.Fallback.Wait), progress: newProgress(ctx, call),
+		asksItself: call.ProtocolVersion() >= firstVersion || !foreign && call.Params.InputResponses == nil,
+	}
+	defer p.progress.end()
+	if o = p.run(ctx); o.result() != nil {
+		o.answer = asOf(call.ProtocolVersion(), o.result())
+	}
+	return o, true
+}
+
+// run calls the handler and returns the call's answer: what the handler returned or
+// asked, or what is said of the task.
+func (p *plainCall) run(ctx context.Context) outcome {
+	opts := *p.opts
+	opts.Mode = Manual // it is run that says when
+	e, err := p.in.begin(ctx, p.who.newOwner(), p.call, &opts, p.chain)
+	if err != nil {
+		return outcome{err: p.in.wireError(methodCall, err)}
+	}
+	e.request, e.plain = ctx, p
+	if o, joined := p.join(ctx, e); joined {
+		e.end()
+		return o
+	}
+	answer := make(chan outcome, 1)
+	go func() {
+		if o, ok := e.work(); ok {
+			answer <- o
+		}
+	}()
+	wait := time.NewTimer(time.Until(p.until))
+	defer wait.Stop()
+	for {
+		select {
+		case o := <-answer:
+			return o
+		case <-e.promoted:
+			return p.follow(ctx, e.created)
+		case <-wait.C:
+			go e.promoteInTime(ctx)
+		case <-ctx.Done():
+			if e.settle() {
+				e.cancel(context.Cause(ctx))
+				return gone(ctx)
+			}
+			return p.follow(ctx, e.created)
+		}
+	}
+}
+
+// gone is the outcome of a call whose client waits no more.
+func gone(ctx context.Context) outcome {
+	return outcome{err: &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}}
+}
+
+// follow waits for the end of the call's task, or a question of it, as long as the call
+// may. A client that goes away meanwhile has not heard of the task, which is cancelled
+// like any call, unless another call has.
+func (p *plainCall) follow(ctx context.Context, known tasks.Task) outcome {
+	owner, id := known.Owner, known.ID
+	t, err := p.in.settled(ctx, owner, id, time.Until(p.until), p.progress)
+	switch {
+	case ctx.Err() != nil:
+		p.callOff(ctx, owner, id)
+		return gone(ctx)
+	case errors.Is(err, tasks.ErrNotFound):
+		return outcome{answer: p.in.refusalOf(methodCall, err)}
+	case t.ID == "":
+		t = known // the client has to hear of the task, however the store is
+	}
+	if passage, _ := ctx.Value(passageKey{}).(*passage); passage != nil && !t.Status.Terminal() {
+		passage.tells(func() { p.callOff(ctx, owner, id) })
+	}
+	return outcome{answer: p.in.answerOf(&t, p.call.Params.Name)}
+}
+
+// callOff cancels a task that the client does not hear of: it is gone, or middleware has
+// refused the call after all. Another call may have been told.
+func (p *plainCall) callOff(ctx context.Context, owner, id string) {
+	if p.joint.shared() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.store.Options().Lease)
+	defer cancel()
+	_, _ = p.in.store.Cancel(ctx, owner, id)
+}
+
+// settled returns the task when it has ended or asks something, or as it is when that
+// takes longer than wait. With an error it returns the task as it was seen last, if it
+// was.
+func (in *installation) settled(ctx context.Context, owner, id string, wait time.Duration, said *progress) (tasks.Task, error) {
+	t, err := in.store.Get(ctx, owner, id)
+	if err != nil || wait <= 0 || !busy(&t) {
+		return t, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for next, err := range in.store.Changes(waiting, owner, id) {
+		switch {
+		case err != nil && waiting.Err() != nil:
+			return t, ctx.Err()
+		case err != nil:
+			return t, err
+		}
+		t = next
+		said.say(t.StatusMessage)
+		if !busy(&t) {
+			break
+		}
+	}
+	return t, nil
+}
+
+// busy reports whether nothing is to be done about the task but to wait.
+func busy(t *tasks.Task) bool { return t.Status == tasks.Working }
+
+// forPlain looks at what a handler has returned to the call of a plain client. Its
+// questions are the task's, which the call becomes for that, unless the client can be
+// asked itself.
+func (e *execution) forPlain(o outcome) outcome {
+	if !o.asks() || e.plain == nil && (e.request != nil || !isPlain(e.call)) {
+		return o
+	}
+	waits := e.request != nil && e.request.Err() == nil && e.task() == nil
+	asks := o.result().InputRequests
+	if waits && e.plain.asksItself && lacks(e.plain.asked.ClientCapabilities(), asks) == nil {
+		return o
+	}
+	for _, q := range asks {
+		if _, ok := q.(*mcp.ElicitParams); !ok {
+			return outcome{err: lacks(nil, mcp.InputRequestMap{"": q})}
+		}
+	}
+	if waits {
+		e.promoteInTime(e.request)
+		if e.task() == nil {
+			return outcome{err: unavailable()}
+		}
+	}
+	return o
+}
+
+// asOf returns a tool's result as a client of this protocol version takes it: the newest
+// has a type in it, which the session on which the handler ran has set, and none before.
+func asOf(version string, r *mcp.CallToolResult) *mcp.CallToolResult {
+	if r == nil || r.InputRequests != nil {
+		return r
+	}
+	shown := new(mcp.CallToolResult)
+	if version >= firstVersion {
+		_ = json.Unmarshal([]byte(`{"content":[],"resultType":"complete"}`), shown) // the field is not exported
+	}
+	shown.Meta, shown.Content, shown.StructuredContent, shown.IsError = r.Meta, r.Content, r.StructuredContent, r.IsError
+	if err := r.GetError(); err != nil {
+		shown.SetError(err)
+	}
+	return shown
+}
+
+// ownResult returns what a tool's handler returned, from the store.
+func ownResult(stored json.RawMessage) (*mcp.CallToolResult, error) {
+	var res mcp.CallToolResult
+	var structured struct {
+		Content json.RawMessage `json:"structuredContent"`
+	}
+	if err := errors.Join(json.Unmarshal(stored, &res), json.Unmarshal(stored, &structured)); err != nil {
+		return nil, err
+	}
+	if structured.Content != nil {
+		res.StructuredContent = structured.Content // byte for byte
+	}
+	return &res, nil
+}

@@ -1,0 +1,164 @@
+package mcptasks
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A plainTask is a task as plain clients see it, as structured content. The text says the
+// same: many models see that alone.
+type plainTask struct {
+	ID          string                   `json:"id"`
+	Status      tasks.Status             `json:"status"`
+	Message     string                   `json:"message,omitempty"`
+	PollAfterMs int64                    `json:"pollAfterMs,omitempty"` // of a task that has not ended
+	ExpiresAt   string                   `json:"expiresAt,omitempty"`   // empty: never
+	Questions   map[string]plainQuestion `json:"questions,omitempty"`
+	Error       *errorFields             `json:"error,omitempty"`
+	Next        string                   `json:"next"`
+}
+
+// A plainQuestion is an input request as plain clients see it.
+type plainQuestion struct {
+	Message string          `json:"message,omitempty"`
+	Schema  json.RawMessage `json:"schema,omitempty"` // of the answer's content
+	URL     string          `json:"url,omitempty"`    // that the user is to open
+	// Method is what only a client with the extension can be asked.
+	Method string `json:"method,omitempty"`
+}
+
+// questionOf decodes an input request as the store has it.
+func questionOf(request json.RawMessage) (q plainQuestion) {
+	var r struct {
+		Method string `json:"method"`
+		Params struct {
+			Message         string          `json:"message"`
+			RequestedSchema json.RawMessage `json:"requestedSchema"`
+			URL             string          `json:"url"`
+		} `json:"params"`
+	}
+	_ = json.Unmarshal(request, &r)
+	if r.Method != methodElicit {
+		return plainQuestion{Method: r.Method}
+	}
+	return plainQuestion{Message: r.Params.Message, Schema: r.Params.RequestedSchema, URL: r.Params.URL}
+}
+
+// answerOf is what a plain client is told of a task: the result of its tool, as it was, or
+// how the task stands. tool names it where the task may not.
+func (in *installation) answerOf(t *tasks.Task, tool string) *mcp.CallToolResult {
+	if t.Status == tasks.Completed {
+		res, err := ownResult(t.Result)
+		if err != nil {
+			in.log.damaged(tool, "result")
+			return refusal(codeInternal, "the result of the task cannot be read", "Nothing is left to do for it.")
+		}
+		return res
+	}
+	return in.describe(t, tool)
+}
+
+// describe says how a task stands. What has ended without a result is an error.
+func (in *installation) describe(t *tasks.Task, tool string) *mcp.CallToolResult {
+	o := &in.opts.Fallback
+	f := seed(t)
+	p := plainTask{ID: f.TaskID, Status: t.Status, Message: oneLine(f.StatusMessage)}
+	if t.TTL > 0 {
+		p.ExpiresAt = wireTime(t.CreatedAt.Add(t.TTL))
+	}
+	if call, err := savedCall(t.Request); err == nil {
+		tool = call.Params.Name
+	}
+	about := func(more string, args ...any) string { // arguments of a call, as JSON
+		return fmt.Sprintf(`{"id": %q`+more+`}`, append([]any{p.ID}, args...)...)
+	}
+	status := fmt.Sprintf("Call %s with %s", o.StatusTool, about(`, "wait": %s`, in.waitSeconds()))
+	tool = cmp.Or(tool, "The tool")
+	var says string
+	switch t.Status {
+	case tasks.Working:
+		says = tool + " has not ended yet. It goes on as a task."
+		p.Next = status + ". It answers when the task has ended or asks something, and at the latest after that many seconds. Do not call " + tool + " again."
+		if t.CancelRequested {
+			says = tool + " was told to end. It has not ended yet."
+		}
+	case tasks.InputRequired:
+		says = tool + " asks something. Its task waits for the answers."
+		p.Questions = make(map[string]plainQuestion, len(t.InputRequests))
+		answers := make(map[string]json.RawMessage, len(t.InputRequests))
+		for key, request := range t.InputRequests {
+			p.Questions[key] = questionOf(request)
+			if p.Questions[key].Method == "" {
+				answers[key] = json.RawMessage(`{"action": "accept", "content": {}}`)
+			}
+		}
+		p.Next = fmt.Sprintf("Ask the user. Then call %s with %s, each content by the question's schema. "+
+			`Where the user says no, the action is "decline"; "cancel" is for no answer.`, o.AnswerTool, about(`, "answers": %s`, mustMarshal(answers)))
+		if len(answers) == 0 {
+			p.Next = "Only the client that called the tool can answer. " + status + " when it has, or call " + o.CancelTool + " with " + about("") + "."
+		}
+	case tasks.Completed: // in spite of a cancel
+		says = tool + " has ended with a result."
+		p.Next = status + " for the result."
+	case tasks.Failed:
+		says = tool + " has failed: there is no result."
+		p.Error = detailed(t).Error
+		p.Next = "Nothing is left to do for this task."
+	case tasks.Cancelled:
+		says = tool + " was cancelled: there is no result."
+		p.Next = "Nothing is left to do for this task."
+	}
+	if !t.Status.Terminal() {
+		p.PollAfterMs = f.PollIntervalMs
+	}
+	return &mcp.CallToolResult{
+		Content:           []mcp.Content{&mcp.TextContent{Text: says + "\n" + p.text()}},
+		StructuredContent: &p,
+		IsError:           t.Status == tasks.Failed || t.Status == tasks.Cancelled,
+	}
+}
+
+// text is what the structured content says, a line for each field.
+func (p *plainTask) text() string {
+	var b strings.Builder
+	line := func(name string, value any) { fmt.Fprintf(&b, "%s: %v\n", name, value) }
+	line("id", p.ID)
+	line("status", p.Status)
+	if p.Message != "" {
+		line("message", p.Message)
+	}
+	if p.Error != nil {
+		line("error", p.Error.Code)
+	}
+	if p.PollAfterMs > 0 {
+		line("pollAfterMs", p.PollAfterMs)
+	}
+	if p.ExpiresAt != "" {
+		line("expiresAt", p.ExpiresAt)
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Questions)) {
+		q := p.Questions[key]
+		line(fmt.Sprintf("question %q", key), cmp.Or(oneLine(q.Message), q.Method))
+		if q.URL != "" {
+			line("  the user opens", oneLine(q.URL))
+		}
+		if len(q.Schema) > 0 {
+			line("  schema", oneLine(string(q.Schema)))
+		}
+	}
+	fmt.Fprintf(&b, "next: %s", p.Next)
+	return b.String()
+}
+
+// oneLine keeps what a tool says from passing for a line of ours.
+func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, isBreak), " ") }
+
+func isBreak(r rune) bool { return r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029' }
