@@ -7,33 +7,46 @@
 #   typescript  the official TypeScript client with ext-tasks
 #   go          our client, with a FastMCP server
 #
-# A control has all three meet a server that does nothing right: every scenario must fail.
+# Clients that have no tasks, see plain, drive a server whose tools have a fallback, by the
+# texts of its answers alone and through kill -9, with tasks in Redis:
+#
+#   plain-typescript  the TypeScript SDK v1
+#   plain-python      the Python SDK 1.x
+#   plain-go          the Go SDK with 2025-11-25
+#
+# A control has all of them meet a server that does nothing right: every scenario must fail.
 #
 # It needs Go, npm, Python 3.11 or later with venv, and a Redis server,
-# TASKSTORE_REDIS_SERVER or else redis-server; what requirements.txt and package.json list
-# it installs into interop/.cache. Prints a line for each check and at the end "N passed,
+# TASKSTORE_REDIS_SERVER or else redis-server; what requirements.txt and package.json list, here
+# and in plain, it installs into interop/.cache. Prints a line for each check and at the end "N passed,
 # N failed"; exits 1 if any failed or if one is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 # How many scenarios each client has: a client that checks less must not pass.
-declare -A scenarios=([fastmcp]=7 [typescript]=7 [go]=6)
+declare -A scenarios=([fastmcp]=7 [typescript]=7 [go]=6 [plain-typescript]=9 [plain-python]=9 [plain-go]=9)
 cache=$PWD/.cache
 
 install() {
 	local wanted
-	wanted=$(cat requirements.txt package.json | cksum)
+	wanted=$(cat {,plain/}{requirements.txt,package.json} | cksum)
 	[ "$(cat "$cache/installed" 2>/dev/null)" != "$wanted" ] || return 0
-	echo "installing FastMCP, the TypeScript client and node 22 into $cache"
+	echo "installing FastMCP, the TypeScript and Python clients and node 22 into $cache"
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 		{ echo "Python 3.11 or later is missing" >&2; exit 1; }
 	rm -rf "$cache"
-	mkdir "$cache"
-	cp package.json "$cache"
-	npm install --prefix "$cache" --no-audit --no-fund --no-package-lock --loglevel=error >/dev/null &
-	python3 -m venv "$cache/venv"
-	"$cache/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r requirements.txt
-	wait $!
+	mkdir -p "$cache/plain"
+	local dir npm
+	for dir in . plain; do cp "$dir/package.json" "$cache/$dir"; done
+	for dir in . plain; do
+		npm install --prefix "$cache/$dir" --no-audit --no-fund --no-package-lock --loglevel=error >/dev/null
+	done &
+	npm=$!
+	for dir in . plain; do
+		python3 -m venv "$cache/$dir/venv"
+		"$cache/$dir/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$dir/requirements.txt"
+	done
+	wait $npm
 	echo "$wanted" >"$cache/installed"
 }
 
@@ -72,6 +85,7 @@ start() {
 
 # Redis listens on a socket of its own: no port to find, nothing else to meet.
 start_redis() {
+	rm -f "$work/redis.sock"
 	"${TASKSTORE_REDIS_SERVER:-redis-server}" --port 0 --unixsocket "$work/redis.sock" --save "" --dir "$work" >"$work/redis.log" 2>&1 &
 	pids+=($!)
 	until_there redis $! [ -S "$work/redis.sock" ]
@@ -92,7 +106,7 @@ report() {
 	ran=$(grep -cE '^[a-z]* (ok$|failed: )' "$4" || true)
 	[ "$ran" = "$want" ] || echo "failed: $ran scenarios ran in the place of $want" >>"$4"
 	while read -r line; do
-		printf '%-11s %-6s %-7s %s\n' "$client" "$2" "$3" "$line"
+		printf '%-16s %-6s %-7s %s\n' "$client" "$2" "$3" "$line"
 	done <"$4"
 	passed=$((passed + ok)) failed=$((failed + (ok > want ? ok - want : want - ok)))
 }
@@ -102,10 +116,10 @@ control() {
 	local noticed
 	noticed=$(grep -c '^[a-z]* failed: ' "$2" || true)
 	if [ "$noticed" = "${scenarios[$1]}" ]; then
-		echo "control     $1: the defects were noticed, by $noticed scenarios"
+		echo "control          $1: the defects were noticed, by $noticed scenarios"
 		passed=$((passed + 1))
 	else
-		echo "control     $1: the defects were noticed by $noticed scenarios, not ${scenarios[$1]}"
+		echo "control          $1: the defects were noticed by $noticed scenarios, not ${scenarios[$1]}"
 		cat "$2"
 		failed=$((failed + 1))
 	fi
@@ -113,12 +127,17 @@ control() {
 
 install
 cp typescript_client.mjs "$cache"
+cp plain/typescript_client.mjs "$cache/plain"
 go build -o "$work/server" ../examples/server
 go build -o "$work/go" ./client
+go build -o "$work/plain" ./plain/server
+go build -o "$work/plain-go" ./plain/client
 printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$cache/venv/bin/python" "$PWD/fastmcp_client.py" >"$work/fastmcp"
 printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$cache/node_modules/.bin/node" "$cache/typescript_client.mjs" >"$work/typescript"
 printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$cache/venv/bin/python" "$PWD/fastmcp_server.py" >"$work/peer"
-chmod +x "$work"/{fastmcp,typescript,peer}
+printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$cache/plain/venv/bin/python" "$PWD/plain/python_client.py" >"$work/plain-python"
+printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$cache/node_modules/.bin/node" "$cache/plain/typescript_client.mjs" >"$work/plain-typescript"
+chmod +x "$work"/{fastmcp,typescript,peer,plain-python,plain-typescript}
 
 begun=$SECONDS
 for store in memory redis; do
@@ -138,8 +157,17 @@ for store in memory redis; do
 	done
 	drive go go.http "$theirs" & drives+=($!)
 	drive go go.stdio "$work/peer" --stdio "${where[@]/#-redis/--redis}" & drives+=($!)
+	clients=(fastmcp typescript go)
+	if [ "$store" = redis ]; then
+		clients+=(plain-typescript plain-python plain-go)
+		for client in plain-typescript plain-python plain-go; do
+			for transport in http stdio; do
+				drive $client $client.$transport $transport "$work/plain" "${where[@]}" & drives+=($!)
+			done
+		done
+	fi
 	wait "${drives[@]}"
-	for client in fastmcp typescript go; do
+	for client in "${clients[@]}"; do
 		for transport in http stdio; do
 			report $client $transport $store "$work/$client.$transport.out"
 		done
@@ -151,11 +179,16 @@ drives=()
 for client in fastmcp typescript go; do
 	drive $client $client.control "$work/peer" --stdio --defect & drives+=($!)
 done
+start_redis
+for client in plain-typescript plain-python plain-go; do
+	drive $client $client.control stdio "$work/plain" -redis "unix://$work/redis.sock" -defect & drives+=($!)
+done
 wait "${drives[@]}"
-for client in fastmcp typescript go; do
+stop
+for client in fastmcp typescript go plain-typescript plain-python plain-go; do
 	control $client "$work/$client.control.out"
 done
 
 echo "ran for $((SECONDS - begun)) s"
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" = 83 ]
+[ "$failed" = 0 ] && [ "$passed" = 140 ]
