@@ -131,3 +131,17 @@ func TestOrphansThatNobodyReadsMakeRoom(t *testing.T) {
 		assert.Equal(t, 3, activeEntries(t, s))
 	})
 }
+
+// The Create that looks has the room that it made.
+func TestLookMakesRoomForWhoLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memoryStore(t, &Options{MaxActive: 3})
+		for range 3 {
+			create(t, s, CreateParams{Holder: "dies"})
+		}
+		abandon(t, s)
+		assert.Equal(t, 3, activeEntries(t, s))
+		create(t, s, CreateParams{IdempotencyKey: "k"})
+		assert.Equal(t, 1, activeEntries(t, s))
+	})
+}
