@@ -78,6 +78,24 @@ func TestCreateThatMeetsADeleteMakesAFreshID(t *testing.T) {
 	assert.Equal(t, task, again)
 }
 
+// The key went, and stands for another task by now, at the same version.
+func TestCreateThatMeetsADeleteAndACreateReturnsTheLaterTask(t *testing.T) {
+	s, other, b := hookedStore(t, nil)
+	p := CreateParams{IdempotencyKey: "key", Request: raw(`1`)}
+	old := create(t, other, p)
+	var later Task
+	b.onceBefore("get", isTask, func() error {
+		require.NoError(t, other.Delete(ctx, owner, old.ID))
+		later = create(t, other, p)
+		return nil
+	})
+	got, created, err := s.Create(ctx, owner, p)
+	require.NoError(t, err)
+	assert.False(t, created)
+	assert.Equal(t, later, got)
+	assert.Len(t, tasksOf(t, other), 1)
+}
+
 // Of two callers with one key the other makes the task first.
 func TestCreateReturnsTheTaskThatAnotherCallerMadeForItsKey(t *testing.T) {
 	s, other, b := hookedStore(t, nil)
