@@ -139,7 +139,7 @@ func held(t *testing.T, b taskstore.StorageBackend, key taskstore.Key) string {
 }
 
 // faultedBatch makes a batch with those faults and checks what the doc of PutBatch says.
-func faultedBatch(t *testing.T, at map[int]batchFault) (err error, calls int) {
+func faultedBatch(t *testing.T, at map[int]batchFault) (calls int, err error) {
 	memory := taskstore.NewMemoryBackend(nil)
 	writes, before := batchOf(t, memory)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -184,13 +184,13 @@ func faultedBatch(t *testing.T, at map[int]batchFault) (err error, calls int) {
 			assert.True(t, made(w.Key), "the first record is as the batch makes it, and record %d is not; error %v", i, err)
 		}
 	}
-	return err, s.calls
+	return s.calls, err
 }
 
 // Whatever happens at any one or two calls, the batch is made, or it fails and is undone,
 // or its outcome is unknown; and its first record is never there without the others.
 func TestPutBatchWithoutABatcherUnderFaultsAtEveryStep(t *testing.T) {
-	err, calls := faultedBatch(t, nil)
+	calls, err := faultedBatch(t, nil)
 	require.NoError(t, err)
 	require.Equal(t, 10, calls, "five reads and five writes")
 	outcomes := map[string]int{}
@@ -205,7 +205,7 @@ func TestPutBatchWithoutABatcherUnderFaultsAtEveryStep(t *testing.T) {
 					if second > 0 {
 						at[second] = other
 					}
-					err, _ := faultedBatch(t, at)
+					_, err := faultedBatch(t, at)
 					switch {
 					case err == nil:
 						outcomes["made"]++
@@ -264,18 +264,18 @@ func TestPutBatchWithoutABatcherUndoesTheLatestFirst(t *testing.T) {
 
 func TestPutBatchWithoutABatcherSaysWhichWriteFailed(t *testing.T) {
 	for n, index := range map[int]int{1: 0, 2: 1, 5: 4, 6: 1, 7: 2, 9: 4, 10: 0} {
-		err, _ := faultedBatch(t, map[int]batchFault{n: failsBefore})
+		_, err := faultedBatch(t, map[int]batchFault{n: failsBefore})
 		var refused *taskstore.BatchError
 		require.ErrorAs(t, err, &refused)
 		assert.Equal(t, index, refused.Index, "a fault at call %d", n)
 		assert.ErrorIs(t, err, errBroken)
 		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 	}
-	err, _ := faultedBatch(t, map[int]batchFault{7: meetsWriter})
+	_, err := faultedBatch(t, map[int]batchFault{7: meetsWriter})
 	var conflict *taskstore.VersionConflictError
 	require.ErrorAs(t, err, &conflict)
 	assert.Equal(t, taskstore.VersionConflictError{Key: batchKey(2), Expected: 1, Actual: 2}, *conflict)
-	err, calls := faultedBatch(t, map[int]batchFault{9: meetsWriter})
+	calls, err := faultedBatch(t, map[int]batchFault{9: meetsWriter})
 	assert.NoError(t, err, "AnyVersion takes what another caller wrote")
 	assert.Equal(t, 12, calls)
 }

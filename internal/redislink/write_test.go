@@ -47,13 +47,13 @@ func TestRoomIsMadeOnceForEachWriteOfABatch(t *testing.T) {
 	script, clock := NewScript("batch", "1"), NewScript("clock", "3")
 	script.Writes = 16
 	full := []int{1, 3, 3, 1} // the write that finds no room, from 1
-	s := serve(t, func(args []string) string {
+	s := fakeredis.Serve(t, func(args []string) string {
 		if args[0] != "evalsha" || len(full) == 0 {
-			return "-"
+			return fakeredis.Unknown
 		}
 		nth := full[0]
 		full = full[1:]
-		return "*3\r\n" + bulk("full") + bulk("9") + ":" + strconv.Itoa(nth) + "\r\n"
+		return "*3\r\n" + fakeredis.Bulk("full") + fakeredis.Bulk("9") + ":" + strconv.Itoa(nth) + "\r\n"
 	})
 	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock})
 	require.NoError(t, err)
