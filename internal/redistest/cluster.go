@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 const (
@@ -95,7 +97,7 @@ func startClusterNode(args []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, busArgs := freePort, freeBusPort
+	port, busArgs := testproc.FreePort, freeBusPort
 	if !version.AtLeast(7, 0) {
 		port, busArgs = freeNodePort, func() ([]string, error) { return nil, nil }
 	}
@@ -164,7 +166,7 @@ func (c *Cluster) join() error {
 // freeBusPort returns the arguments for the port on which the nodes of a cluster
 // speak to each other. The default, port+10000, may be in use.
 func freeBusPort() (args []string, err error) {
-	bus, err := freePort()
+	bus, err := testproc.FreePort()
 	return []string{"--cluster-port", strconv.Itoa(bus), "--cluster-announce-bus-port", strconv.Itoa(bus)}, err
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 // victimEnv makes the test binary start servers, say so, and wait for its death.
@@ -35,7 +37,7 @@ func TestVictim(t *testing.T) {
 	s := Shared(t)
 	suspended := Start(t)
 	suspended.Suspend()
-	reaper := root.reaper.Process.Pid
+	reaper := testproc.ReaperPid()
 	fmt.Println("\nvictim", filepath.Dir(s.Dir()), s.Pid(), suspended.Pid(), reaper)
 	if os.Getenv(victimEnv) == "panic" {
 		go panic("in a goroutine")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 // A Feature is something that some of the server programs that the library
@@ -96,12 +98,12 @@ var speaksTLS = sync.OnceValues(func() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	dir, err := newDir()
+	dir, err := testproc.NewDir()
 	if err != nil {
 		return false, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // what remains goes with the root directory
-	port, err := freePort()
+	port, err := testproc.FreePort()
 	if err != nil {
 		return false, err
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 type spec struct {
 	dir      string // the caller's directory, or empty for one of our own
 	password string
-	port     func() (int, error) // nil: freePort
+	port     func() (int, error) // nil: testproc.FreePort
 	args     func(dir string, port int) ([]string, error)
 }
 
@@ -38,12 +40,12 @@ type Server struct {
 	keepDir  bool
 	port     int
 	password string
-	log      tail
+	log      testproc.Tail
 
 	tb testing.TB // nil for a shared server
 
 	mu   sync.Mutex
-	proc *process
+	proc *testproc.Process
 }
 
 // Addr returns "127.0.0.1:port", which stays the same after a Restart.
@@ -61,34 +63,34 @@ func (s *Server) Dir() string { return s.dir }
 
 // Pid returns the id of the running process or, after Kill or Stop, of the last
 // one.
-func (s *Server) Pid() int { return s.process().pid() }
+func (s *Server) Pid() int { return s.process().Pid() }
 
 // Log returns the last part of the log, from before and after a Restart.
 func (s *Server) Log() string { return s.log.String() }
 
 // Kill ends the process with SIGKILL, suspended or not, and waits for its end.
 // It does nothing if the process has ended.
-func (s *Server) Kill() { s.process().kill() }
+func (s *Server) Kill() { s.process().Kill() }
 
 // Stop ends the process with SIGTERM, so that it shuts down in order, and waits
 // for its end. A process that takes too long is killed.
 func (s *Server) Stop() {
 	p := s.process()
-	p.resume() // a suspended process would not see SIGTERM
-	p.terminate()
+	p.Resume() // a suspended process would not see SIGTERM
+	p.Terminate()
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-time.After(stopTimeout):
-		p.kill()
+		p.Kill()
 	}
 }
 
 // Suspend stops the process with SIGSTOP: its connections stay open, and
 // nothing answers on them until Resume.
-func (s *Server) Suspend() { s.process().suspend() }
+func (s *Server) Suspend() { s.process().Suspend() }
 
 // Resume continues a suspended process.
-func (s *Server) Resume() { s.process().resume() }
+func (s *Server) Resume() { s.process().Resume() }
 
 // Restart starts the server again with the same port, arguments and data
 // directory, and returns when it answers; it kills it before if it still runs.
@@ -131,7 +133,7 @@ func launch(sp spec) (*Server, error) {
 }
 
 func (s *Server) prepare(sp spec) (err error) {
-	choose := freePort
+	choose := testproc.FreePort
 	if sp.port != nil {
 		choose = sp.port
 	}
@@ -139,7 +141,7 @@ func (s *Server) prepare(sp spec) (err error) {
 		return err
 	}
 	if !s.keepDir {
-		if s.dir, err = newDir(); err != nil {
+		if s.dir, err = testproc.NewDir(); err != nil {
 			return err
 		}
 	}
@@ -151,8 +153,8 @@ var errPortTaken = errors.New("a port is in use")
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	mark := s.log.mark()
-	p, err := startProcess(s.bin, s.dir, s.args, &s.log)
+	mark := s.log.Mark()
+	p, err := testproc.Command{Bin: s.bin, Dir: s.dir, Args: s.args, Log: &s.log}.Start()
 	if err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
@@ -161,16 +163,16 @@ func (s *Server) run() error {
 	s.mu.Unlock()
 
 	err = poll(startTimeout, func() error {
-		if p.ended() {
+		if p.Ended() {
 			return errExited
 		}
-		return s.answers(p.pid())
+		return s.answers(p.Pid())
 	})
 	if err == nil {
 		return nil
 	}
-	p.kill()
-	log := s.log.since(mark)
+	p.Kill()
+	log := s.log.Since(mark)
 	if strings.Contains(log, "ddress already in use") {
 		err = errors.Join(err, errPortTaken)
 	}
@@ -192,7 +194,7 @@ func (s *Server) answers(pid int) error {
 	return nil
 }
 
-func (s *Server) process() *process {
+func (s *Server) process() *testproc.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.proc
@@ -220,7 +222,7 @@ func (s *Server) logOnFailure() string {
 
 func (s *Server) close() {
 	if p := s.process(); p != nil {
-		p.kill()
+		p.Kill()
 	}
 	if !s.keepDir && s.dir != "" {
 		os.RemoveAll(s.dir) //nolint:errcheck // what remains goes with the root directory

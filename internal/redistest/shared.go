@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 var (
@@ -20,7 +22,7 @@ var (
 func Main(m *testing.M) {
 	mainRuns.Store(true)
 	// TestMain has to return, not exit: go test then exits with the result.
-	defer removeRoot()
+	defer testproc.RemoveRoot()
 	defer closeShared()
 	m.Run()
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 // TLS is what a server needs to speak TLS on a port of its own, beside the port
@@ -56,7 +58,7 @@ func (t *TLS) Args() []string {
 }
 
 func newTLS(dir string) (*TLS, error) {
-	port, err := freePort()
+	port, err := testproc.FreePort()
 	if err != nil {
 		return nil, err
 	}

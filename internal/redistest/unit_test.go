@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/internal/testproc"
 )
 
 func fakeServers(ports ...int) []*Server {
@@ -68,17 +70,17 @@ func TestPasswordOf(t *testing.T) {
 }
 
 func TestTail(t *testing.T) {
-	var log tail
+	var log testproc.Tail
 	log.Write([]byte("before "))
-	mark := log.mark()
+	mark := log.Mark()
 	log.Write([]byte("after"))
 	assert.Equal(t, "before after", log.String())
-	assert.Equal(t, "after", log.since(mark))
+	assert.Equal(t, "after", log.Since(mark))
 
-	log.Write([]byte(strings.Repeat("x", tailLimit-1) + "y"))
-	assert.Len(t, log.String(), tailLimit)
+	log.Write([]byte(strings.Repeat("x", testproc.TailLimit-1) + "y"))
+	assert.Len(t, log.String(), testproc.TailLimit)
 	assert.True(t, strings.HasSuffix(log.String(), "xy"))
-	assert.Len(t, log.since(mark), tailLimit)
+	assert.Len(t, log.Since(mark), testproc.TailLimit)
 }
 
 func TestReadReply(t *testing.T) {

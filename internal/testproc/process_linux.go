@@ -1,4 +1,4 @@
-package redistest
+package testproc
 
 import (
 	"os/exec"
@@ -22,8 +22,8 @@ var spawner = sync.OnceValue(func() chan<- func() {
 })
 
 // spawn starts a process, in a group of its own, that dies with this one.
-func spawn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+func spawn(cmd *exec.Cmd, user *User) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: user.credential()}
 	result := make(chan error)
 	spawner() <- func() { result <- cmd.Start() }
 	return <-result

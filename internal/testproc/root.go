@@ -1,4 +1,4 @@
-package redistest
+package testproc
 
 import (
 	"fmt"
@@ -40,9 +40,13 @@ func rootDir() (string, error) {
 	if root.dir != "" {
 		return root.dir, nil
 	}
-	dir, err := os.MkdirTemp("", "redistest-")
+	dir, err := os.MkdirTemp("", "testproc-")
 	if err != nil {
-		return "", fmt.Errorf("redistest: %w", err)
+		return "", fmt.Errorf("testproc: %w", err)
+	}
+	// A server that runs as another user has to get to its own directory.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", fmt.Errorf("testproc: %w", err)
 	}
 	reaper := exec.Command("sh", "-c", reaperScript, "sh", dir)
 	detach(reaper)
@@ -55,14 +59,14 @@ func rootDir() (string, error) {
 	}
 	if err != nil {
 		os.RemoveAll(dir) //nolint:errcheck // the error to report is the first
-		return "", fmt.Errorf("redistest: %w", err)
+		return "", fmt.Errorf("testproc: %w", err)
 	}
 	root.dir, root.reaper, root.input = dir, reaper, input
 	return dir, nil
 }
 
-// removeRoot has the reaper do its work now. A later rootDir starts afresh.
-func removeRoot() {
+// RemoveRoot ends all processes and removes all directories now. A later one starts afresh.
+func RemoveRoot() {
 	root.mu.Lock()
 	defer root.mu.Unlock()
 	if root.dir == "" {
@@ -73,8 +77,15 @@ func removeRoot() {
 	root.dir = ""
 }
 
-// newDir returns a new directory for one server's data.
-func newDir() (string, error) {
+// ReaperPid returns the id of the process that ends what is left.
+func ReaperPid() int {
+	root.mu.Lock()
+	defer root.mu.Unlock()
+	return root.reaper.Process.Pid
+}
+
+// NewDir returns a new directory for one server's data.
+func NewDir() (string, error) {
 	dir, err := rootDir()
 	if err != nil {
 		return "", err

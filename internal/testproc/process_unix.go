@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package redistest
+package testproc
 
 import (
 	"os/exec"
@@ -9,7 +9,7 @@ import (
 
 // spawn starts a process in a group of its own. If this process dies, the
 // reaper kills it.
-func spawn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+func spawn(cmd *exec.Cmd, user *User) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user.credential()}
 	return cmd.Start()
 }
