@@ -1,5 +1,5 @@
-// Package faultproxy stands between Redis clients and real servers in tests and
-// loses replies, cuts connections, delays requests, swallows and splits them, at
+// Package faultproxy stands between clients and real servers, of Redis or PostgreSQL, in
+// tests and loses replies, cuts connections, delays requests, swallows and splits them, at
 // given rates and with a given seed.
 //
 // A [Proxy] reads whole commands and whole replies, pipelines too, so each of its
@@ -14,10 +14,11 @@
 //	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Dialer: p.Dial})
 //	p.Set(faultproxy.Faults{Seed: 1, DropReply: 0.05, Match: faultproxy.Commands("eval", "evalsha")})
 //
-// It does not speak TLS, and is not for connections of replicas.
+// [NewPostgres] is New for PostgreSQL. It does not speak TLS, and is not for connections of replicas.
 package faultproxy
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Proxy struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // sessions and listeners
 
+	protocol func() protocol // of one connection
+
 	mu        sync.Mutex
 	faults    Faults
 	generator *rand.Rand
@@ -47,6 +50,7 @@ type Proxy struct {
 // New returns a proxy without faults. Close it after its clients.
 func New() *Proxy {
 	p := &Proxy{
+		protocol:  func() protocol { return resp{} },
 		listeners: make(map[string]net.Listener),
 		sessions:  make(map[*session]struct{}),
 		held:      make(map[*held]struct{}),
@@ -163,6 +167,25 @@ func pair(ctx context.Context) (near, far net.Conn, err error) {
 		far.Close() // somebody else's
 	}
 }
+
+// A protocol reads what goes over one connection.
+type protocol interface {
+	// readRequest reads one command: its bytes as they came, and its arguments, of which
+	// there is at least one.
+	readRequest(r *bufio.Reader) (raw []byte, args []string, err error)
+	// readReply reads what answers a command as it came. push says that it is a message,
+	// which answers none.
+	readReply(r *bufio.Reader) (raw []byte, push bool, err error)
+	// subscribes reports whether messages may follow a command.
+	subscribes(args []string) bool
+}
+
+// resp is the protocol of Redis.
+type resp struct{}
+
+func (resp) readRequest(r *bufio.Reader) ([]byte, []string, error) { return ReadRequest(r) }
+func (resp) readReply(r *bufio.Reader) ([]byte, bool, error)       { return readReply(r) }
+func (resp) subscribes(args []string) bool                         { return subscribes(args) }
 
 var errClosed = errors.New("faultproxy: the proxy is closed")
 

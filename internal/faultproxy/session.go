@@ -14,6 +14,7 @@ import (
 // to it.
 type session struct {
 	proxy          *Proxy
+	protocol       protocol
 	client, server net.Conn
 	holding        bool        // the client's connection is cut, the server's is needed; under proxy.mu
 	swallowed      atomic.Bool // by BlackHole
@@ -27,7 +28,7 @@ type session struct {
 }
 
 func newSession(p *Proxy, client, server net.Conn) *session {
-	s := &session{proxy: p, client: client, server: server}
+	s := &session{proxy: p, protocol: p.protocol(), client: client, server: server}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
@@ -37,7 +38,7 @@ func (s *session) requests() {
 	defer s.endRequests()
 	r, w := bufio.NewReader(s.client), bufio.NewWriter(s.server)
 	for {
-		raw, args, err := ReadRequest(r)
+		raw, args, err := s.protocol.readRequest(r)
 		if err != nil {
 			return
 		}
@@ -88,7 +89,7 @@ func (s *session) endRequests() {
 func (s *session) expect(args []string, d decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.subscribed == nil && subscribes(args) {
+	if s.subscribed == nil && s.protocol.subscribes(args) {
 		s.subscribed = args
 	}
 	if s.subscribed == nil {
@@ -126,7 +127,7 @@ func (s *session) replies() {
 	defer s.endReplies()
 	r, w := bufio.NewReader(s.server), bufio.NewWriter(s.client)
 	for {
-		raw, push, err := readReply(r)
+		raw, push, err := s.protocol.readReply(r)
 		if err != nil {
 			w.Flush()
 			return
