@@ -1,0 +1,211 @@
+// Package pgstore keeps the records of package taskstore in PostgreSQL, version 14 or
+// later. See [Backend].
+//
+// A program that imports it can open a store by URL, see [taskstore.Open]:
+//
+//	postgres://user:password@host/database
+//	postgres://user:password@host/database?migrate=true
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/taskstore/taskstore"
+)
+
+// A Backend keeps records in a schema of a PostgreSQL database. Any number of processes
+// may share them. It implements [taskstore.StorageBackend], [taskstore.Pager],
+// [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock], [taskstore.Pinger] and
+// [io.Closer].
+//
+// Each call is one function of the schema and one round trip: an implicit transaction
+// under READ COMMITTED, by a statement without a name. So a pooler in transaction mode, such
+// as PgBouncer, may stand between.
+//
+// # Resending
+//
+// A call that meets a server that cannot answer, since a connection broke or the server
+// restarts, goes on trying for about 20 seconds, or until its ctx ends. Every write carries
+// an operation id, and a record keeps the ids of its last 8 writes. So a write that was
+// committed, and whose answer was lost, is recognised when it is sent again: it succeeds,
+// and is applied once. What comes of a write whose answer was lost, found or not among
+// those 8:
+//
+//	                  found      not found
+//	Put               succeeds   is applied, perhaps again, over what others wrote
+//	                             meanwhile
+//	create            succeeds   is applied where there is no record, perhaps again;
+//	                             a conflict with one that was there before the
+//	                             call; otherwise unknown
+//	PutIfVersion      succeeds   is applied at the expected version; a conflict where
+//	                             8 writes or fewer have been made since; otherwise
+//	                             unknown. So is all of that if the record is gone
+//	                             or was not there before the call
+//	PutBatch          succeeds   as its first write; unknown where another of its
+//	                             writes is refused
+//	Delete                       true where the record is there that was there before
+//	                             the call; otherwise unknown
+//
+// A record created less than 10 milliseconds before the call is treated as created after
+// it, because the clocks of a server and of the one that takes its place may differ by that
+// much. Unknown means [taskstore.ErrOutcomeUnknown], which also ends a call whose ctx or
+// whose time is over while the outcome is not known.
+//
+// A first copy that the server still executes when the second is done can be applied after
+// it. A PutIfVersion then fails on its version, which is harmless. Update with
+// PutIfVersion, use no task again that was deleted, and none of it matters.
+//
+// # Expired records
+//
+// Expired records are invisible at once. A process that writes removes them, of all owners,
+// every ten seconds or so; CleanupExpired removes them now.
+type Backend struct {
+	pool      *pgxpool.Pool
+	owned     bool
+	addr      string
+	opts      Options
+	functions functions
+	clock     clock
+	sweeper   sweeper
+	feed      *feed
+
+	closing sync.Once
+	ctx     context.Context // done when the backend is closed
+	end     context.CancelFunc
+}
+
+var (
+	_ taskstore.StorageBackend = (*Backend)(nil)
+	_ taskstore.Pager          = (*Backend)(nil)
+	_ taskstore.Batcher        = (*Backend)(nil)
+	_ taskstore.Watcher        = (*Backend)(nil)
+	_ taskstore.Clock          = (*Backend)(nil)
+	_ taskstore.Pinger         = (*Backend)(nil)
+	_ io.Closer                = (*Backend)(nil)
+)
+
+// New returns a backend on a pool that stays the caller's: Close leaves it open. It talks to
+// no server yet; a schema that is missing gives the first call a
+// [*taskstore.ConnectError]. Nil opts mean the defaults.
+//
+// While a process watches, the backend takes one connection of the pool out of it and keeps
+// it for that.
+func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
+	if pool == nil {
+		return nil, &taskstore.ArgumentError{Argument: "pool", Reason: "it is nil; make one with pgxpool.New, or use Open"}
+	}
+	o, err := opts.complete()
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{pool: pool, addr: address(pool.Config().ConnConfig), opts: o, functions: newFunctions(o.Schema)}
+	b.ctx, b.end = context.WithCancel(context.Background())
+	b.feed = newFeed(b)
+	return b, nil
+}
+
+// String says what it is, and no more: what it keeps may be personal.
+func (b *Backend) String() string { return "pgstore.Backend" }
+
+// GoString is String; it keeps owners and passwords out of %#v too.
+func (b *Backend) GoString() string { return b.String() }
+
+// Close ends the watches and the calls that are under way and, on a backend that Open made,
+// closes the connections. Calls that come later give an error that matches
+// [taskstore.ErrClosed]. Closing again does nothing.
+func (b *Backend) Close() error {
+	b.closing.Do(func() {
+		b.end()
+		b.feed.close()
+		b.sweeper.wait()
+		if b.owned {
+			b.pool.Close()
+		}
+	})
+	return nil
+}
+
+func (b *Backend) closed() bool { return b.ctx.Err() != nil }
+
+// usable is what every method asks first.
+func (b *Backend) usable(ctx context.Context) error {
+	if b.closed() {
+		return taskstore.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Ping implements [taskstore.Pinger]. A server that is a standby is an error.
+func (b *Backend) Ping(ctx context.Context) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	rows, err := b.ask(ctx, statement{text: "SELECT pg_is_in_recovery()"}, nil)
+	if err == nil && decodeBool(rows[0][0]) {
+		err = errStandby
+	}
+	if err != nil {
+		return b.failure("ping", err)
+	}
+	return nil
+}
+
+// Get implements [taskstore.StorageBackend].
+func (b *Backend) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, error) {
+	if err := b.usable(ctx); err != nil {
+		return taskstore.Record{}, err
+	}
+	if err := key.Validate(); err != nil {
+		return taskstore.Record{}, err
+	}
+	rows, err := b.ask(ctx, b.functions.get, arguments{[]byte(key.Owner), []byte(key.Collection), []byte(key.Task)})
+	switch {
+	case err != nil:
+		return taskstore.Record{}, b.failure("get", err)
+	case len(rows) == 0:
+		return taskstore.Record{}, taskstore.ErrNotFound
+	}
+	return record(key, rows[0]), nil
+}
+
+// record makes a record of a version, an expiry and data.
+func record(key taskstore.Key, columns [][]byte) taskstore.Record {
+	r := taskstore.Record{Key: key, Version: taskstore.Version(decodeInt(columns[0]))}
+	r.Data = columns[2]
+	if columns[1] != nil {
+		r.ExpiresAt = time.UnixMilli(decodeInt(columns[1])).UTC()
+	}
+	return r
+}
+
+// errStandby says what a server in recovery is.
+var errStandby = errors.New("the server is a standby, which takes no writes and may lag behind; name its primary, or several hosts with target_session_attrs=read-write")
+
+// failure is what the caller is told of an error of the named verb.
+func (b *Backend) failure(verb string, err error) error {
+	var uncertain *uncertainError
+	var missing *missingSchemaError
+	switch {
+	case errors.As(err, &uncertain):
+		return fmt.Errorf("%w: %s: %w", taskstore.ErrOutcomeUnknown, verb, uncertain.cause)
+	case errors.As(err, &missing):
+		return b.unusable(missing.reason(b.opts.Schema), missing.err)
+	case diskFull(err):
+		return fmt.Errorf("%w: the server's disk is full: %w", taskstore.ErrCapacityExceeded, err)
+	}
+	return fmt.Errorf("taskstore: %s: %w", verb, err)
+}
+
+// unusable is the error of a server that cannot be used as a store.
+func (b *Backend) unusable(reason string, err error) error {
+	return &taskstore.ConnectError{Store: storeName, Addr: b.addr, Reason: reason, Err: err}
+}
+
+const storeName = "PostgreSQL"

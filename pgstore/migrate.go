@@ -1,0 +1,121 @@
+package pgstore
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// schemaFiles bring a schema from one version to the next, the first of them to version 1.
+// Each is written for the schema "taskstore".
+var schemaFiles = []string{schema1}
+
+//go:embed schema/001.sql
+var schema1 string
+
+// schemaVersion is what this package works with. Functions of an earlier version stay as
+// they are, so that processes of two versions can share a schema while they are replaced.
+var schemaVersion = len(schemaFiles)
+
+// Migrate makes the schema in the database that rawURL names, or brings it up to date. It
+// does so in one transaction, and does nothing where there is nothing to do. A schema that a
+// newer version of this package made gives a [*taskstore.ConnectError].
+//
+// The user of rawURL owns what it makes. It needs the right CREATE on the database, unless
+// the schema is there, and then on that. The user of a Backend can be another one with fewer
+// rights, see the documentation. The files in the directory schema are what Migrate runs.
+func Migrate(ctx context.Context, rawURL string, opts *Options) error {
+	b, err := connect(ctx, rawURL, opts)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return b.migrate(ctx)
+}
+
+// migrate is Migrate on a connection that was tried.
+func (b *Backend) migrate(ctx context.Context) error {
+	lent, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return b.unusable(reasonOf(err), redact(err))
+	}
+	defer lent.Release()
+	name := pgx.Identifier{b.opts.Schema}.Sanitize()
+	err = pgx.BeginTxFunc(ctx, lent, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		conn := tx.Conn().PgConn()
+		run := func(sql string) error {
+			_, err := conn.Exec(ctx, sql).ReadAll() // several commands
+			return err
+		}
+		// One at a time, by a lock that ends with the transaction.
+		if err := run("SELECT pg_advisory_xact_lock(7308895159506)"); err != nil {
+			return err
+		}
+		var there, complete bool
+		err := tx.QueryRow(ctx, "SELECT count(*) > 0, coalesce(bool_or(c.relname IS NOT NULL), false) FROM pg_namespace n"+
+			" LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'version' WHERE n.nspname = $1",
+			pgx.QueryExecModeExec, b.opts.Schema).Scan(&there, &complete)
+		if err != nil {
+			return err
+		}
+		if !there {
+			if err := run("CREATE SCHEMA " + name); err != nil {
+				return err
+			}
+		}
+		version := 0
+		if complete {
+			if err := tx.QueryRow(ctx, "SELECT number FROM "+name+".version", pgx.QueryExecModeExec).Scan(&version); err != nil {
+				return err
+			}
+		}
+		if version > schemaVersion {
+			return newerSchema(version)
+		}
+		for _, file := range schemaFiles[version:] {
+			if err := run(strings.ReplaceAll(file, `"`+defaultSchema+`"`, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if newer, ok := err.(newerSchema); ok {
+		return b.unusable(newer.Error(), nil)
+	}
+	if err != nil {
+		return b.unusable("the schema cannot be made: "+reasonOf(err), redact(err))
+	}
+	return nil
+}
+
+// A newerSchema is the version of a schema that this package does not know.
+type newerSchema int
+
+func (v newerSchema) Error() string {
+	return fmt.Sprintf("its schema is version %d, this program knows %d; update the program", int(v), schemaVersion)
+}
+
+// checkSchema returns nil if the schema is there and of this version.
+func (b *Backend) checkSchema(ctx context.Context) error {
+	name := pgx.Identifier{b.opts.Schema}.Sanitize()
+	r, err := b.exec(ctx, statement{text: "SELECT number FROM " + name + ".version"}, nil)
+	missing := missingSchemaError{}
+	switch {
+	case said(err, codeNoSchema, codeNoTable), err == nil && len(r) == 0:
+		return b.unusable(missing.reason(b.opts.Schema), redact(err))
+	case said(err, codeNoRight):
+		return b.unusable("its user may not use the schema "+b.opts.Schema+"; grant the rights that the documentation lists", redact(err))
+	case err != nil:
+		return b.unusable(reasonOf(err), redact(err))
+	}
+	switch version := int(decodeInt(r[0][0])); {
+	case version > schemaVersion:
+		return b.unusable(newerSchema(version).Error(), nil)
+	case version < schemaVersion:
+		return b.unusable(fmt.Sprintf("its schema is version %d, this program needs %d; run pgstore.Migrate", version, schemaVersion), nil)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package pgstore
+
+import (
+	"context"
+	"iter"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/internal/hub"
+)
+
+func scopeOf(key taskstore.Key) hub.Scope {
+	return hub.Scope{Owner: key.Owner, Collection: key.Collection}
+}
+
+// Watch implements [taskstore.Watcher]. Each process that watches asks the server for
+// changes, on one connection, every [Options].PollInterval and after its own writes; how
+// many watches there are makes hardly a difference.
+//
+// After a fault the watch is in place again, and says Resync, when the server takes
+// connections again.
+func (b *Backend) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[taskstore.Change, error] {
+	return func(yield func(taskstore.Change, error) bool) {
+		err := b.usable(ctx)
+		if err == nil {
+			err = prefix.ValidatePrefix()
+		}
+		if err != nil {
+			yield(taskstore.Change{}, err)
+			return
+		}
+		w := b.feed.join(prefix)
+		defer b.feed.leave(w)
+		w.Run(ctx, func(h hub.Hint, err error) bool {
+			switch {
+			case err != nil:
+				return yield(taskstore.Change{}, err)
+			case h.Resync:
+				return yield(taskstore.Change{Key: prefix, Resync: true}, nil)
+			}
+			key := prefix
+			key.Task = h.Task
+			return yield(taskstore.Change{Key: key, Version: taskstore.Version(h.Version)}, nil)
+		})
+	}
+}
