@@ -6,29 +6,33 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # $(call each,MODULES,COMMAND) runs a command in each module, up to a failure.
 each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 
-# The tests that need a server find it by this variable.
+# The tests that need a server find it by these variables.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
+postgres = bin=$$(bash scripts/ensure-postgres.sh); export TASKSTORE_POSTGRES_BIN="$$bin"
 
-.PHONY: help test race faults torture compat check conformance interop consumers mutants bench release need-go
+.PHONY: help test race faults torture mix compat check conformance interop consumers mutants bench release need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 # The tag only adds tests: one run has all of them, but those of torture.
-test: need-go ## run all tests but faults; finds redis-server or installs it
-	@$(redis); \
+test: need-go ## run all tests but faults; finds redis-server, PostgreSQL and PgBouncer or installs them
+	@$(redis); $(postgres); \
 	$(call each,$(TESTED),go test -parallel 8 -count=1 -timeout 7m -tags integration ./...)
 
 race: need-go ## run those of the library with the race detector; needs a C compiler
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
-	@$(redis); \
+	@$(redis); $(postgres); \
 	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
 faults: need-go ## check histories of calls under lost answers, crashes and failovers
-	@$(redis); $(call each,./torture,go test -count=1 -timeout 5m -tags integration ./...)
+	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 5m -tags integration ./...)
 
 torture: need-go ## the same with new seeds, for an hour or more
-	@$(redis); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
+	@$(redis); $(postgres); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
+
+mix: need-go ## mix batches on PostgreSQL for an hour, and see that none waits in a circle
+	@set -e; $(postgres); cd pgstore && TASKSTORE_POSTGRES_MIX=1h go test -v -count=1 -timeout 2h -tags integration -run Deadlock .
 
 compat: need-go ## run the store's live tests on other versions of Redis and Valkey
 	@bash scripts/compat.sh
