@@ -92,6 +92,22 @@ func (h *Hub) Fail(scope Scope, err error) {
 	h.each(scope, func(w *Watcher) { w.fail(err) })
 }
 
+// ResyncAll tells the watchers of all scopes that hints may have been lost.
+func (h *Hub) ResyncAll() { h.all((*Watcher).Lost) }
+
+// FailAll ends the watchers of all scopes with err.
+func (h *Hub) FailAll(err error) { h.all(func(w *Watcher) { w.fail(err) }) }
+
+func (h *Hub) all(f func(*Watcher)) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, set := range h.scopes {
+		for w := range set {
+			f(w)
+		}
+	}
+}
+
 func (h *Hub) each(scope Scope, f func(*Watcher)) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

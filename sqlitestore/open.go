@@ -1,0 +1,251 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/taskstore/taskstore"
+)
+
+func init() {
+	taskstore.Register("sqlite", func(ctx context.Context, rawURL string) (taskstore.StorageBackend, error) {
+		path, err := pathOf(rawURL)
+		if err != nil {
+			return nil, err
+		}
+		b, err := Open(ctx, path, nil)
+		if err != nil {
+			return nil, err // and no backend that is a nil pointer
+		}
+		return b, nil
+	})
+}
+
+// pathOf returns the path of sqlite:PATH or sqlite:///PATH, as it stands: nothing in it is
+// unescaped.
+func pathOf(rawURL string) (string, error) {
+	_, path, _ := strings.Cut(rawURL, ":")
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		if !strings.HasPrefix(rest, "/") {
+			return "", &taskstore.ArgumentError{Argument: "store URL", Reason: "it names a host; write sqlite:PATH, or sqlite:///PATH from the root"}
+		}
+		path = rest
+	}
+	if strings.ContainsAny(path, "?#") {
+		return "", &taskstore.ArgumentError{Argument: "store URL", Reason: "it has a ? or #; options are not set by URL, and such a path is opened by sqlitestore.Open"}
+	}
+	return path, nil
+}
+
+// Open opens the file at path, which is a path and no DSN, and makes it where there is
+// none: with mode 0600, in a directory that is made with mode 0700. Nil opts mean the
+// defaults. Beside the file lie those of SQLite, -wal and -shm, and those by which
+// processes take turns to write, -queue and -turn.
+//
+// A path that cannot be one gives an error that matches [taskstore.ErrInvalidArgument], a
+// file that cannot be used a [*taskstore.ConnectError]; it is then as it was.
+func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := validatePath(path); err != nil {
+		return nil, err
+	}
+	b := &Backend{closed: make(chan struct{})}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.WatchInterval <= 0 {
+		b.opts.WatchInterval = 50 * time.Millisecond
+	}
+	if reason, err := b.open(ctx, path); reason != "" || err != nil {
+		return nil, &taskstore.ConnectError{Store: "SQLite", Addr: path, Reason: reason, Err: err}
+	}
+	return b, nil
+}
+
+func validatePath(path string) error {
+	reason := ""
+	switch {
+	case path == "":
+		reason = "it is empty; for records that end with the process there is taskstore.MemoryBackend"
+	case strings.Contains(path, ":memory:"):
+		reason = "SQLite's own memory is not shared by connections; for records that end with the process there is taskstore.MemoryBackend"
+	case strings.HasPrefix(path, "file:"):
+		reason = "it is a URI; a path is wanted"
+	case strings.ContainsRune(path, 0):
+		reason = "it has a zero byte"
+	default:
+		return nil
+	}
+	return &taskstore.ArgumentError{Argument: "path", Reason: reason}
+}
+
+// open opens all that a backend holds, or nothing.
+func (b *Backend) open(ctx context.Context, path string) (why string, err error) {
+	if b.file, err = create(path); err != nil {
+		return "the file cannot be made: see the rights of its directory", cause(err)
+	}
+	if b.file.info.IsDir() {
+		return "it is a directory: name a file in it", nil
+	}
+	var opened []func() error
+	defer func() {
+		if why != "" || err != nil {
+			for _, undo := range opened {
+				_ = undo()
+			}
+		}
+	}()
+	handle := func(connections int, pragmas ...string) (*sql.DB, error) {
+		connector, err := sqlite.NewConnector(b.dsn(pragmas...))
+		if err != nil {
+			return nil, err
+		}
+		db := sql.OpenDB(connector)
+		db.SetMaxOpenConns(connections)
+		db.SetMaxIdleConns(connections)
+		opened = append(opened, db.Close)
+		return db, nil
+	}
+	wdb, err := handle(1)
+	if err != nil {
+		return reason(err), cause(err)
+	}
+	conn, err := wdb.Conn(ctx)
+	if err != nil {
+		return reason(err), cause(err)
+	}
+	why, err = prepare(ctx, conn)
+	if why != "" || err != nil {
+		return why, cause(err)
+	}
+	b.w = &writer{file: b.file, db: wdb, conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	if err := b.w.tx.prepare(ctx, conn); err != nil {
+		return reason(err), err
+	}
+	if b.w.turns, err = openTurns(b.file.path); err != nil {
+		return "the lock files beside it cannot be opened: see their rights and those of the directory", cause(err)
+	}
+	opened = append(opened, b.w.turns.close)
+	if b.read, err = handle(max(4, runtime.GOMAXPROCS(0)), "query_only(1)", "busy_timeout(60000)"); err != nil {
+		return reason(err), err
+	}
+	for _, s := range []struct {
+		statement **sql.Stmt
+		text      string
+	}{{&b.get, getSQL}, {&b.list, listSQL}, {&b.match, matchSQL}} {
+		if *s.statement, err = b.read.PrepareContext(ctx, s.text); err != nil {
+			return reason(err), err
+		}
+	}
+	fdb, err := handle(1, "query_only(1)", "busy_timeout(1000)")
+	if err != nil {
+		return reason(err), err
+	}
+	b.feed = &feed{db: fdb, interval: b.opts.WatchInterval, kick: make(chan struct{}, 1)}
+	b.w.wrote = b.feed.wrote
+	go b.w.run()
+	return "", nil
+}
+
+// create makes the file and its directory where they are missing. It never opens a file
+// that is there: to close it again would drop the locks that SQLite holds in this process.
+func create(path string) (file, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return file{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return file{}, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return file{}, err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return file{}, err
+	}
+	info, err := os.Stat(path)
+	return file{path, info}, err
+}
+
+// cause strips the path of an error, which a ConnectError has already.
+func cause(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// dsn is the driver's name of the file.
+func (b *Backend) dsn(pragmas ...string) string {
+	path := filepath.ToSlash(b.file.path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/tasks.db
+	}
+	synchronous := "synchronous(FULL)"
+	if b.opts.SynchronousNormal {
+		synchronous = "synchronous(NORMAL)"
+	}
+	query := url.Values{"_pragma": append(pragmas, synchronous, "temp_store(MEMORY)", "journal_size_limit(67108864)", "trusted_schema(OFF)")}
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
+}
+
+// prepare readies the file for records, or says why it cannot. It waits for a lock as
+// long as ctx lets it.
+func prepare(ctx context.Context, conn *sql.Conn) (why string, err error) {
+	for {
+		why, err = prepareOnce(ctx, conn)
+		if !busy(err) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return reason(err), ctx.Err()
+		case <-time.After(time.Millisecond + rand.N(20*time.Millisecond)):
+		}
+	}
+	if err != nil && why == "" {
+		why = reason(err)
+	}
+	return why, err
+}
+
+func prepareOnce(ctx context.Context, conn *sql.Conn) (why string, err error) {
+	l, err := layoutOf(ctx, conn)
+	if err != nil || l.refusal() != "" {
+		return l.refusal(), err
+	}
+	if l.tables == 0 {
+		if _, err := conn.ExecContext(ctx, "PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
+			return "", err
+		}
+	}
+	var mode string
+	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return "", err
+	}
+	if mode != "wal" {
+		return "SQLite cannot keep a write-ahead log there: use a local disk", nil
+	}
+	if l.version == len(migrations) {
+		return "", nil
+	}
+	return migrate(ctx, conn)
+}

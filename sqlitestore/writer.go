@@ -1,0 +1,244 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/taskstore/taskstore"
+)
+
+// A writer makes the writes of a backend, one transaction after the other on one
+// goroutine. Those that wait when its turn comes share a transaction, and so its sync.
+type writer struct {
+	file  file
+	db    *sql.DB
+	conn  *sql.Conn
+	tx    tx
+	turns *turns
+	wrote func() // called after each commit
+
+	mu      sync.Mutex
+	pending []*request
+	shut    bool
+	wake    chan struct{} // holds one
+	ended   chan struct{}
+	locked  atomic.Bool // another program holds SQLite's lock
+}
+
+// A request is what a caller wants written.
+type request struct {
+	// do writes. Its error refuses the request and has changed nothing; what SQLite
+	// says goes to tx.broken. It may be called again after its transaction was undone.
+	do    func(*tx) error
+	bytes int
+	taken bool // by the writer; under writer.mu
+	done  chan error
+}
+
+// What a transaction takes, so that others soon have their turn.
+const (
+	maxGroup      = 64
+	maxGroupBytes = 4 << 20
+)
+
+// submit has a request written and returns its error.
+func (w *writer) submit(ctx context.Context, bytes int, do func(*tx) error) error {
+	r := &request{do: do, bytes: bytes, done: make(chan error, 1)}
+	w.mu.Lock()
+	if w.shut {
+		w.mu.Unlock()
+		return taskstore.ErrClosed
+	}
+	w.pending = append(w.pending, r)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-r.done: // both: what is known is told
+		return err
+	default:
+	}
+	w.mu.Lock()
+	taken := r.taken
+	if i := slices.Index(w.pending, r); i >= 0 {
+		w.pending = slices.Delete(w.pending, i, i+1)
+	}
+	w.mu.Unlock()
+	switch {
+	case taken:
+		return fmt.Errorf("taskstore: the write's transaction was under way: %w: %w", taskstore.ErrOutcomeUnknown, ctx.Err())
+	case w.locked.Load():
+		return &FileError{Reason: "the write was not made, for another program holds the lock of the file", Err: ctx.Err()}
+	}
+	return &FileError{Reason: "the write was not made, for its turn did not come", Err: ctx.Err()}
+}
+
+// run makes the writes until the writer is shut.
+func (w *writer) run() {
+	defer close(w.ended)
+	for range w.wake {
+		for w.waiting() {
+			w.once()
+		}
+		w.mu.Lock()
+		shut := w.shut
+		w.mu.Unlock()
+		if shut {
+			return
+		}
+	}
+}
+
+func (w *writer) waiting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.pending) > 0
+}
+
+// take returns the requests of the next transaction.
+func (w *writer) take() (group []*request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	bytes := 0
+	for len(group) < min(len(w.pending), maxGroup) && bytes < maxGroupBytes {
+		r := w.pending[len(group)]
+		r.taken = true
+		bytes += r.bytes
+		group = append(group, r)
+	}
+	w.pending = slices.Delete(w.pending, 0, len(group))
+	return group
+}
+
+// once waits for the turn and makes a transaction of the requests that then wait.
+func (w *writer) once() {
+	if err := w.turns.take(); err != nil {
+		answer(w.take(), &FileError{Reason: "the lock by which processes take turns failed", Err: err})
+		return
+	}
+	defer w.turns.pass()
+	if err := w.file.same(); err != nil {
+		answer(w.take(), err)
+		return
+	}
+	if err := w.begin(); busy(err) {
+		return // whoever waited has given up
+	} else if err != nil {
+		answer(w.take(), fileError(err))
+		return
+	}
+	group := w.take()
+	errs, err := w.transact(group)
+	if err != nil && len(group) > 1 && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
+		// One of them may be at fault, the one that fills the disk, say.
+		for _, r := range group {
+			alone := []*request{r}
+			if err = w.begin(); err == nil {
+				errs, err = w.transact(alone)
+			}
+			w.answer(alone, errs, fileError(err))
+		}
+		return
+	}
+	w.answer(group, errs, err)
+}
+
+// answer tells the callers what became of their requests: errs, or err for all.
+func (w *writer) answer(group []*request, errs []error, err error) {
+	if err != nil {
+		answer(group, err)
+		return
+	}
+	w.wrote()
+	for i, r := range group {
+		r.done <- errs[i]
+	}
+}
+
+func answer(group []*request, err error) {
+	for _, r := range group {
+		r.done <- err
+	}
+}
+
+// begin begins a transaction. While another program holds the lock it tries again, as
+// long as a caller waits.
+func (w *writer) begin() error {
+	defer w.locked.Store(false)
+	for {
+		_, err := w.tx.statements[beginSQL].ExecContext(background)
+		if !busy(err) || !w.waiting() {
+			return err
+		}
+		w.locked.Store(true)
+		time.Sleep(time.Millisecond + rand.N(10*time.Millisecond))
+	}
+}
+
+// transact makes the requests in the transaction that was begun, all or none. errs are
+// the refusals.
+func (w *writer) transact(group []*request) (errs []error, err error) {
+	w.tx.start()
+	for _, r := range group {
+		errs = append(errs, r.do(&w.tx))
+	}
+	w.tx.tidy(len(group))
+	if err := w.tx.broken; err != nil {
+		w.rollback()
+		return nil, fileError(err)
+	}
+	if _, err := w.tx.statements[commitSQL].ExecContext(background); err != nil {
+		w.rollback()
+		if code(err) == sqlite3.SQLITE_IOERR {
+			// The end of the transaction may be on the disk, where a recovery finds it.
+			return nil, fmt.Errorf("%w: %w", taskstore.ErrOutcomeUnknown, fileError(err))
+		}
+		return nil, fileError(err)
+	}
+	return errs, nil
+}
+
+// rollback undoes the transaction, unless SQLite has done so by itself.
+func (w *writer) rollback() { _, _ = w.tx.statements[undoSQL].ExecContext(background) }
+
+var background = context.Background()
+
+// closeTime bounds how long close waits for a writer that another process holds up.
+const closeTime = 5 * time.Second
+
+// close refuses what waits, and waits for the transaction under way.
+func (w *writer) close() error {
+	w.mu.Lock()
+	w.shut = true
+	answer(w.pending, taskstore.ErrClosed)
+	w.pending = nil
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	end := func() error { return errors.Join(w.conn.Close(), w.db.Close(), w.turns.close()) }
+	select {
+	case <-w.ended:
+		return end()
+	case <-time.After(closeTime):
+		go func() { <-w.ended; _ = end() }()
+		return &FileError{Reason: "another process holds the turn to write: the file is closed when it lets go"}
+	}
+}
