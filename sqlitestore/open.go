@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,8 +71,11 @@ func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if b.opts.WatchInterval <= 0 {
 		b.opts.WatchInterval = 50 * time.Millisecond
 	}
-	if reason, err := b.open(ctx, path); reason != "" || err != nil {
-		return nil, &taskstore.ConnectError{Store: "SQLite", Addr: path, Reason: reason, Err: err}
+	if why, err := b.open(ctx, path); why != "" || err != nil {
+		if why == "" {
+			why = reason(err)
+		}
+		return nil, &taskstore.ConnectError{Store: "SQLite", Addr: path, Reason: why, Err: cause(err)}
 	}
 	return b, nil
 }
@@ -92,10 +97,10 @@ func validatePath(path string) error {
 	return &taskstore.ArgumentError{Argument: "path", Reason: reason}
 }
 
-// open opens all that a backend holds, or nothing.
+// open opens all that a backend holds, or nothing. why says more than the error does.
 func (b *Backend) open(ctx context.Context, path string) (why string, err error) {
 	if b.file, err = create(path); err != nil {
-		return "the file cannot be made: see the rights of its directory", cause(err)
+		return "the file cannot be made: see the rights of its directory", err
 	}
 	if b.file.info.IsDir() {
 		return "it is a directory: name a file in it", nil
@@ -103,7 +108,7 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 	var opened []func() error
 	defer func() {
 		if why != "" || err != nil {
-			for _, undo := range opened {
+			for _, undo := range slices.Backward(opened) {
 				_ = undo()
 			}
 		}
@@ -121,38 +126,42 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 	}
 	wdb, err := handle(1)
 	if err != nil {
-		return reason(err), cause(err)
+		return "", err
 	}
-	conn, err := wdb.Conn(ctx)
-	if err != nil {
-		return reason(err), cause(err)
-	}
-	why, err = prepare(ctx, conn)
+	b.w = &writer{file: b.file, db: wdb, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	err = whileBusy(ctx, func() (err error) {
+		if b.w.conn == nil {
+			if b.w.conn, err = wdb.Conn(ctx); err != nil {
+				return err
+			}
+			opened = append(opened, b.w.conn.Close)
+		}
+		if why, err = prepare(ctx, b.w.conn); why != "" || err != nil {
+			return err
+		}
+		return b.w.tx.prepare(ctx, b.w.conn)
+	})
 	if why != "" || err != nil {
-		return why, cause(err)
-	}
-	b.w = &writer{file: b.file, db: wdb, conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	if err := b.w.tx.prepare(ctx, conn); err != nil {
-		return reason(err), err
+		return why, err
 	}
 	if b.w.turns, err = openTurns(b.file.path); err != nil {
-		return "the lock files beside it cannot be opened: see their rights and those of the directory", cause(err)
+		return "the lock files beside it cannot be opened: see their rights and those of the directory", err
 	}
 	opened = append(opened, b.w.turns.close)
 	if b.read, err = handle(max(4, runtime.GOMAXPROCS(0)), "query_only(1)", "busy_timeout(60000)"); err != nil {
-		return reason(err), err
+		return "", err
 	}
 	for _, s := range []struct {
 		statement **sql.Stmt
 		text      string
 	}{{&b.get, getSQL}, {&b.list, listSQL}, {&b.match, matchSQL}} {
 		if *s.statement, err = b.read.PrepareContext(ctx, s.text); err != nil {
-			return reason(err), err
+			return "", err
 		}
 	}
 	fdb, err := handle(1, "query_only(1)", "busy_timeout(1000)")
 	if err != nil {
-		return reason(err), err
+		return "", err
 	}
 	b.feed = &feed{db: fdb, interval: b.opts.WatchInterval, kick: make(chan struct{}, 1)}
 	b.w.wrote = b.feed.wrote
@@ -207,27 +216,29 @@ func (b *Backend) dsn(pragmas ...string) string {
 	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
 }
 
-// prepare readies the file for records, or says why it cannot. It waits for a lock as
-// long as ctx lets it.
-func prepare(ctx context.Context, conn *sql.Conn) (why string, err error) {
+// whileBusy calls f again while another program holds the lock, as long as ctx lets it.
+func whileBusy(ctx context.Context, f func() error) error {
+	var locked error
 	for {
-		why, err = prepareOnce(ctx, conn)
-		if !busy(err) {
-			break
+		err := f()
+		switch {
+		case busy(err):
+			locked = err
+		case err != nil && ctx.Err() != nil && locked != nil:
+			return fmt.Errorf("%w: %w", err, locked)
+		default:
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return reason(err), ctx.Err()
-		case <-time.After(time.Millisecond + rand.N(20*time.Millisecond)):
+			return fmt.Errorf("%w: %w", ctx.Err(), locked)
+		case <-time.After(time.Millisecond + rand.N(5*time.Millisecond)):
 		}
 	}
-	if err != nil && why == "" {
-		why = reason(err)
-	}
-	return why, err
 }
 
-func prepareOnce(ctx context.Context, conn *sql.Conn) (why string, err error) {
+// prepare readies the file for records, or says why it cannot.
+func prepare(ctx context.Context, conn *sql.Conn) (why string, err error) {
 	l, err := layoutOf(ctx, conn)
 	if err != nil || l.refusal() != "" {
 		return l.refusal(), err
@@ -243,9 +254,6 @@ func prepareOnce(ctx context.Context, conn *sql.Conn) (why string, err error) {
 	}
 	if mode != "wal" {
 		return "SQLite cannot keep a write-ahead log there: use a local disk", nil
-	}
-	if l.version == len(migrations) {
-		return "", nil
 	}
 	return migrate(ctx, conn)
 }

@@ -82,7 +82,8 @@ func (l layout) refusal() string {
 	return ""
 }
 
-// migrate brings the file to the latest schema, in one transaction.
+// migrate brings the file to the latest schema, in one transaction. A file that cannot be
+// written fails it even if there is nothing to do.
 func migrate(ctx context.Context, c *sql.Conn) (reason string, err error) {
 	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return "", err
@@ -95,6 +96,10 @@ func migrate(ctx context.Context, c *sql.Conn) (reason string, err error) {
 	l, err := layoutOf(ctx, c) // again, for another process may have been faster
 	if err != nil || l.refusal() != "" {
 		return l.refusal(), err
+	}
+	if l.version == len(migrations) {
+		_, err := c.ExecContext(ctx, "ROLLBACK")
+		return "", err
 	}
 	for _, step := range migrations[l.version:] {
 		if _, err := c.ExecContext(ctx, step); err != nil {

@@ -1,0 +1,90 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/taskstore/taskstore"
+)
+
+// fewBytes is how much free space Check asks for: some hours of a busy server.
+const fewBytes = 100 << 20
+
+// Check looks at the file for what breaks a promise: a journal mode or a synchronous
+// setting that loses writes, a network file system, little free space, rights that let
+// others read, and damage. None is the best answer. It is meant for the start of a program;
+// it reads the whole file, at the speed of the disk.
+//
+// It also creates and deletes one record of an owner of its own, so that a file that takes
+// no writes is noticed. Should its removal fail, the record expires within a minute.
+//
+// A file that cannot be read or written is an error and not a Finding. What was found
+// until then comes with it.
+func (b *Backend) Check(ctx context.Context) (findings []taskstore.Finding, err error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.file.same(); err != nil {
+		return nil, err
+	}
+	add := func(setting, breaks, remedy string) {
+		findings = append(findings, taskstore.Finding{Setting: setting, Breaks: breaks, Remedy: remedy})
+	}
+	b.checkDisk(add)
+	var mode string
+	if err := b.read.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return findings, b.failed(ctx, err)
+	}
+	if mode != "wal" {
+		add("journal_mode is "+mode, "readers and writers wait for each other, and hints of other processes are late", "let no other program change it; open the file again")
+	}
+	if b.opts.SynchronousNormal {
+		add("synchronous is NORMAL, by Options.SynchronousNormal", "a loss of power undoes the latest acknowledged writes", "leave the option out, unless that is meant")
+	}
+	var verdict string
+	if err := b.read.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return findings, b.failed(ctx, err)
+	}
+	if verdict != "ok" {
+		// The verdict itself could quote what is in the file.
+		add("quick_check finds damage", "records are lost or cannot be read", "restore the file from a backup, or recover it with the sqlite3 shell")
+	}
+	return findings, b.tryWrites(ctx)
+}
+
+// checkDisk looks at what the operating system tells of the file.
+func (b *Backend) checkDisk(add func(setting, breaks, remedy string)) {
+	if info, err := os.Stat(b.file.path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		add(fmt.Sprintf("the file has mode %04o", info.Mode().Perm()), "other users of the host can read or write tasks", "chmod 600 the file and those beside it")
+	}
+	disk, err := diskOf(filepath.Dir(b.file.path))
+	if err != nil {
+		return // a system that does not tell
+	}
+	if disk.network != "" {
+		add("it is on a network file system, "+disk.network, "locks and the shared memory of SQLite do not hold between hosts: writes are lost, and the file is damaged", "move it to a local disk")
+	}
+	if disk.free < fewBytes {
+		add(fmt.Sprintf("%d MB are free on its disk", disk.free>>20), "writes fail when none is left", "make room")
+	}
+}
+
+// A disk is what a file system tells of itself.
+type disk struct {
+	network string // its kind; empty for a local one
+	free    uint64 // bytes
+}
+
+func (b *Backend) tryWrites(ctx context.Context) error {
+	key := taskstore.Key{Owner: "taskstore-check-" + rand.Text(), Task: "check"}
+	if _, err := b.PutIfVersion(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Minute)}, 0); err != nil {
+		return err
+	}
+	_, err := b.Delete(ctx, key)
+	return err
+}
