@@ -134,7 +134,7 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 			if b.w.conn, err = wdb.Conn(ctx); err != nil {
 				return err
 			}
-			opened = append(opened, b.w.conn.Close)
+			opened = append(opened, b.w.conn.Close, b.w.tx.close)
 		}
 		if why, err = prepare(ctx, b.w.conn); why != "" || err != nil {
 			return err

@@ -98,7 +98,8 @@ func migrate(ctx context.Context, c *sql.Conn) (reason string, err error) {
 		return l.refusal(), err
 	}
 	if l.version == len(migrations) {
-		_, err := c.ExecContext(ctx, "ROLLBACK")
+		// SQLite opens for reading what it may not write, and begins too.
+		_, err := c.ExecContext(ctx, "DELETE FROM change WHERE id < 0; ROLLBACK")
 		return "", err
 	}
 	for _, step := range migrations[l.version:] {

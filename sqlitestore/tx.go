@@ -57,6 +57,16 @@ func (t *tx) prepare(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
+// close frees the statements, without which a connection does not close.
+func (t *tx) close() error {
+	var errs []error
+	for _, s := range t.statements {
+		errs = append(errs, s.Close())
+	}
+	clear(t.statements)
+	return errors.Join(errs...)
+}
+
 // start readies t for the transaction that was begun.
 func (t *tx) start() {
 	t.broken, t.removed, t.now = nil, 0, now()

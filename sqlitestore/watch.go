@@ -125,7 +125,7 @@ func (f *feed) start(ctx context.Context) error {
 	}
 	l := look{conn: conn, hub: &f.hub}
 	if err := l.prepare(ctx); err != nil {
-		_ = conn.Close()
+		l.close()
 		return err
 	}
 	running, stop := context.WithCancel(background)
@@ -133,7 +133,7 @@ func (f *feed) start(ctx context.Context) error {
 	go func(ended chan<- struct{}) {
 		err := l.run(running, f.interval, f.kick)
 		stop()
-		_ = conn.Close()
+		l.close()
 		close(ended)
 		if err != nil { // now, so that whoever joins from here on starts anew
 			f.hub.FailAll(err)
@@ -171,6 +171,15 @@ func (l *look) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	return l.conn.QueryRowContext(ctx, latestSQL).Scan(&l.position)
+}
+
+func (l *look) close() {
+	for _, s := range []*sql.Stmt{l.version, l.read} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	_ = l.conn.Close()
 }
 
 // run looks until ctx is done, or until the file cannot be read: that ends the watches.

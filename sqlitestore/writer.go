@@ -233,7 +233,7 @@ func (w *writer) close() error {
 	case w.wake <- struct{}{}:
 	default:
 	}
-	end := func() error { return errors.Join(w.conn.Close(), w.db.Close(), w.turns.close()) }
+	end := func() error { return errors.Join(w.tx.close(), w.conn.Close(), w.db.Close(), w.turns.close()) }
 	select {
 	case <-w.ended:
 		return end()
