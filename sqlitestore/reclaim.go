@@ -24,6 +24,7 @@ func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 		var swept, free int
 		err := b.w.submit(ctx, 0, func(t *tx) error {
 			swept = t.reclaim(reclaimPerSweep)
+			t.swept = true
 			free = t.vacuum(0)
 			return nil
 		})
@@ -39,7 +40,9 @@ func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 
 // tidy is what every transaction does for the file after so many writes.
 func (t *tx) tidy(writes int) {
-	t.reclaim(reclaimPerWrite * writes)
+	if !t.swept {
+		t.reclaim(reclaimPerWrite * writes)
+	}
 	if t.removed > 0 {
 		t.vacuum(sparePages)
 	}

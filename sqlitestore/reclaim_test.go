@@ -21,7 +21,7 @@ func expired(t *testing.T, b *Backend, n int) {
 	for _, statement := range []string{
 		`INSERT INTO scope VALUES (1, CAST('owner' AS BLOB), x'', ?1)`,
 		`WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < ?1)
-			INSERT INTO record SELECT x, 1, CAST(x AS BLOB), 1, 1, zeroblob(3000) FROM i`,
+			INSERT INTO record SELECT -x, 1, CAST(x AS BLOB), 1, 1, zeroblob(3000) FROM i`,
 	} {
 		_, err := b.w.conn.ExecContext(t.Context(), statement, n)
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ type tx struct {
 	now        int64
 	change     int64 // the number of the latest write
 	removed    int   // records that were removed
+	swept      bool  // for CleanupExpired, which counts what it reclaims
 	broken     error
 }
 
@@ -69,7 +70,7 @@ func (t *tx) close() error {
 
 // start readies t for the transaction that was begun.
 func (t *tx) start() {
-	t.broken, t.removed, t.now = nil, 0, now()
+	t.broken, t.removed, t.swept, t.now = nil, 0, false, now()
 	schema := 0
 	if t.row(schemaSQL).scan(&schema); t.broken == nil && schema != len(migrations) {
 		t.broken = &FileError{Reason: "another version of this library has changed its schema: update this program and start it again"}
