@@ -112,3 +112,17 @@ func TestACtxThatEndsDuringTheTransaction(t *testing.T) {
 	require.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 
 }
+
+// Each commit is synced, unless the caller has asked for less.
+func TestCommitsAreSyncedByDefault(t *testing.T) {
+	for normal, want := range map[bool]int{false: 2, true: 1} {
+		b, err := Open(t.Context(), filepath.Join(t.TempDir(), "tasks.db"), &Options{SynchronousNormal: normal})
+		require.NoError(t, err)
+		defer b.Close()
+		for _, q := range []query{b.w.conn, b.read, b.feed.db} { // each may write a checkpoint when it closes
+			var level int
+			require.NoError(t, q.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level))
+			assert.Equal(t, want, level)
+		}
+	}
+}
