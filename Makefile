@@ -10,7 +10,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 postgres = bin=$$(bash scripts/ensure-postgres.sh); export TASKSTORE_POSTGRES_BIN="$$bin"
 
-.PHONY: help test race faults torture mix compat check conformance interop consumers mutants bench release need-go
+.PHONY: help test race faults torture mix compat check cross conformance interop consumers mutants bench release need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -47,6 +47,13 @@ check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scri
 	@$(call each,$(MODULES),go vet -tags integration ./...)
 	@$(call each,$(MODULES),$(STATICCHECK) ./...)
 	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
+
+# SQLite's driver is other code on each system.
+cross: need-go ## build and vet sqlitestore for other systems, without cgo
+	@set -e; cd sqlitestore; for target in linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+		echo "-- $$target"; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go build ./...; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./...; done
 
 conformance: need-go ## run the official MCP conformance suite; needs npm
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }

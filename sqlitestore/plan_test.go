@@ -32,7 +32,7 @@ func TestNoStatementScans(t *testing.T) {
 			_, err := b.w.conn.ExecContext(t.Context(), "ANALYZE")
 			require.NoError(t, err)
 		}
-		steps := 0
+		steps, byTask := 0, false
 		for _, statement := range all {
 			rows, err := b.w.conn.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
 			require.NoError(t, err, statement)
@@ -41,6 +41,7 @@ func TestNoStatementScans(t *testing.T) {
 				var step string
 				require.NoError(t, rows.Scan(&id, &parent, &unused, &step))
 				steps++
+				byTask = byTask || statement == matchSQL && strings.Contains(step, "record_key (scope=? AND task>? AND task<?)")
 				assert.NotContains(t, step, "SCAN", statement)
 				if statement != matchSQL { // which orders what it has found
 					assert.NotContains(t, step, "TEMP B-TREE", statement)
@@ -49,5 +50,6 @@ func TestNoStatementScans(t *testing.T) {
 			require.NoError(t, rows.Err())
 		}
 		assert.Greater(t, steps, 15, "plans were seen")
+		assert.True(t, byTask, "a prefix is looked up among tasks")
 	}
 }

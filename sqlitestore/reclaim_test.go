@@ -42,6 +42,16 @@ func TestWritesReclaim(t *testing.T) {
 	assert.Equal(t, 1, b.count(t, "SELECT count(*) FROM scope"))
 }
 
+// Expired records of a collection make room in it at once, however many there are.
+func TestExpiredRecordsMakeRoom(t *testing.T) {
+	b := newFile(t)
+	expired(t, b, 100)
+	ctx := taskstore.WithRecordLimit(t.Context(), 100)
+	require.NoError(t, b.PutBatch(ctx, []taskstore.Write{{Key: aKey}, {Key: taskstore.Key{Owner: aKey.Owner, Task: "another"}}}))
+	_, err := b.PutIfVersion(taskstore.WithRecordLimit(t.Context(), 2), taskstore.Key{Owner: aKey.Owner, Task: "third"}, taskstore.Value{}, 0)
+	require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+}
+
 // CleanupExpired tells what it removed, and the file becomes shorter.
 func TestCleanupGivesSpaceBack(t *testing.T) {
 	b := newFile(t)

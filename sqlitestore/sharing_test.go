@@ -1,6 +1,7 @@
 package sqlitestore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -118,8 +119,10 @@ func TestPagesAreExactUnderChurn(t *testing.T) {
 func TestWatchersThatMissedChangesResync(t *testing.T) {
 	backends := several(t, 2, sqlitestore.Options{SynchronousNormal: true, WatchInterval: time.Hour})
 	key := taskstore.Key{Owner: "o", Task: "t"}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	var resyncs int
-	for c, err := range backends[0].Watch(t.Context(), taskstore.Key{Owner: "o"}) {
+	for c, err := range backends[0].Watch(ctx, taskstore.Key{Owner: "o"}) {
 		require.NoError(t, err)
 		if c.Resync {
 			resyncs++
@@ -146,4 +149,37 @@ func TestWatchersThatMissedChangesResync(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 2, resyncs)
+}
+
+// The writes of other processes are hinted in their order, removals too, to those that
+// watch them.
+func TestWatchersHearOfOtherProcesses(t *testing.T) {
+	backends := several(t, 2, sqlitestore.Options{WatchInterval: time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	key := taskstore.Key{Owner: "o", Collection: "c", Task: "t1"}
+	others := []taskstore.Key{{Owner: "o", Task: "t1"}, {Owner: "p", Collection: "c", Task: "t1"}, {Owner: "o", Collection: "c", Task: "u"}}
+	var hints []taskstore.Change
+	for c, err := range backends[0].Watch(ctx, taskstore.Key{Owner: "o", Collection: "c", Task: "t"}) {
+		require.NoError(t, err)
+		hints = append(hints, c)
+		for _, other := range others {
+			_, err := backends[1].Put(ctx, other, taskstore.Value{})
+			require.NoError(t, err)
+		}
+		switch len(hints) {
+		case 1, 2:
+			_, err = backends[1].Put(ctx, key, taskstore.Value{})
+		case 3:
+			_, err = backends[1].Delete(ctx, key)
+		}
+		require.NoError(t, err)
+		if len(hints) == 4 {
+			break
+		}
+	}
+	assert.Equal(t, []taskstore.Change{
+		{Key: taskstore.Key{Owner: "o", Collection: "c", Task: "t"}, Resync: true},
+		{Key: key, Version: 1}, {Key: key, Version: 2}, {Key: key},
+	}, hints)
 }
