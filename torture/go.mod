@@ -10,6 +10,7 @@ require (
 	github.com/stretchr/testify v1.12.1
 	github.com/taskstore/taskstore v0.0.0-00010101000000-000000000000
 	github.com/taskstore/taskstore/pgstore v0.0.0-00010101000000-000000000000
+	github.com/taskstore/taskstore/sqlitestore v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -28,7 +29,6 @@ require (
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
-	github.com/taskstore/taskstore/sqlitestore v0.0.0-00010101000000-000000000000
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/sync v0.24.0 // indirect
@@ -39,6 +39,5 @@ require (
 replace (
 	github.com/taskstore/taskstore => ../
 	github.com/taskstore/taskstore/pgstore => ../pgstore
+	github.com/taskstore/taskstore/sqlitestore => ../sqlitestore
 )
-
-replace github.com/taskstore/taskstore/sqlitestore => ../sqlitestore
