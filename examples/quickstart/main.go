@@ -3,7 +3,7 @@
 // and expires.
 //
 //	go run ./examples/quickstart                                # in memory
-//	go run ./examples/quickstart -redis redis://localhost:6379  # in Redis; run it twice
+//	go run ./examples/quickstart -store redis://localhost:6379  # in Redis; run it twice
 package main
 
 import (
@@ -23,18 +23,16 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	url := flag.String("redis", "", "URL of a Redis server; empty keeps the tasks in memory")
+	url := flag.String("store", "memory:", "URL of the store: memory: or redis://HOST")
 	flag.Parse()
 	ctx := context.Background()
 
-	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
-	if *url != "" {
-		backend, err := taskstore.OpenRedis(ctx, *url, &taskstore.RedisOptions{Prefix: "quickstart"})
-		if err != nil {
-			log.Fatal(err)
-		}
-		defer backend.Close()
-		store = backend
+	store, err := taskstore.Open(ctx, *url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if c, ok := store.(io.Closer); ok {
+		defer c.Close()
 	}
 	if err := run(ctx, os.Stdout, store); err != nil {
 		log.Fatal(err)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Runs the official MCP conformance suite against the fixture server.
 #
-#   run.sh [memory] [redis] [replicas] [control] [requirements]
+#   run.sh [memory] [sqlite] [redis] [replicas] [postgres] [control] [requirements]
 #
 #   memory        the tasks-* scenarios, one server in memory
+#   sqlite        the same, one server over an SQLite file
 #   redis         the same, one server over Redis
 #   replicas      the same, three servers over one Redis, behind a round-robin proxy
+#   postgres      the same, three servers over one PostgreSQL
 #   control       the same scenarios against a server with a defect: must fail
 #   requirements  what the suite demands of any server, for both protocol versions,
 #                 compared with the SDK's server without the extension
@@ -73,6 +75,26 @@ redis() {
 		sleep 0.1
 	done
 	redis_url=unix://$work/redis.sock
+}
+
+# PostgreSQL does so too. It refuses to run for root.
+postgres() {
+	local bin as=()
+	bin=${TASKSTORE_POSTGRES_BIN:-$(bash ../../scripts/ensure-postgres.sh)}
+	mkdir -p "$work/postgres"
+	if [ "$(id -u)" = 0 ]; then
+		as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+		chmod 711 "$work"
+		chown 65534:65534 "$work/postgres"
+	fi
+	"${as[@]}" "$bin/initdb" -D "$work/postgres/data" -U postgres -A trust >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log" >&2; exit 1; }
+	"${as[@]}" "$bin/postgres" -D "$work/postgres/data" -k "$work/postgres" -c listen_addresses= >"$work/postgres.log" 2>&1 &
+	pids+=($!)
+	for _ in $(seq 100); do
+		[ -S "$work/postgres/.s.PGSQL.5432" ] && break
+		sleep 0.1
+	done
+	postgres_url="postgres:///postgres?host=$work/postgres&user=postgres&migrate=true"
 }
 
 passed=0 failed=0
@@ -155,27 +177,41 @@ required() {
 	stop
 }
 
-for mode in "${@:-memory redis replicas control requirements}"; do
+# replicas STORE starts three servers behind a proxy without stickiness.
+replicas() {
+	local to= n
+	for n in 1 2 3; do
+		start "server$n" "$work/server" -addr 127.0.0.1:0 -store "$1"
+		to+=${to:+,}$url
+	done
+	start proxy "$work/proxy" -addr 127.0.0.1:0 -to "$to"
+}
+
+for mode in "${@:-memory sqlite redis replicas postgres control requirements}"; do
 	for m in $mode; do
 		case $m in
 		memory)
 			start server "$work/server" -addr 127.0.0.1:0
 			tasks memory
 			;;
+		sqlite)
+			start server "$work/server" -addr 127.0.0.1:0 -store "sqlite:$work/tasks.db"
+			tasks sqlite
+			;;
 		redis)
 			redis
-			start server "$work/server" -addr 127.0.0.1:0 -redis "$redis_url"
+			start server "$work/server" -addr 127.0.0.1:0 -store "$redis_url"
 			tasks redis
 			;;
 		replicas)
 			redis
-			to=
-			for n in 1 2 3; do
-				start "server$n" "$work/server" -addr 127.0.0.1:0 -redis "$redis_url"
-				to+=${to:+,}$url
-			done
-			start proxy "$work/proxy" -addr 127.0.0.1:0 -to "$to"
+			replicas "$redis_url"
 			tasks replicas
+			;;
+		postgres)
+			postgres
+			replicas "$postgres_url"
+			tasks postgres
 			;;
 		control)
 			before_passed=$passed before_failed=$failed
@@ -207,7 +243,7 @@ for mode in "${@:-memory redis replicas control requirements}"; do
 			;;
 		esac
 		stop
-		rm -f "$work"/redis.sock
+		rm -rf "$work"/redis.sock "$work/postgres" "$work"/tasks.db*
 	done
 done
 echo "$passed passed, $failed failed"

@@ -128,7 +128,7 @@ control() {
 install
 cp typescript_client.mjs "$cache"
 cp plain/typescript_client.mjs "$cache/plain"
-go build -o "$work/server" ../examples/server
+go -C ../examples build -o "$work/server" ./server
 go build -o "$work/go" ./client
 go build -o "$work/plain" ./plain/server
 go build -o "$work/plain-go" ./plain/client
@@ -144,11 +144,11 @@ for store in memory redis; do
 	where=()
 	if [ "$store" = redis ]; then
 		start_redis
-		where=(-redis "unix://$work/redis.sock")
+		where=(-store "unix://$work/redis.sock")
 	fi
 	start server "$work/server" -addr 127.0.0.1:0 "${where[@]}"
 	ours=$url
-	start peer "$work/peer" "${where[@]/#-redis/--redis}"
+	start peer "$work/peer" "${where[@]/#-store/--redis}"
 	theirs=$url
 	drives=()
 	for client in fastmcp typescript; do
@@ -156,7 +156,7 @@ for store in memory redis; do
 		drive $client $client.stdio "$work/server" -stdio "${where[@]}" & drives+=($!)
 	done
 	drive go go.http "$theirs" & drives+=($!)
-	drive go go.stdio "$work/peer" --stdio "${where[@]/#-redis/--redis}" & drives+=($!)
+	drive go go.stdio "$work/peer" --stdio "${where[@]/#-store/--redis}" & drives+=($!)
 	clients=(fastmcp typescript go)
 	if [ "$store" = redis ]; then
 		clients+=(plain-typescript plain-python plain-go)
@@ -181,7 +181,7 @@ for client in fastmcp typescript go; do
 done
 start_redis
 for client in plain-typescript plain-python plain-go; do
-	drive $client $client.control stdio "$work/plain" -redis "unix://$work/redis.sock" -defect & drives+=($!)
+	drive $client $client.control stdio "$work/plain" -store "unix://$work/redis.sock" -defect & drives+=($!)
 done
 wait "${drives[@]}"
 stop

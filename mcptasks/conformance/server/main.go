@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -20,30 +21,30 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/mcptasks"
+	_ "github.com/taskstore/taskstore/pgstore"     // opens postgres://
+	_ "github.com/taskstore/taskstore/sqlitestore" // opens sqlite:
 	"github.com/taskstore/taskstore/tasks"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
-	redis := flag.String("redis", "", "redis:// URL; empty: memory")
+	store := flag.String("store", "memory:", "URL of the store")
 	defect := flag.String("defect", "", "break a rule on purpose: "+defects())
 	flag.Parse()
-	if err := run(*addr, *redis, *defect); err != nil {
+	if err := run(*addr, *store, *defect); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr, redis, defect string) error {
+func run(addr, storeURL, defect string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
-	if redis != "" {
-		backend, err := taskstore.OpenRedis(ctx, redis, nil)
-		if err != nil {
-			return err
-		}
-		defer backend.Close()
-		store = backend
+	store, err := taskstore.Open(ctx, storeURL)
+	if err != nil {
+		return err
+	}
+	if c, ok := store.(io.Closer); ok {
+		defer c.Close()
 	}
 	t, err := mcptasks.New(store, &mcptasks.Options{
 		Tasks: tasks.Options{PollInterval: 200 * time.Millisecond, Lease: 5 * time.Second},

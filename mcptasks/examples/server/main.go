@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -21,30 +22,30 @@ import (
 
 	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/mcptasks"
+	_ "github.com/taskstore/taskstore/pgstore"     // opens postgres://
+	_ "github.com/taskstore/taskstore/sqlitestore" // opens sqlite:
 	"github.com/taskstore/taskstore/tasks"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "where to serve HTTP")
 	stdio := flag.Bool("stdio", false, "serve stdio instead")
-	redis := flag.String("redis", "", "redis:// URL to keep the tasks at; empty: in memory")
+	store := flag.String("store", "memory:", "URL of the store: memory:, redis://HOST, sqlite:FILE, postgres://USER@HOST/DATABASE?migrate=true")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *redis, *stdio); err != nil {
+	if err := run(ctx, *addr, *store, *stdio); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, addr, redis string, stdio bool) error {
-	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
-	if redis != "" {
-		backend, err := taskstore.OpenRedis(ctx, redis, nil)
-		if err != nil {
-			return err
-		}
-		defer backend.Close()
-		store = backend
+func run(ctx context.Context, addr, storeURL string, stdio bool) error {
+	store, err := taskstore.Open(ctx, storeURL)
+	if err != nil {
+		return err
+	}
+	if c, ok := store.(io.Closer); ok {
+		defer c.Close()
 	}
 	t, err := mcptasks.New(store, &mcptasks.Options{
 		Tasks: tasks.Options{PollInterval: 500 * time.Millisecond},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -27,7 +28,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "where to serve HTTP")
 	stdio := flag.Bool("stdio", false, "serve stdio instead")
 	pid := flag.String("pid", "", "file that gets the id of this process")
-	redis := flag.String("redis", "", "URL of the Redis server that keeps the tasks")
+	store := flag.String("store", "memory:", "URL of the store")
 	wait := flag.Duration("wait", 500*time.Millisecond, "for how long a call waits")
 	lease := flag.Duration("lease", 2*time.Second, "for how long a silent process is believed in")
 	defect := flag.Bool("defect", false, "say nothing and answer every call with nothing")
@@ -41,17 +42,19 @@ func main() {
 		Tasks:    tasks.Options{PollInterval: 100 * time.Millisecond, Lease: *lease},
 		Fallback: mcptasks.FallbackOptions{All: true, Wait: *wait},
 	}
-	if err := run(context.Background(), *addr, *redis, *stdio, *defect, opts); err != nil {
+	if err := run(context.Background(), *addr, *store, *stdio, *defect, opts); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, addr, redis string, stdio, defect bool, opts *mcptasks.Options) error {
-	store, err := taskstore.OpenRedis(ctx, redis, nil)
+func run(ctx context.Context, addr, storeURL string, stdio, defect bool, opts *mcptasks.Options) error {
+	store, err := taskstore.Open(ctx, storeURL)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	if c, ok := store.(io.Closer); ok {
+		defer c.Close()
+	}
 	t, err := mcptasks.New(store, opts)
 	if err != nil {
 		return err
