@@ -10,7 +10,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 postgres = bin=$$(bash scripts/ensure-postgres.sh); export TASKSTORE_POSTGRES_BIN="$$bin"
 
-.PHONY: help test race faults torture mix compat check cross conformance interop consumers mutants bench release need-go
+.PHONY: help test race faults torture mix suites compat check cross conformance interop consumers mutants bench release need-go
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -33,6 +33,9 @@ torture: need-go ## the same with new seeds, for an hour or more
 
 mix: need-go ## mix batches on PostgreSQL for an hour, and see that none waits in a circle
 	@set -e; $(postgres); cd pgstore && TASKSTORE_POSTGRES_MIX=1h go test -v -count=1 -timeout 2h -tags integration -run Deadlock .
+
+suites: need-go ## run the tests of tasks and mcptasks on SQLite and PostgreSQL too
+	@bash scripts/suites.sh
 
 compat: need-go ## run the store's live tests on other versions of Redis and Valkey
 	@bash scripts/compat.sh
