@@ -38,15 +38,20 @@ type process struct {
 // that have failed.
 const patience = 30 * time.Second
 
+// fleetStore says where the replicas of a test keep their tasks.
+var fleetStore = func(tb testing.TB) replicaConfig {
+	return replicaConfig{URL: redistest.SharedURL(tb), Redis: taskstore.RedisOptions{Prefix: rand.Text()}}
+}
+
 // fleetConfig returns what the replicas of a test have in common.
 func fleetConfig(tb testing.TB) replicaConfig {
 	tb.Helper()
-	return replicaConfig{
-		URL: redistest.SharedURL(tb), Redis: taskstore.RedisOptions{Prefix: rand.Text()}, Tasks: fast().Tasks,
-	}
+	c := fleetStore(tb)
+	c.Tasks = fast().Tasks
+	return c
 }
 
-// fleet starts n replicas over one Redis.
+// fleet starts n replicas over one store.
 func fleet(tb testing.TB, c replicaConfig, n int) []*process {
 	tb.Helper()
 	processes := make([]*process, n)
@@ -169,7 +174,7 @@ func (p *process) Stop() {
 // records reads the tasks of a fleet behind its back.
 func records(tb testing.TB, c replicaConfig) *tasks.Store {
 	tb.Helper()
-	s, err := tasks.New(openRedis(tb, c.URL, c.Redis), &c.Tasks)
+	s, err := tasks.New(openFleet(tb, c), &c.Tasks)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ package mcptasks_test
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"log"
 	"os"
 	"testing"
@@ -34,12 +35,17 @@ func init() {
 	}
 }
 
-func openRedis(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.RedisBackend {
+func openRedis(tb testing.TB, url string, opts taskstore.RedisOptions) taskstore.StorageBackend {
 	tb.Helper()
-	b, err := taskstore.OpenRedis(context.Background(), url, &opts)
+	return openFleet(tb, replicaConfig{URL: url, Redis: opts})
+}
+
+func openFleet(tb testing.TB, c replicaConfig) taskstore.StorageBackend {
+	tb.Helper()
+	b, err := c.open(context.Background())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = b.Close() })
+	tb.Cleanup(func() { _ = b.(io.Closer).Close() })
 	return b
 }

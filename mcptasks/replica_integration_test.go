@@ -32,7 +32,7 @@ const replicaEnv = "MCPTASKS_TEST_REPLICA"
 
 type replicaConfig struct {
 	URL   string
-	Redis taskstore.RedisOptions
+	Redis taskstore.RedisOptions // no Prefix: URL is of another store
 	Tasks tasks.Options
 	Drain time.Duration
 }
@@ -41,6 +41,13 @@ func (c replicaConfig) options() *mcptasks.Options {
 	return &mcptasks.Options{
 		Tasks: c.Tasks, DrainTimeout: c.Drain, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
+}
+
+func (c replicaConfig) open(ctx context.Context) (taskstore.StorageBackend, error) {
+	if c.Redis.Prefix == "" {
+		return taskstore.Open(ctx, c.URL)
+	}
+	return taskstore.OpenRedis(ctx, c.URL, &c.Redis)
 }
 
 // say tells the test what happened here, in one line.
@@ -58,11 +65,11 @@ func serveReplica(config string) error {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	store, err := taskstore.OpenRedis(ctx, c.URL, &c.Redis)
+	store, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer store.(io.Closer).Close()
 	tasks, server, err := assemble(store, c.options(), processTools)
 	if err != nil {
 		return err

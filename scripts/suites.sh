@@ -16,6 +16,9 @@ cat >"$work/overlay.json" <<JSON
 	"$PWD/mcptasks/stores_more_test.go": "$PWD/scripts/testdata/suites/mcptasks_stores.go"
 }}
 JSON
+cat >"$work/fleet.json" <<JSON
+{"Replace": {"$PWD/mcptasks/fleet_more_test.go": "$PWD/scripts/testdata/suites/mcptasks_fleet.go"}}
+JSON
 export GOWORK=$work/go.work
 status=0
 for dir in tasks mcptasks; do
@@ -23,5 +26,10 @@ for dir in tasks mcptasks; do
 	# Those that ask for each store.
 	tests=$(awk '/^func Test/ { name = $2; sub(/\(.*/, "", name) } /onEach\(t,/ { print name }' "$dir"/*_test.go | sort -u | paste -sd'|')
 	(cd "$dir" && go test -overlay "$work/overlay.json" -parallel 8 -count=1 -timeout 5m -run "^($tests)\$" .) || status=1
+done
+for store in sqlite postgres; do
+	echo "-- processes that are killed, on $store"
+	(cd mcptasks && TASKSTORE_SUITE=$store go test -overlay "$work/fleet.json" -tags integration -parallel 8 -count=1 -timeout 5m \
+		-run '^(TestKilledReplica|TestSuspendedReplica|TestCancelByHint|TestPushesFromAnotherReplica|TestAnswersOutliveReplicas|TestRestartOfAllReplicas|TestStoppedReplica)$' .) || status=1
 done
 exit $status
