@@ -16,7 +16,7 @@ import (
 const rootPath = "github.com/taskstore/taskstore"
 
 // Modules that are for work on the repository alone.
-var unreleased = []string{"bench", "release", "torture"}
+var unreleased = []string{"bench", "mcptasks/conformance", "release", "torture"}
 
 func checkVersion(version string) error {
 	switch {
