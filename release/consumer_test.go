@@ -41,19 +41,9 @@ func TestReleaseServesConsumers(t *testing.T) {
 		}
 	})
 
-	// One cache for all consumers, empty before: nothing of this machine's gets in. What
-	// others wrote may come from the cache of this machine, as from a proxy.
-	env, err := proxyEnv(proxy)
+	// One cache for all consumers, empty before: nothing of this machine's gets in.
+	env, err := proxyEnv(proxy, t.TempDir())
 	require.NoError(t, err)
-	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
-	require.NoError(t, err)
-	others := filepath.ToSlash(filepath.Join(strings.TrimSpace(string(cache)), "cache", "download"))
-	for i, e := range env {
-		if first, rest, ok := strings.Cut(e, ","); ok && strings.HasPrefix(e, "GOPROXY=") {
-			env[i] = first + ",file://" + others + "," + rest
-		}
-	}
-	env = append(env, "GOMODCACHE="+t.TempDir(), "GOFLAGS=-modcacherw")
 
 	root := []string{rootPath, "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"}
 	for name, c := range map[string]struct {

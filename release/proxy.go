@@ -49,13 +49,17 @@ func publish(proxy, repo string, m goModule, version string) error {
 }
 
 // proxyEnv is the environment in which go fetches the modules of this repository from the
-// folder, and all others as it does otherwise. No checksum database knows the former.
-func proxyEnv(proxy string) ([]string, error) {
-	out, err := exec.Command("go", "env", "GOPROXY").Output()
+// folder, and all others from the module cache of this machine or as it does otherwise. No
+// checksum database knows the former. Go keeps what it fetched in the folder cache: in the
+// usual place a version that never was published would stay.
+func proxyEnv(proxy, cache string) ([]string, error) {
+	out, err := exec.Command("go", "env", "GOPROXY", "GOMODCACHE").Output()
 	if err != nil {
 		return nil, err
 	}
+	others, usual, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	usual = filepath.Join(usual, "cache", "download")
 	return append(os.Environ(),
-		"GOPROXY=file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(out)),
-		"GONOSUMDB="+rootPath+","+rootPath+"/*", "GOFLAGS=", "GOWORK=off"), nil
+		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(usual)+","+others,
+		"GONOSUMDB="+rootPath+","+rootPath+"/*", "GOMODCACHE="+cache, "GOFLAGS=-modcacherw", "GOWORK=off"), nil
 }

@@ -128,12 +128,21 @@ func release(repo, version, proxy string) (tags []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	cache, err := os.MkdirTemp("", "taskstore-release-cache-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(cache)
+	env, err := proxyEnv(proxy, cache)
+	if err != nil {
+		return nil, err
+	}
 	message := "release: " + version
 	if _, err := git(work, "commit", "-q", "--allow-empty", "-m", message); err != nil {
 		return nil, err
 	}
 	for _, m := range all {
-		if err := m.point(work, version, proxy); err != nil {
+		if err := m.point(work, version, env); err != nil {
 			return nil, err
 		}
 		if _, err := git(work, "commit", "-q", "--amend", "--allow-empty", "-a", "-m", message); err != nil {
@@ -156,7 +165,7 @@ func release(repo, version, proxy string) (tags []string, err error) {
 
 // point has m require the version of the modules beside it, in the place of folders, and
 // builds it so.
-func (m goModule) point(work, version, proxy string) error {
+func (m goModule) point(work, version string, env []string) error {
 	for _, path := range m.needs() {
 		if err := m.file.AddRequire(path, version); err != nil {
 			return err
@@ -174,10 +183,6 @@ func (m goModule) point(work, version, proxy string) error {
 	}
 	dir := filepath.Join(work, m.dir)
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), data, 0o644); err != nil {
-		return err
-	}
-	env, err := proxyEnv(proxy)
-	if err != nil {
 		return err
 	}
 	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}} {
