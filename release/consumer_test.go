@@ -37,7 +37,7 @@ func TestReleaseServesConsumers(t *testing.T) {
 			mod, err := git(repo, "show", tag+":"+strings.TrimSuffix(tag, version)+"go.mod")
 			require.NoError(t, err)
 			assert.NotContains(t, mod, "replace ")
-			assert.NotContains(t, mod, "v0.0.0-")
+			assert.NotContains(t, mod, "v0.0.0-00010101000000")
 		}
 	})
 

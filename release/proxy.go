@@ -51,7 +51,8 @@ func publish(proxy, repo string, m goModule, version string) error {
 // proxyEnv is the environment in which go fetches the modules of this repository from the
 // folder, and all others from the module cache of this machine or as it does otherwise. No
 // checksum database knows the former. Go keeps what it fetched in the folder cache: in the
-// usual place a version that never was published would stay.
+// usual place a version that never was published would stay. Trimmed paths let caches share
+// what was compiled.
 func proxyEnv(proxy, cache string) ([]string, error) {
 	out, err := exec.Command("go", "env", "GOPROXY", "GOMODCACHE").Output()
 	if err != nil {
@@ -61,5 +62,5 @@ func proxyEnv(proxy, cache string) ([]string, error) {
 	usual = filepath.Join(usual, "cache", "download")
 	return append(os.Environ(),
 		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(usual)+","+others,
-		"GONOSUMDB="+rootPath+","+rootPath+"/*", "GOMODCACHE="+cache, "GOFLAGS=-modcacherw", "GOWORK=off"), nil
+		"GONOSUMDB="+rootPath+","+rootPath+"/*", "GOMODCACHE="+cache, "GOFLAGS=-modcacherw -trimpath", "GOWORK=off"), nil
 }

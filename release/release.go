@@ -185,7 +185,7 @@ func (m goModule) point(work, version string, env []string) error {
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), data, 0o644); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}} {
+	for _, args := range [][]string{{"mod", "tidy"}, {"build", "./..."}} {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = dir
 		cmd.Env = env
