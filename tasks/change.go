@@ -236,7 +236,9 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 		if !c.run.holds(&cur.Task) {
 			return nil, ErrLeaseLost
 		}
-		next.Lease.IdleSince = time.Time{} // it lives
+		if next.Status == Working {
+			next.Lease.IdleSince = time.Time{} // it lives
+		}
 	} else {
 		next.CancelRequested = next.CancelRequested || c.cancel
 		s.attend(next, now)

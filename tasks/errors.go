@@ -28,6 +28,8 @@ var (
 	// taken over by another runner or is gone. The error matches ErrTerminal or
 	// ErrNotFound too where that is why. Stop working on the task.
 	ErrLeaseLost = errors.New("tasks: the lease is lost")
+	// ErrCancelled is the cause of a [Run.Context] when somebody asked to cancel the task.
+	ErrCancelled = errors.New("tasks: the task is cancelled")
 	// ErrLimit says that something is too big or too many. See LimitError.
 	ErrLimit = errors.New("tasks: limit exceeded")
 	// ErrInvalid says that an argument makes no sense. See InvalidError.

@@ -8,7 +8,7 @@ import (
 
 // finish checks the step from cur to next and brings next in order.
 func (s *Store) finish(cur, next *record, now time.Time) error {
-	if next.CancelRequested && next.Lease.Holder == "" && !next.Status.Terminal() {
+	if next.CancelRequested && (next.Lease.Holder == "" || next.Status == InputRequired) && !next.Status.Terminal() {
 		next.Status = Cancelled // nobody is there to see the request
 	}
 	if next.Status != cur.Status {
@@ -18,8 +18,12 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 		if next.Status != InputRequired {
 			next.InputRequests = nil
 		}
-		if cur.Status == InputRequired && next.Status == Working {
-			next.Lease = s.offer(next, now) // answered or taken back: somebody is to go on
+		if cur.Status == InputRequired && next.Status == Working { // answered or taken back
+			if next.Lease.Detached {
+				next.Lease = s.goesOn(next.Lease, now)
+			} else {
+				next.Lease = s.offer(next, now) // somebody is to go on
+			}
 		}
 	}
 	if err := s.checkContent(cur, next); err != nil {

@@ -10,7 +10,9 @@ import (
 
 // RequireInput has a working task wait for answers to requests, by key. Who runs
 // it gives up the lease: the task is parked, and whoever brings the last answer
-// goes on with it. A new round begins: the answers of earlier ones are dropped.
+// goes on with it. A detached task keeps its lease, and whoever works on it elsewhere
+// hears of the answers: see [Run.Ask]. A new round begins: the answers of earlier ones
+// are dropped.
 //
 // There must be some requests, each with a key that is UTF-8, not empty and new
 // in the life of the task (otherwise [ErrInputKeyReused], see [Task.InputKeys]).
@@ -23,7 +25,7 @@ func (s *Store) RequireInput(ctx context.Context, owner, id string, requests map
 }
 
 func (s *Store) requireInput(requests map[string]json.RawMessage) step {
-	return func(_ time.Time, t *record) error {
+	return func(now time.Time, t *record) error {
 		if t.Status != Working {
 			return &TransitionError{From: t.Status, To: InputRequired}
 		}
@@ -61,7 +63,11 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 		slices.Sort(keys)
 		t.Status = InputRequired
 		t.InputRequests, t.InputResponses, t.InputKeys = checked, nil, keys
-		t.Lease = Lease{Token: t.Lease.Token}
+		if t.Lease.Detached {
+			t.Lease.IdleSince = now
+		} else {
+			t.Lease = Lease{Token: t.Lease.Token}
+		}
 		return nil
 	}
 }
@@ -71,7 +77,7 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 // invented answers do no harm, and a task that has ended is returned as it is.
 // Answers to some questions leave the others waiting.
 //
-// With the last answer the task is Working again and nobody's: call Acquire to
+// With the last answer the task is Working again and, unless it is detached, nobody's: call Acquire to
 // go on with it. One that was under a lease before is kept for that for
 // [Options.Lease]; after that it is an orphan, since who took the last answer
 // must have died. An answer that is not JSON gives an error that matches

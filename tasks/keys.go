@@ -19,6 +19,9 @@ const (
 	turnCollection   = "turn"
 )
 
+// secretKey names the record of what seals references. Its owner can be no user's.
+var secretKey = taskstore.Key{Owner: "s:", Task: "ref"}
+
 // taskKey names the record of a task. What is not an id that Create made reaches no
 // backend.
 func taskKey(owner, id string) (taskstore.Key, error) {

@@ -17,6 +17,8 @@ const (
 	MessageRunnerGone = "the server that ran this task is gone"
 	// MessageOvertime: the task was still working MaxTTL after its creation.
 	MessageOvertime = "the task ran for as long as it may"
+	// MessageDeadline: nobody has ended the task, which was detached, by its deadline.
+	MessageDeadline = "the work went on elsewhere and was not ended by its deadline"
 )
 
 const internalError = -32603 // JSON-RPC
@@ -44,6 +46,8 @@ func (s *Store) attend(t *record, now time.Time) (changed bool) {
 		return false
 	case t.CancelRequested:
 		t.Status, t.settledNow = Cancelled, true
+	case t.Lease.Detached:
+		t.fail(MessageDeadline)
 	case !t.Resumable:
 		t.fail(MessageRunnerGone)
 	default:

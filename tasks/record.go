@@ -29,7 +29,7 @@ const recordFormat = 1
 //	cancel_requested, resumable
 //	lost_runs
 //	service
-//	lease            {holder, token, expires_at, idle_since}
+//	lease            {holder, token, expires_at, idle_since, detached}
 //	state            base64
 //
 // What is zero is left out. Owner and id are not in it, nor when it expires: the backend
@@ -127,6 +127,9 @@ func (r *record) encode() []byte {
 		}
 		if !r.Lease.IdleSince.IsZero() {
 			w.int("idle_since", r.Lease.IdleSince.UnixMilli())
+		}
+		if r.Lease.Detached {
+			w.raw("detached", json.RawMessage("true"))
 		}
 		w.close()
 	}

@@ -226,6 +226,8 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 			l.ExpiresAt, err = decodeTime(m.value)
 		case "idle_since":
 			l.IdleSince, err = decodeTime(m.value)
+		case "detached":
+			l.Detached, err = jsonTrue(m.value)
 		default:
 			err = errUnknownName
 		}
@@ -233,8 +235,8 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 	if err == nil && (l.Token == 0 || l.Holder != "" && l.ExpiresAt.IsZero()) {
 		err = errors.New("no token or no expires_at")
 	}
-	if err == nil && !l.IdleSince.IsZero() && !l.ExpiresAt.IsZero() && !l.over(l.IdleSince) {
-		err = errors.New("idle_since: within the lease")
+	if err == nil && l.Detached && l.Holder == "" {
+		err = errors.New("detached: by nobody")
 	}
 	return l, err
 }
@@ -280,7 +282,13 @@ func (r *record) check(given members) error {
 		return errors.New("lease: held after the end")
 	case !r.Lease.IdleSince.IsZero() && r.Lease.ExpiresAt.IsZero() && !r.Resumable:
 		return errors.New("idle_since: released, and not resumable")
-	case r.CancelRequested && !terminal && r.Lease.Holder == "":
+	case r.Status == Working && !r.Lease.IdleSince.IsZero() && !r.Lease.ExpiresAt.IsZero() && !r.Lease.over(r.Lease.IdleSince):
+		return errors.New("idle_since: within the lease")
+	case r.Lease.Detached && r.Resumable:
+		return errors.New("detached: and resumable")
+	case r.Lease.Detached && r.Status == InputRequired && r.Lease.IdleSince.IsZero():
+		return errors.New("idle_since: it is not there, and the task asks elsewhere")
+	case r.CancelRequested && !terminal && (r.Lease.Holder == "" || r.Status == InputRequired):
 		return errors.New("cancel_requested: nobody is there to cancel")
 	case terminal && given.has("progress"):
 		return errors.New("progress: left after the end")
@@ -314,7 +322,7 @@ func checkConsistent(t *Task) error {
 		return errors.New("a task has an error if and only if it failed")
 	case (t.Status == InputRequired) != (len(t.InputRequests) > 0):
 		return errors.New("a task has input requests if and only if it requires input")
-	case t.Status == InputRequired && t.Lease != (Lease{Token: t.Lease.Token}):
+	case t.Status == InputRequired && !t.Lease.Detached && t.Lease != (Lease{Token: t.Lease.Token}):
 		return errors.New("a task that requires input has no lease")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"os"
@@ -56,7 +57,13 @@ func examples() map[string]*record {
 	retried := base(Working)
 	retried.Resumable, retried.LostRuns, retried.Progress = true, 4, Progress{Current: 1 << 40}
 	retried.Lease = Lease{Holder: "replica 5", Token: 5, ExpiresAt: at.Add(time.Minute)}
+	away := base(Working)
+	away.Lease = Lease{Holder: "replica 1", Token: 2, ExpiresAt: at.Add(time.Hour), Detached: true}
+	asking := base(InputRequired)
+	asking.InputKeys, asking.InputRequests = []string{"a"}, map[string]json.RawMessage{"a": raw(`{}`)}
+	asking.Lease = Lease{Holder: "replica 1", Token: 2, ExpiresAt: at.Add(time.Hour), IdleSince: at.Add(time.Minute), Detached: true}
 	return map[string]*record{
+		"detached": away, "detached_asking": asking,
 		"progressing": progressing, "retried": retried,
 		"suspected": suspected, "released": released,
 		"working": working, "input_required": input, "completed": completed, "failed": failed, "cancelled": cancelled, "offered": offered,
@@ -72,6 +79,7 @@ func TestGoldenFiles(t *testing.T) {
 	id, at := "6ba7b810-9dad-41d1-80b4-00c04fd430c8", time.UnixMilli(1767225600123).UTC()
 	golden(t, "entry", entry{owner: "\x00\xffé", id: id, createdAt: at}, entry.encode, decodeEntry)
 	golden(t, "entry_of_a_service", entry{owner: "alice", id: id, service: "billing", createdAt: at}, entry.encode, decodeEntry)
+	golden(t, "secret", bytes.Repeat([]byte{1, 2, 3, 4}, 8), encodeSecret, decodeSecret)
 	golden(t, "key", keyRecord{id: id, request: hash("request")}, keyRecord.encode, decodeKey)
 }
 
@@ -94,6 +102,7 @@ func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode
 func TestDecodingIsStrict(t *testing.T) {
 	e := examples()
 	progressing, retried := string(e["progressing"].encode()), string(e["retried"].encode())
+	away, asking := string(e["detached"].encode()), string(e["detached_asking"].encode())
 	suspected, released := string(e["suspected"].encode()), string(e["released"].encode())
 	working, input, failed, completed := string(e["working"].encode()), string(e["input_required"].encode()), string(e["failed"].encode()), string(e["completed"].encode())
 	change := func(s, old, new string) string {
@@ -143,6 +152,12 @@ func TestDecodingIsStrict(t *testing.T) {
 		"idle since 0":           change(suspected, `"idle_since":1767225661123`, `"idle_since":0`),
 		"idle within the lease":  change(suspected, `"idle_since":1767225661123`, `"idle_since":1767225660123`),
 		"idle twice":             change(suspected, `"idle_since"`, `"idle_since":1767225661123,"idle_since"`),
+		"detached by nobody":     change(away, `"holder":"replica 1",`, ``),
+		"detached and resumable": change(away, `"revision":3`, `"revision":3,"resumable":true`),
+		"detached: false":        change(away, `"detached":true`, `"detached":false`),
+		"asking since never":     change(asking, `,"idle_since":1767225660123`, ``),
+		"asking, cancelled":      change(asking, `"lease"`, `"cancel_requested":true,"lease"`),
+		"asking under a lease":   change(asking, `,"detached":true`, ``),
 		"idle, never leased":     change(released, `"token":3,`, ``),
 		"idle, not resumable":    change(released, `"resumable":true,`, ``),
 		"empty holder":           change(suspected, `"replica 1"`, `""`),

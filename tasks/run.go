@@ -102,16 +102,34 @@ func (r *Run) Task() Task {
 // [MessageOvertime], or as cancelled where that was requested. It then returns the task
 // with an error that matches [ErrLeaseLost] and [ErrTerminal], as it does where a
 // reader was faster. The other methods still bring what the work came to until then.
-func (r *Run) Renew(ctx context.Context) (Task, error) {
+func (r *Run) Renew(ctx context.Context) (Task, error) { return r.Extend(ctx, r.store.opts.Lease) }
+
+// Extend is Renew to d from now, for work that is not to be renewed as often. A task
+// that waits for answers has its lease extended from when it asked. What is not a
+// millisecond or more, up to 100 years, gives an error that matches [ErrInvalid].
+func (r *Run) Extend(ctx context.Context, d time.Duration) (Task, error) {
+	if err := checkLease("d", d); err != nil {
+		return Task{}, err
+	}
 	return r.change(ctx, func(now time.Time, t *record) error {
 		if r.store.overtime(t, now) {
 			return nil
 		}
-		if until := now.Add(r.store.opts.Lease); until.After(t.Lease.ExpiresAt) {
+		if t.Status == InputRequired {
+			now = t.Lease.IdleSince
+		}
+		if until := now.Add(d.Truncate(time.Millisecond)); until.After(t.Lease.ExpiresAt) {
 			t.Lease.ExpiresAt = until
 		}
 		return nil
 	})
+}
+
+func checkLease(argument string, d time.Duration) error {
+	if d < time.Millisecond || d > maxDuration {
+		return &InvalidError{Argument: argument, Reason: "it must be from a millisecond to 100 years"}
+	}
+	return nil
 }
 
 // Update is [Store.Update] under the lease. So fn can decide how the task ends by what
@@ -160,13 +178,15 @@ func (r *Run) Cancelled(ctx context.Context) (Task, error) {
 	})
 }
 
-// RequireInput is [Store.RequireInput] under the lease. The Run is over.
+// RequireInput is [Store.RequireInput] under the lease. The Run is over, unless the task
+// is detached.
 func (r *Run) RequireInput(ctx context.Context, requests map[string]json.RawMessage) (Task, error) {
 	return r.change(ctx, r.store.requireInput(requests))
 }
 
 // Park is SaveState and RequireInput in one write, so that whoever goes on with the
-// task finds the state that belongs to the answers. The Run is over.
+// task finds the state that belongs to the answers. The Run is over, unless the task is
+// detached.
 func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.RawMessage) (Task, error) {
 	ask := r.store.requireInput(requests)
 	return r.change(ctx, func(now time.Time, t *record) error {
@@ -179,9 +199,13 @@ func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.R
 // acquire. The Run is over. A Resumable task is at once among the Orphans, and its
 // lease tells since when; any other becomes one in the sense of the package
 // documentation, and fails, if nobody has acquired it within [Options.Lease] and the
-// grace after that. If a cancel was requested, the task is cancelled instead.
+// grace after that. If a cancel was requested, the task is cancelled instead. A task that
+// is detached goes back to nobody: the error matches [ErrInvalid].
 func (r *Run) Release(ctx context.Context) (Task, error) {
 	return r.change(ctx, func(now time.Time, t *record) error {
+		if t.Lease.Detached {
+			return &InvalidError{Argument: "Run", Reason: "its task is detached: end it, or detach it once more"}
+		}
 		if t.Resumable {
 			t.Lease = Lease{Token: t.Lease.Token, IdleSince: now}
 		} else {

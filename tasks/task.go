@@ -120,7 +120,13 @@ type Lease struct {
 	// caller first found that ExpiresAt had passed, or that of [Run.Release] for a
 	// Resumable task. It is set while the suspicion lasts: a sign of life of the runner,
 	// any write of its [Run], takes it back. Zero: there is no suspicion.
+	//
+	// A task that asks something while it is Detached has it too: it is when it asked.
 	IdleSince time.Time
+	// Detached says that the work is done elsewhere, see [Run.Detach]. ExpiresAt is then
+	// the deadline, and Holder who detached the task. The lease stays while the task waits
+	// for answers, and its time stands still.
+	Detached bool
 }
 
 // String tells the status and the revision, and nothing personal.
@@ -180,11 +186,12 @@ func sameVisible(a, b *Task) bool {
 
 // same reports whether a and b are one state, whatever their versions.
 func same(a, b *Task) bool {
-	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && bytes.Equal(a.State, b.State)
+	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && a.Resumable == b.Resumable && bytes.Equal(a.State, b.State)
 }
 
 func sameLease(a, b Lease) bool {
-	return a.Holder == b.Holder && a.Token == b.Token && a.ExpiresAt.Equal(b.ExpiresAt) && a.IdleSince.Equal(b.IdleSince)
+	return a.Holder == b.Holder && a.Token == b.Token && a.ExpiresAt.Equal(b.ExpiresAt) && a.IdleSince.Equal(b.IdleSince) &&
+		a.Detached == b.Detached
 }
 
 // sameRaw tells no value from any other, also from the empty one.
