@@ -30,6 +30,9 @@ var (
 	ErrShutdown = errors.New("mcptasks: the server is shutting down")
 	// ErrAnswered says that the call was answered without a task already.
 	ErrAnswered = errors.New("mcptasks: the call has been answered")
+	// ErrSynchronous says that the call can only be answered synchronously, since its
+	// client has neither the extension nor a fallback.
+	ErrSynchronous = errors.New("mcptasks: the call cannot become a task: its client has neither the extension nor a fallback")
 	// ErrNotFound is what a client gets for a task that its server does not know, or
 	// not any more: the id is wrong, another user's, or the task has expired.
 	ErrNotFound = errors.New("mcptasks: the task is unknown or has expired")

@@ -46,6 +46,8 @@ type execution struct {
 	interval  time.Duration
 	state     checkpoint
 	stop      func() // ends what keeps the lease
+	over      bool   // the lease is not to be kept any more
+	detached  bool   // the work goes on elsewhere
 
 	expired sync.Once // that it is logged
 
@@ -153,7 +155,7 @@ func (e *execution) create(ctx context.Context) error {
 		err = e.report(ctx, later)
 	}
 	if laterInterval != interval {
-		_, asked := e.run.Update(ctx, func(t *tasks.Task) error { t.PollInterval = laterInterval; return nil })
+		_, asked := e.task().Update(ctx, func(t *tasks.Task) error { t.PollInterval = laterInterval; return nil })
 		err = errors.Join(err, asked)
 	}
 	if checkpointed {

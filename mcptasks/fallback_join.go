@@ -20,8 +20,8 @@ type joint struct {
 	joined atomic.Bool // another call was
 
 	// Guarded by joints.mu.
-	e         *execution // that runs; nil: the task waits to be answered
-	owner, id string     // of the task that waits
+	e         *execution // that runs; nil: the task waits to be answered, or is detached
+	owner, id string     // of that task
 	expires   time.Time  // when that is gone; zero: never
 }
 
@@ -85,8 +85,8 @@ func (j *joints) parked(key jointKey) *joint {
 	return nil
 }
 
-// leave is called when the execution of a joint has ended. A task that waits for answers
-// stays.
+// leave is called when the execution of a joint has ended. A task that waits for answers,
+// or is worked on elsewhere, stays.
 func (j *joints) leave(key jointKey, mine *joint) {
 	run := mine.e.task()
 	j.mu.Lock()
@@ -95,7 +95,7 @@ func (j *joints) leave(key jointKey, mine *joint) {
 		return
 	}
 	if run != nil {
-		if t := run.Task(); t.Status == tasks.InputRequired {
+		if t := run.Task(); t.Status == tasks.InputRequired || t.Lease.Detached {
 			mine.e, mine.owner, mine.id, mine.expires = nil, t.Owner, t.ID, t.ExpiresAt
 			return
 		}

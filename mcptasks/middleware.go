@@ -161,8 +161,8 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 		if e != nil { // of an attempt that lost against another
 			return nil
 		}
-		if t.Lease.Token == 0 {
-			return nil // nobody here ever ran it
+		if t.Lease.Token == 0 || t.Lease.Detached {
+			return nil // nobody here is to go on with it
 		}
 		if t.Service != in.service {
 			return invalidParams("the task is another server's")

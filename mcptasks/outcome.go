@@ -56,7 +56,7 @@ func (e *execution) work() (o outcome, answer bool) {
 	if e.settle() {
 		return o, true
 	}
-	defer e.stop()
+	defer e.rest()
 	e.conclude(o)
 	return outcome{}, false
 }
@@ -144,16 +144,20 @@ func ended(context.Context) error { return nil }
 func (e *execution) ending(o outcome) (end ending, err error) {
 	cause := context.Cause(e.ctx)
 	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.asks()
-	res := o.result()
+	res, detached := o.result(), e.isDetached()
 	switch {
 	case errors.Is(cause, ErrLost):
 		e.in.log.lost(e.call.Params.Name)
 		return ended, nil
 	case errors.Is(cause, ErrExpired):
 		return ended, nil
+	case detached && o.err == nil && (res == nil || o.good()):
+		return ended, nil // the work elsewhere decides
+	case detached && o.asks():
+		return nil, internalError("the tool has detached its task and asks: the work that goes on elsewhere is to ask")
 	case !o.good() && errors.Is(cause, ErrCancelled):
 		return e.cancelled, nil
-	case cutShort && e.opts.Retry, e.opts.Retry && e.toolIsGone(o):
+	case !detached && (cutShort && e.opts.Retry || e.opts.Retry && e.toolIsGone(o)):
 		return e.release, nil
 	case cutShort:
 		const reason = "the server was shut down"
@@ -175,7 +179,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	}
 	if o.good() {
 		return func(ctx context.Context) error {
-			_, err := e.run.Complete(ctx, result)
+			_, err := e.task().Complete(ctx, result)
 			return err
 		}, nil
 	}
@@ -207,7 +211,7 @@ func (e *execution) marshal(f func() error) error {
 // holds also where the handler failed before it heard of it.
 func (e *execution) unlessCancelled(end func(*tasks.Task)) ending {
 	return func(ctx context.Context) error {
-		_, err := e.run.Update(ctx, func(t *tasks.Task) error {
+		_, err := e.task().Update(ctx, func(t *tasks.Task) error {
 			if t.CancelRequested {
 				t.Status = tasks.Cancelled
 			} else {
@@ -224,13 +228,13 @@ func (e *execution) fail(failure tasks.Error) ending {
 }
 
 func (e *execution) cancelled(ctx context.Context) error {
-	_, err := e.run.Cancelled(ctx)
+	_, err := e.task().Cancelled(ctx)
 	return err
 }
 
 // release hands the task over to whichever replica takes it next.
 func (e *execution) release(ctx context.Context) error {
-	t, err := e.run.Release(ctx)
+	t, err := e.task().Release(ctx)
 	if err == nil && t.Status == tasks.Working {
 		e.in.log.handedOver(e.call.Params.Name)
 	}
@@ -246,7 +250,7 @@ func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
 	var questions map[string]json.RawMessage
 	var state []byte
 	err := e.marshal(func() (err error) {
-		if next, questions, err = before.ask(res.InputRequests, res.RequestState, e.run.Task().InputKeys); err == nil {
+		if next, questions, err = before.ask(res.InputRequests, res.RequestState, e.task().Task().InputKeys); err == nil {
 			state, err = next.encode()
 		}
 		return err
@@ -255,7 +259,7 @@ func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		_, err := e.run.Park(ctx, state, questions)
+		_, err := e.task().Park(ctx, state, questions)
 		return err
 	}, nil
 }

@@ -27,7 +27,7 @@ func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
 	t.runs.drain(in)
 	t.subscriptions.endAll(in)
 	for _, e := range t.runs.of(in) {
-		if e.opts.Retry && e.task() != nil {
+		if e.opts.Retry && e.task() != nil && !e.isDetached() {
 			e.cancel(ErrShutdown)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 // A Task is what a handler has of the task it runs as. All methods may be called
 // on nil, which is what [FromContext] returns in a synchronous call: they do
-// nothing then and return zero. They may be called by any number of goroutines.
+// nothing then and return zero, but for Detach. They may be called by any number of
+// goroutines.
 type Task struct{ e *execution }
 
 type taskKey struct{}
@@ -153,6 +154,9 @@ func (e *execution) saveState(ctx context.Context, change func(*checkpoint)) err
 	e.mu.Unlock()
 	change(&next)
 	state, err := next.encode()
+	if e.isDetached() {
+		state = next.User // as whoever works on the task reads it
+	}
 	if err != nil {
 		return err
 	}

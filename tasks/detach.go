@@ -16,6 +16,9 @@ import (
 // where that is without end too, and for what is not a millisecond or more, up to 100
 // years, the error matches [ErrInvalid]. Whatever the deadline, MaxTTL ends the task too.
 //
+// state takes the place of the checkpoint, for whoever goes on: [Run.Task] of what Open
+// returns has it.
+//
 // The fencing token is a new one, so this Run is over, and so is any reference of an
 // earlier Detach: work that was handed on is no more the former worker's. A detached task
 // is not Resumable any more, and nobody can acquire it.
@@ -23,7 +26,7 @@ import (
 // An error that matches [taskstore.ErrOutcomeUnknown] leaves open whether the task is
 // detached; then nobody has its reference, and it fails at its deadline. With any other
 // error it is not.
-func (r *Run) Detach(ctx context.Context, deadline time.Duration) (Ref, error) {
+func (r *Run) Detach(ctx context.Context, deadline time.Duration, state []byte) (Ref, error) {
 	if deadline != 0 {
 		if err := checkLease("deadline", deadline); err != nil {
 			return "", err
@@ -44,7 +47,7 @@ func (r *Run) Detach(ctx context.Context, deadline time.Duration) (Ref, error) {
 		}
 		resumable = t.Resumable
 		t.Lease = Lease{Holder: t.Lease.Holder, Token: t.Lease.Token + 1, ExpiresAt: until, Detached: true}
-		t.Resumable = false
+		t.Resumable, t.State = false, state
 		return nil
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 func detached(tb testing.TB, s *Store, p CreateParams, deadline time.Duration) (Ref, *Run) {
 	tb.Helper()
 	p.Holder = "handler"
-	ref, err := s.RunOf(create(tb, s, p)).Detach(ctx, deadline)
+	ref, err := s.RunOf(create(tb, s, p)).Detach(ctx, deadline, nil)
 	require.NoError(tb, err)
 	return ref, opened(tb, s, ref)
 }
@@ -36,9 +36,9 @@ func TestDetachedWorkIsEndedByWhoeverHasTheReference(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task := create(t, s, CreateParams{Holder: "handler", Resumable: true, Request: raw(`{"a":1}`)})
 		handler := s.RunOf(task)
-		_, err := handler.SaveState(ctx, []byte("so far"))
+		_, err := handler.SaveState(ctx, []byte("the handler's own"))
 		require.NoError(t, err)
-		ref, err := handler.Detach(ctx, time.Minute)
+		ref, err := handler.Detach(ctx, time.Minute, []byte("so far"))
 		require.NoError(t, err)
 		assert.Empty(t, registryEntriesOf(t, s, task.ID), "nobody is to resume it")
 		for name, try := range runWrites(handler) {
@@ -78,7 +78,7 @@ func TestAStaleReferenceIsRefused(t *testing.T) {
 			"ended":   {func(r *Run) error { _, err := r.Complete(ctx, raw(`1`)); return err }, []error{ErrLeaseLost, ErrTerminal}},
 			"deleted": {func(r *Run) error { return s.Delete(ctx, owner, r.id) }, []error{ErrLeaseLost, ErrNotFound}},
 			"handed on": {func(r *Run) error {
-				_, err := r.Detach(ctx, 0)
+				_, err := r.Detach(ctx, 0, nil)
 				return err
 			}, []error{ErrLeaseLost}},
 		} {
@@ -127,7 +127,7 @@ func TestAReferenceShowsNothing(t *testing.T) {
 	s := memoryStore(t, nil)
 	task, _, err := s.Create(ctx, "alice@example.com", CreateParams{Holder: "x"})
 	require.NoError(t, err)
-	ref, err := s.RunOf(task).Detach(ctx, 0)
+	ref, err := s.RunOf(task).Detach(ctx, 0, nil)
 	require.NoError(t, err)
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("", "ref", ref)
@@ -142,7 +142,7 @@ func TestAReferenceShowsNothing(t *testing.T) {
 	assert.NotContains(t, string(ref), "alice")
 	longest, _, err := s.Create(ctx, strings.Repeat("o", MaxOwnerLength), CreateParams{Holder: "x"})
 	require.NoError(t, err)
-	ref, err = s.RunOf(longest).Detach(ctx, 0)
+	ref, err = s.RunOf(longest).Detach(ctx, 0, nil)
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(ref), 1536)
 	assert.Equal(t, longest.Owner, opened(t, s, ref).Task().Owner)
@@ -155,7 +155,7 @@ func TestThereIsOneSecret(t *testing.T) {
 		for range cap(refs) {
 			_, run := running(t, s)
 			go func() {
-				ref, err := run.Detach(ctx, 0)
+				ref, err := run.Detach(ctx, 0, nil)
 				assert.NoError(t, err)
 				refs <- ref
 			}()
@@ -232,12 +232,12 @@ func TestTheDefaultDeadline(t *testing.T) {
 		assert.Equal(t, 10*time.Minute, time.Until(run.Task().Lease.ExpiresAt))
 		endless := memoryStore(t, &Options{MaxTTL: -1, DefaultTTL: -1})
 		_, without := running(t, endless)
-		_, err := without.Detach(ctx, 0)
+		_, err := without.Detach(ctx, 0, nil)
 		assert.ErrorIs(t, err, ErrInvalid)
-		_, err = without.Detach(ctx, -time.Second)
+		_, err = without.Detach(ctx, -time.Second, nil)
 		assert.ErrorIs(t, err, ErrInvalid)
 		assert.False(t, get(t, endless, without.id).Lease.Detached)
-		_, err = without.Detach(ctx, time.Hour)
+		_, err = without.Detach(ctx, time.Hour, nil)
 		assert.NoError(t, err)
 	})
 }
@@ -347,7 +347,7 @@ func TestACancelEndsTheWorkersContext(t *testing.T) {
 				return err
 			}, ErrCancelled},
 			"another ends it":   {func(r *Run) error { _, err := s.Fail(ctx, owner, r.id, Error{}); return err }, ErrTerminal},
-			"it is handed on":   {func(r *Run) error { _, err := r.Detach(ctx, 0); return err }, ErrLeaseLost},
+			"it is handed on":   {func(r *Run) error { _, err := r.Detach(ctx, 0, nil); return err }, ErrLeaseLost},
 			"it is deleted":     {func(r *Run) error { return s.Delete(ctx, owner, r.id) }, ErrNotFound},
 			"the program's own": {nil, context.Canceled},
 		} {
@@ -407,7 +407,7 @@ func TestADetachThatFailsChangesNothing(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := run.Detach(ctx, 0)
+			_, err := run.Detach(ctx, 0, nil)
 			assert.ErrorIs(t, err, assert.AnError, name)
 			assert.Equal(t, task, get(t, other, task.ID), name)
 			b.before = nil

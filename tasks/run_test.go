@@ -28,6 +28,9 @@ func runWrites(r *Run) map[string]func() (Task, error) {
 		"Cancelled":        func() (Task, error) { return r.Cancelled(ctx) },
 		"RequireInput":     func() (Task, error) { return r.RequireInput(ctx, inputs("late")) },
 		"Park":             func() (Task, error) { return r.Park(ctx, []byte("late"), inputs("late")) },
+		"Extend":           func() (Task, error) { return r.Extend(ctx, time.Hour) },
+		"Detach":           func() (Task, error) { _, err := r.Detach(ctx, 0, nil); return Task{}, err },
+		"Ask":              func() (Task, error) { _, err := r.Ask(ctx, inputs("late")); return Task{}, err },
 		"Release":          func() (Task, error) { return r.Release(ctx) },
 	}
 }
