@@ -324,7 +324,8 @@ func TestTheDeadlineStandsStillWhileAQuestionWaits(t *testing.T) {
 		assert.Equal(t, 30*time.Second, answer(run, "b"), "a lease at least, to hear of it")
 		_, err = run.RequireInput(ctx, inputs("c"))
 		require.NoError(t, err)
-		_, err = run.Extend(ctx, time.Hour)
+		time.Sleep(time.Minute)
+		_, err = run.Extend(ctx, time.Hour) // as if it had been done when it asked
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		assert.Equal(t, time.Hour, answer(run, "c"))
@@ -346,8 +347,14 @@ func TestACancelEndsTheWorkersContext(t *testing.T) {
 				assert.Equal(t, Cancelled, got.Status, "nobody may be there to see a request")
 				return err
 			}, ErrCancelled},
-			"another ends it":   {func(r *Run) error { _, err := s.Fail(ctx, owner, r.id, Error{}); return err }, ErrTerminal},
-			"it is handed on":   {func(r *Run) error { _, err := r.Detach(ctx, 0, nil); return err }, ErrLeaseLost},
+			"another ends it": {func(r *Run) error { _, err := s.Fail(ctx, owner, r.id, Error{}); return err }, ErrTerminal},
+			"it is handed on": {func(r *Run) error { _, err := r.Detach(ctx, 0, nil); return err }, ErrLeaseLost},
+			"it is handed on, and then cancelled": {func(r *Run) error {
+				_, err := r.Detach(ctx, 0, nil)
+				require.NoError(t, err)
+				_, err = s.Cancel(ctx, owner, r.id)
+				return err
+			}, ErrLeaseLost},
 			"it is deleted":     {func(r *Run) error { return s.Delete(ctx, owner, r.id) }, ErrNotFound},
 			"the program's own": {nil, context.Canceled},
 		} {
@@ -363,6 +370,12 @@ func TestACancelEndsTheWorkersContext(t *testing.T) {
 			assert.ErrorIs(t, context.Cause(working), c.want, name)
 			cancel()
 			cancel()
+			if c.end != nil {
+				late, cancel := run.Context(ctx)
+				<-late.Done()
+				assert.ErrorIs(t, context.Cause(late), c.want, name+", before it looks")
+				cancel()
+			}
 		}
 	})
 }
