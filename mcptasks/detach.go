@@ -17,7 +17,8 @@ import (
 // Until the handler returns, its ctx lives, and SetStatusMessage and the like go on. A
 // result that it returns is ignored, but one with IsError, an error, a panic or questions
 // end the task as without Detach, as failed where it asks something: nobody may have been
-// handed the work. So return an error only if the reference was not sent. If this process
+// handed the work. So return an error only if the reference was not sent, and mind that a
+// tool with an output schema has the SDK check what it returns, also here. If this process
 // dies before it was, the task fails at the deadline: give a short one, and have
 // [tasks.Run.Extend] called where the work is taken up.
 //

@@ -48,6 +48,9 @@
 // synchronously, as for a client without the extension; [ToolOptions].Required refuses
 // it instead.
 //
+// A handler whose work another process does calls [Task.Detach], sends the reference there,
+// and returns: the task goes on without a goroutine here.
+//
 // # Middleware
 //
 // The server's receiving middleware is around requests, whether it was added before

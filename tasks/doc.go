@@ -49,6 +49,15 @@
 // offer's end on it goes the same way. A task that never had a lease, such as one that
 // follows an external job, is never an orphan.
 //
+// # Work elsewhere
+//
+// [Run.Detach] has the work of a task go on in another process, which opens it by a [Ref],
+// see [Store.Open], and has no lease to renew: the lease is a deadline, after which the task
+// is an orphan that fails with [MessageDeadline]. Nobody can acquire a detached task, and it
+// keeps its lease while it waits for answers. Its worker hears of cancels by [Run.Context],
+// asks by [Run.Ask], and may move the deadline by [Run.Extend]. If the worker is gone, a
+// cancel takes effect at the deadline, or at once while a question waits.
+//
 // # Time
 //
 // All times come from the backend's clock, see [taskstore.Now]. TTL is what clients are
@@ -68,6 +77,8 @@
 //	"u:" + owner    "active"     id                         nothing: the task has not ended
 //	"u:" + owner    "keys"       sha256(key)                the id for an idempotency key
 //	"u:" + owner    "turn"       "turn"                     nothing: the active tasks were looked at lately
+//	"s:"            none         "ref"                      the secret that seals references, made by the first
+//	                                                        Detach: without it none can be opened
 //	"r:" + 0 to f   none         id + "/" + sha256(owner)   an entry for a task that is resumable and
 //	                                                        has not ended, which names its service
 //
