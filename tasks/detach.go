@@ -21,7 +21,8 @@ import (
 //
 // The fencing token is a new one, so this Run is over, and so is any reference of an
 // earlier Detach: work that was handed on is no more the former worker's. A detached task
-// is not Resumable any more, and nobody can acquire it.
+// is not Resumable any more, and nobody can acquire it. One that waits for answers cannot be
+// detached: the error matches [ErrTransition].
 //
 // An error that matches [taskstore.ErrOutcomeUnknown] leaves open whether the task is
 // detached; then nobody has its reference, and it fails at its deadline. With any other

@@ -154,6 +154,17 @@ func TestADeadlineMoves(t *testing.T) {
 	})
 }
 
+func TestATaskThatAsksIsNotHandedOn(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		ref, run := detached(t, s, CreateParams{}, 0)
+		_, err := run.RequireInput(ctx, inputs("a"))
+		require.NoError(t, err)
+		_, err = run.Detach(ctx, 0, nil)
+		assert.ErrorIs(t, err, ErrTransition)
+		opened(t, s, ref)
+	})
+}
+
 func TestTheDefaultDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
