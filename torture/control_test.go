@@ -20,19 +20,23 @@ import (
 // Without the backend's own resending, go-redis resends: a write that was applied
 // is applied, or refused, once more.
 func TestClientResendingBreaks(t *testing.T) {
-	breaks(t, func() redis.Hook { return resending{} })
+	breaks(t, HotKeys, func() redis.Hook { return resending{} })
 }
 
 // With resends that are not recognised, the backend does no better.
 func TestForgottenOperationIDsBreak(t *testing.T) {
-	breaks(t, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+	breaks(t, HotKeys, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
 }
 
-func breaks(t *testing.T, hook func() redis.Hook) {
+func TestForgottenBatchesBreak(t *testing.T) {
+	breaks(t, Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+}
+
+func breaks(t *testing.T, class Class, hook func() redis.Hook) {
 	for _, d := range deployments {
 		for _, w := range ways {
 			t.Run(d.name+w.name, func(t *testing.T) {
-				c := newCampaign(t, HotKeys, lost10, w, d.open(t), hook)
+				c := newCampaign(t, class, lost10, w, d.open(t), hook)
 				c.pictures = ""
 				histories := either(*historiesFlag, w.some(5), 200)
 				broken := c.broken(t, histories, func(uint64, error) {})

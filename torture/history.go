@@ -53,7 +53,7 @@ func NewHistory(owner string) *History {
 // of the history.
 func (h *History) Do(ctx context.Context, b taskstore.StorageBackend, client int, c Call) (Result, bool) {
 	op := porcupine.Operation{ClientId: client, Input: c, Call: h.now()}
-	r, err := call(ctx, b, taskstore.Key{Owner: h.Owner, Task: c.Task}, c)
+	r, err := call(ctx, b, h.Owner, c)
 	op.Output, op.Return = r, h.now()
 	if r.Unknown {
 		op.Return = math.MaxInt64
@@ -90,7 +90,9 @@ func (h *History) now() int64 { return time.Since(h.begin).Nanoseconds() }
 
 // call makes a call. Its error is none of those that the contract gives to a call
 // that worked.
-func call(ctx context.Context, b taskstore.StorageBackend, key taskstore.Key, c Call) (r Result, err error) {
+func call(ctx context.Context, b taskstore.StorageBackend, owner string, c Call) (r Result, err error) {
+	key := keyOf(owner, c.Task, c.Place)
+	batch := batchOf(owner, c)
 	switch c.Verb {
 	case Get:
 		var rec taskstore.Record
@@ -105,6 +107,13 @@ func call(ctx context.Context, b taskstore.StorageBackend, key taskstore.Key, c 
 		r.Version, err = b.PutIfVersion(ctx, key, taskstore.Value{Data: []byte(c.Data)}, c.Expected)
 	case Delete:
 		r.Existed, err = b.Delete(ctx, key)
+	case PutBatch:
+		err = taskstore.PutBatch(ctx, b, batch)
+	}
+	var refused *taskstore.BatchError
+	if errors.As(err, &refused) {
+		r.Index = refused.Index
+		key, c.Expected = batch[r.Index].Key, batch[r.Index].Expected
 	}
 	var conflict *taskstore.VersionConflictError
 	switch {
@@ -116,7 +125,7 @@ func call(ctx context.Context, b taskstore.StorageBackend, key taskstore.Key, c 
 		if conflict.Key != key || conflict.Expected != c.Expected {
 			return Result{}, fmt.Errorf("a conflict about something else: %w", err)
 		}
-		return Result{Conflict: true, Version: conflict.Actual}, nil
+		return Result{Conflict: true, Version: conflict.Actual, Index: r.Index}, nil
 	}
 	return Result{}, err
 }
@@ -167,8 +176,8 @@ func visualize(dir string, ops []porcupine.Operation) (name string, err error) {
 	return f.Name(), errors.Join(porcupine.Visualize(model, info, f), f.Close())
 }
 
-// byTask returns the operations on each record, and the end. Records have nothing to
-// do with each other.
+// byTask returns the operations on the records of each task, and the end. Tasks have
+// nothing to do with each other.
 func (h *History) byTask() map[string][]porcupine.Operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()

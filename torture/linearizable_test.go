@@ -31,6 +31,7 @@ var promised = []struct {
 	{HotKeys, []level{noFaults, lost5, lost10, delayed}},
 	{HotKeysWithPut, []level{noFaults}},
 	{TaskIDs, []level{noFaults, lost5, lost10, delayed}},
+	{Batches, []level{noFaults, lost5, lost10}},
 }
 
 func TestLinearizable(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 	Put          Verb = "Put"
 	PutIfVersion Verb = "PutIfVersion"
 	Delete       Verb = "Delete"
+	PutBatch     Verb = "PutBatch"
 
 	// end comes after everything that somebody can have seen. It lets the checker
 	// pass by what had no effect: see step.
@@ -34,8 +35,10 @@ const (
 type Call struct {
 	Verb     Verb
 	Task     string
+	Place    int // of the record among those of the task; without a meaning for a batch
 	Data     string
 	Expected taskstore.Version
+	Writes   []Write // of a batch
 }
 
 // A Result is what it was told.
@@ -45,13 +48,20 @@ type Result struct {
 	Version  taskstore.Version // written, read or in conflict; 0: there is no record
 	Data     string            // read
 	Existed  bool              // deleted
+	Index    int               // of the write of a batch that is in conflict
 }
 
-// A state is that of one record, version 0 where there is none.
+// A state is that of all records of a task, which batches write together: what one call
+// has seen of them bounds what the next one can see of any other.
 type state struct {
+	records [places]record
+	ended   bool
+}
+
+// A record has version 0 where there is none.
+type record struct {
 	version taskstore.Version
 	data    string
-	ended   bool
 }
 
 // step reports whether a call can have had the result in state s, and the state
@@ -68,29 +78,36 @@ func step(s state, c Call, r Result) (bool, state) {
 	case s.ended:
 		return r.Unknown, s
 	}
-	next := state{version: s.version + 1, data: c.Data}
+	if c.Verb == PutBatch {
+		return stepBatch(s, c, r)
+	}
+	now := s.records[c.Place]
+	written := record{now.version + 1, c.Data}
+	next := s
+	next.records[c.Place] = written
 	switch c.Verb {
 	case Get:
-		return r.Version == s.version && r.Data == s.data, s
+		return r.Version == now.version && r.Data == now.data, s
 	case Put:
-		return r.Unknown || r.Version == next.version, next
+		return r.Unknown || r.Version == written.version, next
 	case PutIfVersion:
-		if s.version != c.Expected {
-			return r.Conflict && r.Version == s.version, s
+		if now.version != c.Expected {
+			return r.Conflict && r.Version == now.version, s
 		}
-		return r.Unknown || !r.Conflict && r.Version == next.version, next
+		return r.Unknown || !r.Conflict && r.Version == written.version, next
 	case Delete:
-		if s.version == 0 {
+		if now.version == 0 {
 			return !r.Unknown && !r.Existed, s
 		}
-		return r.Unknown || r.Existed, state{}
+		next.records[c.Place] = record{}
+		return r.Unknown || r.Existed, next
 	}
 	panic("torture: unknown verb " + string(c.Verb))
 }
 
 var hashSeed = maphash.MakeSeed()
 
-// model is the contract of a backend about one record.
+// model is the contract of a backend about the records of a task.
 var model = porcupine.Model{
 	Init: func() any { return state{} },
 	Step: func(s, call, result any) (bool, any) {
@@ -101,25 +118,27 @@ var model = porcupine.Model{
 		return describe(call.(Call), result.(Result))
 	},
 	DescribeState: func(s any) string {
-		st := s.(state)
-		if st.version == 0 {
-			return "no record"
-		}
-		return fmt.Sprintf("version %d: %s", st.version, st.data)
+		return describeState(s.(state))
 	},
 }
 
 func describe(c Call, r Result) string {
 	var call, result string
 	switch c.Verb {
+	case PutBatch:
+		call = fmt.Sprintf("PutBatch(%s)", describeWrites(c.Writes))
 	case PutIfVersion:
-		call = fmt.Sprintf("PutIfVersion(%s, %d)", c.Data, c.Expected)
+		call = fmt.Sprintf("PutIfVersion(%s%s, %d)", nameOf(c.Place), c.Data, c.Expected)
 	default:
-		call = fmt.Sprintf("%s(%s)", c.Verb, c.Data)
+		call = fmt.Sprintf("%s(%s%s)", c.Verb, nameOf(c.Place), c.Data)
 	}
 	switch {
 	case r.Unknown:
 		result = "unknown"
+	case r.Conflict && c.Verb == PutBatch:
+		result = fmt.Sprintf("write %d: conflict with %d", r.Index, r.Version)
+	case c.Verb == PutBatch:
+		result = "done"
 	case r.Conflict:
 		result = fmt.Sprintf("conflict with %d", r.Version)
 	case c.Verb == Delete:

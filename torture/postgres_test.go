@@ -60,12 +60,12 @@ func newPgCampaign(t *testing.T, class Class, l level, p pgPlace) *campaign {
 
 // pgWrites reports whether a command calls a function that writes.
 func pgWrites(args []string) bool {
-	return strings.Contains(args[0], ".put(") || strings.Contains(args[0], ".delete(")
+	return strings.Contains(args[0], ".put(") || strings.Contains(args[0], ".write(") || strings.Contains(args[0], ".delete(")
 }
 
-// pgOperation returns the id of the operation of a put.
+// pgOperation returns the id of the operation of a put or of a batch.
 func pgOperation(args []string) string {
-	if strings.Contains(args[0], ".put(") && len(args) > 9 {
+	if (strings.Contains(args[0], ".put(") || strings.Contains(args[0], ".write(")) && len(args) > 9 {
 		return args[9]
 	}
 	return ""

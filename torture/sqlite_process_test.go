@@ -43,6 +43,7 @@ type order struct {
 	Key      taskstore.Key
 	Data     []byte
 	Expected taskstore.Version
+	Batch    []taskstore.Write
 }
 
 type answer struct {
@@ -51,6 +52,7 @@ type answer struct {
 	Data     []byte
 	Existed  bool
 	Conflict *taskstore.VersionConflictError
+	Index    int // of the write of a batch that is in conflict
 	Missing  bool
 	Err      string
 }
@@ -98,6 +100,12 @@ func carryOut(b taskstore.StorageBackend, o order) (a answer) {
 		a.Version, err = b.PutIfVersion(ctx, o.Key, taskstore.Value{Data: o.Data}, o.Expected)
 	case Delete:
 		a.Existed, err = b.Delete(ctx, o.Key)
+	case PutBatch:
+		err = taskstore.PutBatch(ctx, b, o.Batch)
+	}
+	var refused *taskstore.BatchError
+	if errors.As(err, &refused) {
+		a.Index = refused.Index
 	}
 	switch {
 	case errors.As(err, &a.Conflict):
@@ -236,4 +244,12 @@ func (r *remote) PutIfVersion(_ context.Context, key taskstore.Key, v taskstore.
 func (r *remote) Delete(_ context.Context, key taskstore.Key) (bool, error) {
 	a, err := r.write(order{Verb: Delete, Key: key})
 	return a.Existed, err
+}
+
+func (r *remote) PutBatch(_ context.Context, writes []taskstore.Write) error {
+	a, err := r.write(order{Verb: PutBatch, Batch: writes})
+	if a.Conflict == nil {
+		return err
+	}
+	return &taskstore.BatchError{Index: a.Index, Err: a.err(writes[a.Index].Key)}
 }

@@ -20,7 +20,7 @@ import (
 // Four processes have one SQLite file open, with two callers each, and are killed by
 // SIGKILL again and again. What their callers saw is linearizable, in every class of load.
 func TestSQLiteProcessesAreKilled(t *testing.T) {
-	for _, class := range []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys} {
+	for _, class := range []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys, Batches} {
 		t.Run(class.Name, func(t *testing.T) {
 			broken := brokenOnSQLite(t, class, "", either(*historiesFlag, 4, 200))
 			assert.Zero(t, broken, "broken histories")
@@ -32,12 +32,15 @@ func TestSQLiteProcessesAreKilled(t *testing.T) {
 var breaches = map[string]func(taskstore.StorageBackend) taskstore.StorageBackend{
 	"looks before it writes": func(b taskstore.StorageBackend) taskstore.StorageBackend { return looking{b} },
 	"answers too early":      func(b taskstore.StorageBackend) taskstore.StorageBackend { return hasty{b} },
+	"writes one by one":      func(b taskstore.StorageBackend) taskstore.StorageBackend { return apart{b} },
 }
 
 func TestSQLiteControlsBreak(t *testing.T) {
-	for name := range breaches {
+	for name, class := range map[string]Class{
+		"looks before it writes": HotKeys, "answers too early": HotKeys, "writes one by one": Batches,
+	} {
 		t.Run(name, func(t *testing.T) {
-			assert.NotZero(t, brokenOnSQLite(t, HotKeys, name, either(*historiesFlag, 4, 50)))
+			assert.NotZero(t, brokenOnSQLite(t, class, name, either(*historiesFlag, 4, 50)))
 		})
 	}
 }

@@ -17,20 +17,25 @@ type Class struct {
 	step func(c *client, ctx context.Context)
 	// hot is the number of records that all clients share from the start.
 	hot int
+	// places is how many records a task may have, if it is more than one.
+	places int
 }
 
 // The classes of load, by what they do to records.
 var (
 	// HotKeys has all clients create, update and read a few records.
-	HotKeys = Class{"HotKeys", (*client).hotStep, 2}
+	HotKeys = Class{Name: "HotKeys", step: (*client).hotStep, hot: 2}
 	// HotKeysWithPut adds Put.
-	HotKeysWithPut = Class{"HotKeysWithPut", (*client).putStep, 2}
+	HotKeysWithPut = Class{Name: "HotKeysWithPut", step: (*client).putStep, hot: 2}
 	// TaskIDs uses records as tasks are used: their ids are random, unknown to other
 	// clients until the create has returned, and never used again. Then all clients
 	// update, read and delete them.
-	TaskIDs = Class{"TaskIDs", (*client).taskStep, 0}
+	TaskIDs = Class{Name: "TaskIDs", step: (*client).taskStep}
 	// OwnKeys has each client create, write and read a record that no other writes.
-	OwnKeys = Class{"OwnKeys", (*client).ownStep, 0}
+	OwnKeys = Class{Name: "OwnKeys", step: (*client).ownStep}
+	// Batches is TaskIDs with tasks of several records, which clients write and remove
+	// together and one by one.
+	Batches = Class{Name: "Batches", step: (*client).batchStep, places: places}
 )
 
 // A Load runs clients, one for each backend, and records what they see.
@@ -61,7 +66,13 @@ type client struct {
 	shared  *shared
 	random  *rand.Rand
 	calls   int
-	seen    map[string]taskstore.Version // the latest version that it knows of
+	seen    map[name]taskstore.Version // the latest version that it knows of
+}
+
+// A name tells a record of a load from the others.
+type name struct {
+	task  string
+	place int
 }
 
 // shared is what the clients of a load know in common.
@@ -105,7 +116,7 @@ func (l Load) Run(ctx context.Context) *History {
 		c := &client{
 			id: id, backend: b, load: &l, history: h, shared: s,
 			random: rand.New(rand.NewPCG(l.Seed, uint64(id))),
-			seen:   make(map[string]taskstore.Version),
+			seen:   make(map[name]taskstore.Version),
 		}
 		clients.Go(func() { c.run(ctx) })
 	}
@@ -114,7 +125,9 @@ func (l Load) Run(ctx context.Context) *History {
 		l.Settle()
 	}
 	for _, task := range s.all {
-		h.Do(ctx, l.Backends[0], 0, Call{Verb: Get, Task: task})
+		for place := range max(l.Class.places, 1) {
+			h.Do(ctx, l.Backends[0], 0, Call{Verb: Get, Task: task, Place: place})
+		}
 	}
 	return h
 }
@@ -148,7 +161,7 @@ func (c *client) hotStep(ctx context.Context) {
 	case n < 40:
 		c.put(ctx, PutIfVersion, task, 0)
 	default:
-		c.put(ctx, PutIfVersion, task, c.expected(task))
+		c.put(ctx, PutIfVersion, task, c.expected(name{task: task}))
 	}
 }
 
@@ -160,7 +173,7 @@ func (c *client) putStep(ctx context.Context) {
 	case n < 60:
 		c.put(ctx, Put, task, 0)
 	default:
-		c.put(ctx, PutIfVersion, task, c.expected(task))
+		c.put(ctx, PutIfVersion, task, c.expected(name{task: task}))
 	}
 }
 
@@ -181,7 +194,7 @@ func (c *client) taskStep(ctx context.Context) {
 	case n < 50:
 		c.do(ctx, Call{Verb: Delete, Task: task})
 	default:
-		c.put(ctx, PutIfVersion, task, max(c.expected(task), 1))
+		c.put(ctx, PutIfVersion, task, max(c.expected(name{task: task}), 1))
 	}
 }
 
@@ -196,14 +209,14 @@ func (c *client) ownStep(ctx context.Context) {
 	case n < 50:
 		c.put(ctx, Put, task, 0)
 	default:
-		c.put(ctx, PutIfVersion, task, c.seen[task])
+		c.put(ctx, PutIfVersion, task, c.seen[name{task: task}])
 	}
 }
 
 // expected returns the version that a client has reason to expect, or one that is
 // out of date.
-func (c *client) expected(task string) taskstore.Version {
-	v := c.seen[task]
+func (c *client) expected(record name) taskstore.Version {
+	v := c.seen[record]
 	switch n := c.random.IntN(20); {
 	case n == 0 && v > 0:
 		return v - 1
@@ -228,7 +241,7 @@ func (c *client) do(ctx context.Context, call Call) (Result, bool) {
 	c.calls++
 	r, ok := c.history.Do(ctx, c.backend, c.id, call)
 	if ok && !r.Unknown {
-		c.seen[call.Task] = r.Version
+		c.learn(call, r)
 	}
 	return r, ok
 }

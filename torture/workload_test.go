@@ -12,7 +12,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-var classes = []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys}
+var classes = []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys, Batches}
 
 const clients = 8
 
@@ -78,6 +78,14 @@ type forgetful struct{ taskstore.StorageBackend }
 
 func (forgetful) Delete(context.Context, taskstore.Key) (bool, error) { return true, nil }
 
+// apart is a backend that has no batches, so that PutBatch makes them write by write.
+type apart struct{ taskstore.StorageBackend }
+
+func (b apart) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
+	runtime.Gosched()
+	return b.StorageBackend.PutIfVersion(ctx, key, v, expected)
+}
+
 func TestBackendsThatAreNotLinearizableAreFound(t *testing.T) {
 	for _, c := range []struct {
 		class   Class
@@ -88,6 +96,7 @@ func TestBackendsThatAreNotLinearizableAreFound(t *testing.T) {
 			return stale{taskstore.NewMemoryBackend(nil), make(chan taskstore.Record, 1)}
 		}},
 		{TaskIDs, func() taskstore.StorageBackend { return forgetful{taskstore.NewMemoryBackend(nil)} }},
+		{Batches, func() taskstore.StorageBackend { return apart{taskstore.NewMemoryBackend(nil)} }},
 	} {
 		t.Run(fmt.Sprintf("%T", c.backend()), func(t *testing.T) {
 			for seed := range uint64(100) {
