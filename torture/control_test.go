@@ -28,8 +28,25 @@ func TestForgottenOperationIDsBreak(t *testing.T) {
 	breaks(t, HotKeys, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
 }
 
+// Where only batches are not recognised, that is enough.
 func TestForgottenBatchesBreak(t *testing.T) {
-	breaks(t, Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+	breaks(t, Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
+}
+
+// Without a script for batches, they are made write by write, and that is seen.
+func TestBatchesMadeWriteByWriteBreak(t *testing.T) {
+	for _, d := range deployments {
+		t.Run(d.name, func(t *testing.T) {
+			c := newCampaign(t, Batches, noFaults, ways[0], d.open(t))
+			c.pictures = ""
+			for i, b := range c.backends {
+				c.backends[i] = apart{b}
+			}
+			histories := either(*historiesFlag, 2, 200)
+			broken := c.broken(t, histories, func(uint64, error) {})
+			assert.NotZero(t, broken, "of %d histories", histories)
+		})
+	}
 }
 
 func breaks(t *testing.T, class Class, hook func() redis.Hook) {
@@ -82,9 +99,13 @@ func inner(cmd redis.Cmder) redis.Cmder {
 // forgetting is a hook that gives each resend of a write another operation id.
 type forgetting struct {
 	noDialHook
+	keys int // that a script has at least
 	mu   sync.Mutex
 	sent map[string]bool
 }
+
+// keysOfWrite is how many keys a script has for each write.
+const keysOfWrite = 3
 
 func (f *forgetting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -105,8 +126,9 @@ func (f *forgetting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 func (f *forgetting) forget(cmd redis.Cmder) {
 	args := cmd.Args()
 	if name := args[0]; name == "evalsha" || name == "eval" {
-		script := args[3+args[2].(int):]
-		if len(script) > 0 {
+		keys := args[2].(int)
+		script := args[3+keys:]
+		if len(script) > 0 && keys >= f.keys {
 			if id, ok := script[0].(string); ok && len(id) == 8 && f.again(id) {
 				script[0] = string(binary.NativeEndian.AppendUint64(nil, rand.Uint64()))
 			}

@@ -143,25 +143,36 @@ func terminateBackends(t *testing.T, p pgPlace) {
 // itself, breaks histories.
 func TestPostgresForgottenResendsBreak(t *testing.T) {
 	at := pgDirect(t)
-	c := newPgCampaign(t, HotKeys, lost10, at)
-	c.pictures = ""
-	conn, err := pgconn.Connect(ctx, at.server.URL())
-	require.NoError(t, err)
-	defer conn.Close(ctx)
-	schema := schemaOf(t, conn)
-	_, err = conn.Exec(ctx, `ALTER FUNCTION "`+schema+`".put RENAME TO put_as_is;
-		CREATE FUNCTION "`+schema+`".put(p_owner bytea, p_collection bytea, p_task bytea, p_data bytea, p_expires bigint,
-		p_expected bigint, p_limit bigint, p_watch uuid, p_op bytea, p_since bigint, p_notify boolean, OUT o_status int, OUT o_number bigint)
-		LANGUAGE sql AS $$ SELECT * FROM "`+schema+`".put_as_is($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $11) $$`).ReadAll()
-	require.NoError(t, err)
-	histories := either(*historiesFlag, 5, 200)
-	broken := c.broken(t, histories, func(uint64, error) {})
-	assert.NotZero(t, broken, "of %d histories", histories)
+	for _, f := range []struct {
+		class           Class
+		name, arguments string
+	}{
+		{HotKeys, "put", `p_owner bytea, p_collection bytea, p_task bytea, p_data bytea, p_expires bigint,
+			p_expected bigint, p_limit bigint, p_watch uuid, p_op bytea, p_since bigint, p_notify boolean, OUT o_status int, OUT o_number bigint`},
+		{Batches, "write", `p_owner bytea, p_collections bytea[], p_tasks bytea[], p_datas bytea[], p_expires bigint[],
+			p_expected bigint[], p_limits bigint[], p_watches uuid[], p_op bytea, p_since bigint, p_notify boolean,
+			OUT o_status int, OUT o_index int, OUT o_number bigint`},
+	} {
+		t.Run(f.class.Name, func(t *testing.T) {
+			c := newPgCampaign(t, f.class, lost10, at)
+			c.pictures = ""
+			conn, err := pgconn.Connect(ctx, at.server.URL())
+			require.NoError(t, err)
+			defer conn.Close(ctx)
+			function := `"` + latestSchema(t, conn) + `".` + f.name
+			_, err = conn.Exec(ctx, "ALTER FUNCTION "+function+" RENAME TO "+f.name+"_as_is; CREATE FUNCTION "+function+"("+f.arguments+
+				") LANGUAGE sql AS $$ SELECT * FROM "+function+"_as_is($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $11) $$").ReadAll()
+			require.NoError(t, err)
+			histories := either(*historiesFlag, 5, 200)
+			broken := c.broken(t, histories, func(uint64, error) {})
+			assert.NotZero(t, broken, "of %d histories", histories)
+		})
+	}
 }
 
-// schemaOf returns the name of the one schema of a store.
-func schemaOf(t *testing.T, conn *pgconn.PgConn) string {
-	r, err := conn.Exec(ctx, "SELECT nspname FROM pg_namespace JOIN pg_proc ON pronamespace = pg_namespace.oid WHERE proname = 'sweep'").ReadAll()
+// latestSchema returns the name of the schema of the latest store.
+func latestSchema(t *testing.T, conn *pgconn.PgConn) string {
+	r, err := conn.Exec(ctx, "SELECT nspname FROM pg_namespace JOIN pg_proc ON pronamespace = pg_namespace.oid WHERE proname = 'sweep' ORDER BY pg_namespace.oid DESC").ReadAll()
 	require.NoError(t, err)
 	return string(r[0].Rows[0][0])
 }
