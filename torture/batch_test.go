@@ -147,7 +147,9 @@ func (b *exposed) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 		if _, err := b.Put(ctx, w.Key, w.Value); err != nil {
 			return err
 		}
-		runtime.Gosched()
+		for range clients {
+			runtime.Gosched()
+		}
 	}
 	return nil
 }
