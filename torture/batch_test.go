@@ -153,3 +153,19 @@ func (b *exposed) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 	}
 	return nil
 }
+
+// A client that is alone knows what it has written, so that most of its batches are made.
+func TestClientsLearnFromTheirBatches(t *testing.T) {
+	l := Load{Class: Batches, Backends: []taskstore.StorageBackend{taskstore.NewMemoryBackend(nil)}, Owner: "owner", Seed: 1, Calls: 1000}
+	batches, refused := 0, 0
+	for _, op := range l.Run(ctx).ops {
+		if op.Input.(Call).Verb == PutBatch {
+			batches++
+			if op.Output.(Result).Conflict {
+				refused++
+			}
+		}
+	}
+	t.Logf("%d of %d batches refused", refused, batches)
+	assert.Less(t, refused*10, batches*4, "the others are on tasks without a first record, or out of date on purpose")
+}
