@@ -66,6 +66,15 @@ func TestOutsideThePromise(t *testing.T) {
 			s.deliver()
 			s.b(get("late", 2))
 		},
+		"batch that creates, delayed past its conflict and a delete": func(s *scene) {
+			s.b(batch(Write{Data: "old"}, Write{Place: 1, Data: "old side"}))
+			s.age()
+			s.faults(faultproxy.Delay)
+			s.a(refuses(1, 1, Write{Data: "late", Expected: 1}, Write{Place: 1, Data: "late side"}))
+			s.b(side(del(true)))
+			s.deliver()
+			s.b(get("late", 2))
+		},
 		"delete delayed past a create": func(s *scene) {
 			s.b(put("old", 1))
 			s.age()
@@ -107,6 +116,7 @@ func newScene(t *testing.T) *scene {
 		require.NoError(t, err)
 		_, err = c.PutIfVersion(ctx, other, taskstore.Value{}, 1)
 		require.NoError(t, err)
+		require.NoError(t, taskstore.PutBatch(ctx, c, []taskstore.Write{{Key: other, Expected: 2}}))
 		_, err = c.Delete(ctx, other)
 		require.NoError(t, err)
 	}
