@@ -154,18 +154,18 @@ func (b *exposed) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 	return nil
 }
 
-// A client that is alone knows what it has written, so that most of its batches are made.
 func TestClientsLearnFromTheirBatches(t *testing.T) {
-	l := Load{Class: Batches, Backends: []taskstore.StorageBackend{taskstore.NewMemoryBackend(nil)}, Owner: "owner", Seed: 1, Calls: 1000}
-	batches, refused := 0, 0
-	for _, op := range l.Run(ctx).ops {
-		if op.Input.(Call).Verb == PutBatch {
-			batches++
-			if op.Output.(Result).Conflict {
-				refused++
-			}
-		}
+	c := &client{seen: make(map[name]taskstore.Version)}
+	knows := func(first, side, third taskstore.Version) {
+		t.Helper()
+		assert.Equal(t, []taskstore.Version{first, side, third}, []taskstore.Version{c.seen[name{"t", 0}], c.seen[name{"t", 1}], c.seen[name{"t", 2}]})
 	}
-	t.Logf("%d of %d batches refused", refused, batches)
-	assert.Less(t, refused*10, batches*4, "the others are on tasks without a first record, or out of date on purpose")
+	c.learn(Call{Verb: PutBatch, Task: "t", Writes: []Write{{Place: 1}, {Expected: 4}, {Place: 2}}}, Result{})
+	knows(5, 1, 1)
+	c.learn(Call{Verb: PutBatch, Task: "t", Writes: []Write{{Expected: 4}, {Place: 2, Expected: 1}}}, Result{Conflict: true, Index: 1, Version: 9})
+	knows(5, 1, 9)
+	c.learn(Call{Verb: PutBatch, Task: "t", Writes: []Write{{Expected: 5}, {Place: 1, Expected: taskstore.AnyVersion}, {Place: 2, Expected: 9, Remove: true}}}, Result{})
+	knows(6, 2, 0)
+	c.learn(Call{Verb: Get, Task: "t", Place: 1}, Result{Version: 3})
+	knows(6, 3, 0)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// batchStep makes a call or two on a task of several records.
+// batchStep makes a few calls on a task of several records.
 //
 // A task's first record is written only where it is there, and each batch holds it to a
 // version. So no copy of a batch that comes late or again can be taken for a new one,

@@ -20,47 +20,47 @@ import (
 // Without the backend's own resending, go-redis resends: a write that was applied
 // is applied, or refused, once more.
 func TestClientResendingBreaks(t *testing.T) {
-	breaks(t, HotKeys, func() redis.Hook { return resending{} })
+	for _, d := range deployments {
+		breaks(t, d, HotKeys, func() redis.Hook { return resending{} })
+	}
 }
 
 // With resends that are not recognised, the backend does no better.
 func TestForgottenOperationIDsBreak(t *testing.T) {
-	breaks(t, HotKeys, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+	for _, d := range deployments {
+		breaks(t, d, HotKeys, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+	}
 }
 
 // Where only batches are not recognised, that is enough.
 func TestForgottenBatchesBreak(t *testing.T) {
-	breaks(t, Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
+	breaks(t, deployments[0], Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
 }
 
 // Without a script for batches, they are made write by write, and that is seen.
 func TestBatchesMadeWriteByWriteBreak(t *testing.T) {
-	for _, d := range deployments {
-		t.Run(d.name, func(t *testing.T) {
-			c := newCampaign(t, Batches, noFaults, ways[0], d.open(t))
-			c.pictures = ""
-			for i, b := range c.backends {
-				c.backends[i] = apart{b}
-			}
-			histories := either(*historiesFlag, 2, 200)
-			broken := c.broken(t, histories, func(uint64, error) {})
-			assert.NotZero(t, broken, "of %d histories", histories)
+	c := newCampaign(t, Batches, noFaults, ways[0], deployments[0].open(t))
+	for i, b := range c.backends {
+		c.backends[i] = apart{b}
+	}
+	c.breaks(t, 5)
+}
+
+func breaks(t *testing.T, d deployment, class Class, hook func() redis.Hook) {
+	for _, w := range ways {
+		t.Run(d.name+w.name, func(t *testing.T) {
+			newCampaign(t, class, lost10, w, d.open(t), hook).breaks(t, w.some(5))
 		})
 	}
 }
 
-func breaks(t *testing.T, class Class, hook func() redis.Hook) {
-	for _, d := range deployments {
-		for _, w := range ways {
-			t.Run(d.name+w.name, func(t *testing.T) {
-				c := newCampaign(t, class, lost10, w, d.open(t), hook)
-				c.pictures = ""
-				histories := either(*historiesFlag, w.some(5), 200)
-				broken := c.broken(t, histories, func(uint64, error) {})
-				assert.NotZero(t, broken, "of %d histories", histories)
-			})
-		}
-	}
+// breaks records histories of a control, in a short run as many as some, and fails the
+// test if none is broken.
+func (c *campaign) breaks(t *testing.T, some int) {
+	c.pictures = ""
+	histories := either(*historiesFlag, some, 200)
+	broken := c.broken(t, histories, func(uint64, error) {})
+	assert.NotZero(t, broken, "of %d histories", histories)
 }
 
 // resending is a hook that has go-redis resend the backend's scripts, as it does

@@ -44,11 +44,14 @@ func toSentinel(s *redistest.Sentinel) open {
 	}
 }
 
-// deployments are those that nothing happens to but faults of the network.
-var deployments = []struct {
+// A deployment is a way to run Redis.
+type deployment struct {
 	name string
 	open func(t *testing.T) open
-}{
+}
+
+// deployments are those that nothing happens to but faults of the network.
+var deployments = []deployment{
 	{"OneServer", func(t *testing.T) open { return toServer(redistest.Shared(t)) }},
 	{"ClusterOfOne", func(t *testing.T) open { return toCluster(redistest.StartClusterOfOne(t).Addr()) }},
 	{"Cluster", func(t *testing.T) open { return toCluster(redistest.SharedCluster(t).Addrs()...) }},

@@ -13,7 +13,7 @@ import (
 // A Class is a kind of load.
 type Class struct {
 	Name string
-	// step makes one call.
+	// step makes a call or a few.
 	step func(c *client, ctx context.Context)
 	// hot is the number of records that all clients share from the start.
 	hot int
@@ -44,11 +44,11 @@ type Load struct {
 	Backends []taskstore.StorageBackend
 	Owner    string
 	Seed     uint64
-	// Calls is how many calls each client makes; and it goes on until Until is
+	// Calls is how many calls each client makes at least; and it goes on until Until is
 	// closed, if that is not nil.
 	Calls int
 	Until <-chan struct{}
-	// Pause bounds the random pause before each call.
+	// Pause bounds the random pause before each step of the Class.
 	Pause time.Duration
 	// Ahead lets clients guess versions that a record has not reached yet.
 	Ahead bool
@@ -133,7 +133,7 @@ func (l Load) Run(ctx context.Context) *History {
 }
 
 func (c *client) run(ctx context.Context) {
-	for n := 0; n < c.load.Calls || c.goesOn(); n++ {
+	for c.calls < c.load.Calls || c.goesOn() {
 		if c.load.Pause > 0 {
 			time.Sleep(time.Duration(c.random.Int64N(int64(c.load.Pause))))
 		}
