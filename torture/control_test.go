@@ -21,20 +21,20 @@ import (
 // is applied, or refused, once more.
 func TestClientResendingBreaks(t *testing.T) {
 	for _, d := range deployments {
-		breaks(t, d, HotKeys, func() redis.Hook { return resending{} })
+		breaks(t, d, HotKeys, 5, func() redis.Hook { return resending{} })
 	}
 }
 
 // With resends that are not recognised, the backend does no better.
 func TestForgottenOperationIDsBreak(t *testing.T) {
 	for _, d := range deployments {
-		breaks(t, d, HotKeys, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
+		breaks(t, d, HotKeys, 5, func() redis.Hook { return &forgetting{sent: make(map[string]bool)} })
 	}
 }
 
 // Where only batches are not recognised, that is enough.
 func TestForgottenBatchesBreak(t *testing.T) {
-	breaks(t, deployments[0], Batches, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
+	breaks(t, deployments[0], Batches, 30, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
 }
 
 // Without a script for batches, they are made write by write, and that is seen.
@@ -46,10 +46,10 @@ func TestBatchesMadeWriteByWriteBreak(t *testing.T) {
 	c.breaks(t, 5)
 }
 
-func breaks(t *testing.T, d deployment, class Class, hook func() redis.Hook) {
+func breaks(t *testing.T, d deployment, class Class, some int, hook func() redis.Hook) {
 	for _, w := range ways {
 		t.Run(d.name+w.name, func(t *testing.T) {
-			newCampaign(t, class, lost10, w, d.open(t), hook).breaks(t, w.some(5))
+			newCampaign(t, class, lost10, w, d.open(t), hook).breaks(t, w.some(some))
 		})
 	}
 }

@@ -161,7 +161,7 @@ func TestPostgresForgottenResendsBreak(t *testing.T) {
 			_, err = conn.Exec(ctx, "ALTER FUNCTION "+function+" RENAME TO "+f.name+"_as_is; CREATE FUNCTION "+function+"("+f.arguments+
 				") LANGUAGE sql AS $$ SELECT * FROM "+function+"_as_is($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $11) $$").ReadAll()
 			require.NoError(t, err)
-			c.breaks(t, 5)
+			c.breaks(t, 10)
 		})
 	}
 }
