@@ -92,12 +92,12 @@ func TestBackendsThatAreNotLinearizableAreFound(t *testing.T) {
 		{Batches, func() taskstore.StorageBackend { return &exposed{StorageBackend: taskstore.NewMemoryBackend(nil)} }},
 	} {
 		t.Run(fmt.Sprintf("%T", c.backend()), func(t *testing.T) {
-			for seed := range uint64(100) {
+			for seed := range uint64(1000) {
 				if run(c.class, c.backend(), seed).Check(t.TempDir()) != nil {
 					return
 				}
 			}
-			t.Error("not found in 100 histories")
+			t.Error("not found in 1000 histories")
 		})
 	}
 }
