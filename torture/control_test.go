@@ -32,7 +32,7 @@ func TestForgottenOperationIDsBreak(t *testing.T) {
 	}
 }
 
-// Where only batches are not recognised, that is enough.
+// Batches alone are enough for that.
 func TestForgottenBatchesBreak(t *testing.T) {
 	breaks(t, deployments[0], Batches, 30, func() redis.Hook { return &forgetting{sent: make(map[string]bool), keys: 2 * keysOfWrite} })
 }
