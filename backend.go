@@ -142,7 +142,8 @@ type Record struct {
 // There is no method that lists owners or counts all records: nothing that a
 // server does for one tenant should cost by the number of the others. What only
 // some backends can do is an interface of its own: [Pager], [Batcher], [Watcher],
-// [Clock], [Pinger], and [io.Closer] for those that hold resources.
+// [Clock], [Pinger], [OwnerLister] for operators, and [io.Closer] for those that hold
+// resources.
 type StorageBackend interface {
 	// Get returns the record of key. Where there is none the error matches
 	// [ErrNotFound].

@@ -97,6 +97,14 @@ func FuzzKeys(f *testing.F) {
 			if got := k.scopeOf(k.channel(scope)); got != scope {
 				t.Fatalf("the channel of %q is that of %q", scope, got)
 			}
+			if got, ok := k.ownerOfIndex(o.index); !ok || got != owner {
+				t.Fatalf("the index of %q is that of %q, %t", owner, got, ok)
+			}
+			for _, other := range []string{o.task(task), o.expiry, "x" + o.index} {
+				if got, ok := k.ownerOfIndex(other); ok {
+					t.Fatalf("%q is an index of %q", other, got)
+				}
+			}
 		}
 		for _, key := range []string{o.task(task), o.index, o.expiry} {
 			if tag := hashTag(key); tag != escapeKeyPart(owner) {

@@ -25,7 +25,7 @@ type breach struct {
 }
 
 func breaches() []breach {
-	return slices.Concat(brokenKeys, brokenCollections, brokenVersions, brokenValues, brokenExpiry, brokenLists, brokenPages, brokenLimits, brokenContexts, brokenWatches, brokenConnections, brokenReopening, brokenBatches, brokenBatchLimits, brokenBatchOutages)
+	return slices.Concat(brokenKeys, brokenCollections, brokenVersions, brokenValues, brokenExpiry, brokenLists, brokenPages, brokenLimits, brokenOwners, brokenContexts, brokenWatches, brokenConnections, brokenReopening, brokenBatches, brokenBatchLimits, brokenBatchOutages)
 }
 
 // TestBroken checks that each rule notices the backends that break it.

@@ -39,6 +39,7 @@ type fake struct {
 	cleanup func(ctxt) (int, error)
 	now     func(ctxt) (time.Time, error)
 	ping    func(ctxt) error
+	owners  func(ctxt) iter.Seq2[string, error]
 	cut     func()
 	restart func() // between its end and its next life
 
@@ -64,7 +65,7 @@ func newFake(records, bytes int) *fake {
 	f.get, f.put, f.cas, f.del, f.list = f.m.Get, f.m.Put, f.m.PutIfVersion, f.m.Delete, f.m.ListByPrefix
 	f.page, f.batch, f.cleanup, f.now = f.m.ListPage, f.m.PutBatch, f.m.CleanupExpired, f.m.Now
 	f.ping = func(ctx ctxt) error { return ctx.Err() }
-	f.watch = f.rewatch
+	f.watch, f.owners = f.rewatch, f.m.Owners
 	f.cut = func() { f.interrupt(errCut) }
 	f.restart = func() {}
 	return f
@@ -151,6 +152,7 @@ func (f *fake) Watch(ctx ctxt, prefix key) iter.Seq2[change, error] { return f.w
 func (f *fake) CleanupExpired(ctx ctxt) (int, error)                { return f.cleanup(ctx) }
 func (f *fake) Now(ctx ctxt) (time.Time, error)                     { return f.now(ctx) }
 func (f *fake) Ping(ctx ctxt) error                                 { return f.ping(ctx) }
+func (f *fake) Owners(ctx ctxt) iter.Seq2[string, error]            { return f.owners(ctx) }
 
 func (f *fake) Close() error {
 	f.mu.Lock()

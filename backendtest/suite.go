@@ -109,6 +109,7 @@ func rules() []rule {
 		batchRules,
 		batchLimitRules,
 		batchRaceRules,
+		ownerRules,
 		watchRules,
 		watchEndRules,
 		reconnectRules,
