@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type Finding struct {
 	Remedy string
 	// Unknown says that the server could not be asked: all may be well.
 	Unknown bool
+	// Unusable says that calls fail for this.
+	Unusable bool
 }
 
 // String returns the finding in one line.
@@ -75,7 +78,6 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	}
 	wg.Wait()
 	var findings []Finding
-	hopeless := false
 	for _, n := range nodes {
 		if n.err != nil && n.Replica && ctx.Err() == nil {
 			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
@@ -83,10 +85,9 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 			return findings, failure("check", Key{}, b.link.Ended(n.err))
 		}
 		findings = append(findings, n.findings...)
-		hopeless = hopeless || n.hopeless
 	}
 	findings = append(findings, clockFindings(nodes)...)
-	if hopeless {
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Unusable }) {
 		return findings, nil
 	}
 	return findings, b.tryVerbs(ctx)
@@ -97,13 +98,17 @@ type checkedNode struct {
 	redislink.Node
 	b        *RedisBackend
 	findings []Finding
-	hopeless bool // calls cannot succeed, for a reason that was found
 	clock    clockReading
 	err      error
 }
 
 func (n *checkedNode) add(setting, breaks, remedy string) {
 	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy})
+}
+
+// fatal adds what calls fail for.
+func (n *checkedNode) fatal(setting, breaks, remedy string) {
+	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unusable: true})
 }
 
 func (n *checkedNode) unknown(setting, breaks, remedy string) {
@@ -161,9 +166,8 @@ func (n *checkedNode) judgeVersion(info map[string]string) {
 // judgeMode finds a client that knows one node of a Cluster only.
 func (n *checkedNode) judgeMode(info map[string]string) {
 	if n.Addr == "" && info["cluster_enabled"] == "1" {
-		n.add("the server is a node of a Cluster, and the client is for one server",
+		n.fatal("the server is a node of a Cluster, and the client is for one server",
 			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
-		n.hopeless = true
 	}
 }
 
@@ -188,6 +192,8 @@ func (n *checkedNode) judgePersistence(info map[string]string, value string, tol
 		n.unknown("appendfsync is not known", "where it is no, the crash of a machine loses what its kernel has not written", "see that it is everysec or always")
 	case aof && value == "no":
 		n.add("appendfsync is no", "the crash of a machine loses what its kernel has not written, half a minute or so", "set it to everysec (about a second may be lost) or always (nothing)")
+	case aof && value == "everysec":
+		n.add("appendfsync is everysec", "the crash of a machine loses about the last second of acknowledged writes", "set it to always where nothing may be lost; each write then waits for the disk")
 	case aof:
 	case !told:
 		n.unknown("appendonly is no, and save is not known", "a crash loses what was written since the latest snapshot, or everything", remedy)
@@ -204,8 +210,7 @@ func (n *checkedNode) judgeReplicas(info map[string]string) {
 		return
 	}
 	if info["role"] == "slave" {
-		n.add("the server is a replica", "it takes no writes", "name its master, its Sentinels or its Cluster")
-		n.hopeless = true
+		n.fatal("the server is a replica", "it takes no writes", "name its master, its Sentinels or its Cluster")
 		return
 	}
 	online := 0
@@ -215,9 +220,8 @@ func (n *checkedNode) judgeReplicas(info map[string]string) {
 		}
 	}
 	if want := n.b.opts.MinReplicas; online < want {
-		n.add(fmt.Sprintf("replicas in sync: %d, MinReplicas: %d", online, want),
+		n.fatal(fmt.Sprintf("replicas in sync: %d, MinReplicas: %d", online, want),
 			"writes end with ErrOutcomeUnknown", "add replicas, or see what keeps them")
-		n.hopeless = true
 	}
 }
 

@@ -140,28 +140,25 @@ func (n *checkedNode) judgeRights(d denials) {
 		return strings.HasSuffix(command, "publish") || strings.HasSuffix(command, "subscribe")
 	}
 	for _, hints := range []bool{false, true} {
-		breaks := failing
+		breaks, add := failing, n.fatal
 		if hints {
-			breaks = unheard
+			breaks, add = unheard, n.add
 		}
 		others := func(command string) bool { return ofHints(command) != hints }
 		if denied := slices.DeleteFunc(slices.Clone(d.commands), others); len(denied) > 0 {
-			n.add("the user may not run "+strings.Join(denied, ", "), breaks, "grant +"+strings.Join(denied, " +"))
-			n.hopeless = n.hopeless || !hints
+			add("the user may not run "+strings.Join(denied, ", "), breaks, "grant +"+strings.Join(denied, " +"))
 		}
 		missing := slices.DeleteFunc(slices.Clone(d.missing), others)
 		switch {
 		case slices.Contains(missing, "spublish"):
 			n.add("the Cluster has no sharded channels", "each hint goes to every node", "upgrade to Redis 7.0, Valkey 7.2 or later")
 		case len(missing) > 0:
-			n.add("the server does not have "+strings.Join(missing, ", "), breaks, "have it enabled")
-			n.hopeless = n.hopeless || !hints
+			add("the server does not have "+strings.Join(missing, ", "), breaks, "have it enabled")
 		}
 	}
 	prefix := n.b.keys.prefix + ":*"
 	if d.keys {
-		n.add("the user may not read and write all keys "+prefix, failing, "grant ~"+prefix)
-		n.hopeless = true
+		n.fatal("the user may not read and write all keys "+prefix, failing, "grant ~"+prefix)
 	}
 	if d.channels {
 		n.add("the user may not use all channels "+prefix, unheard, "grant &"+prefix)

@@ -51,30 +51,31 @@ func TestCheckJudgesSettings(t *testing.T) {
 		minReplicas int
 		says        string // of the only Finding
 		unknown     bool
+		unusable    bool
 	}{
-		"Healthy":           {config: "everysec"},
-		"AOFAlways":         {config: "always"},
+		"Healthy":           {config: "always"},
+		"AOFEverySecond":    {config: "everysec", says: "appendfsync is everysec"},
 		"AOFNever":          {config: "no", says: "appendfsync is no"},
 		"AOFNotKnown":       {refused: true, says: "appendfsync is not known", unknown: true},
 		"NoAOF":             {info: "aof_enabled:0", config: "3600 1 300 100", says: "save is 3600 1 300 100"},
 		"NoPersistence":     {info: "aof_enabled:0", says: "save is empty"},
 		"SaveNotKnown":      {info: "aof_enabled:0", refused: true, says: "save is not known", unknown: true},
-		"AllKeysAreEvicted": {info: "maxmemory_policy:allkeys-lru", config: "everysec", says: "maxmemory-policy is allkeys-lru"},
-		"TTLsAreEvicted":    {info: "maxmemory_policy:volatile-ttl", config: "everysec", says: "maxmemory-policy is volatile-ttl"},
-		"NoLimitNoEviction": {info: "maxmemory:0\r\nmaxmemory_policy:allkeys-lru", config: "everysec"},
-		"Redis6.0":          {info: "redis_version:6.0.16", config: "everysec", says: "version is 6.0.16"},
-		"Redis5":            {info: "redis_version:5.0.9", config: "everysec", says: "version is 5.0.9"},
-		"Redis6.2":          {info: "redis_version:6.2.14", config: "everysec"},
-		"Redis8":            {info: "redis_version:8.0.0", config: "everysec"},
-		"Valkey":            {info: "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0", config: "everysec"},
-		"Replica":           {info: "role:slave", config: "everysec", says: "the server is a replica"},
+		"AllKeysAreEvicted": {info: "maxmemory_policy:allkeys-lru", config: "always", says: "maxmemory-policy is allkeys-lru"},
+		"TTLsAreEvicted":    {info: "maxmemory_policy:volatile-ttl", config: "always", says: "maxmemory-policy is volatile-ttl"},
+		"NoLimitNoEviction": {info: "maxmemory:0\r\nmaxmemory_policy:allkeys-lru", config: "always"},
+		"Redis6.0":          {info: "redis_version:6.0.16", config: "always", says: "version is 6.0.16"},
+		"Redis5":            {info: "redis_version:5.0.9", config: "always", says: "version is 5.0.9"},
+		"Redis6.2":          {info: "redis_version:6.2.14", config: "always"},
+		"Redis8":            {info: "redis_version:8.0.0", config: "always"},
+		"Valkey":            {info: "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0", config: "always"},
+		"Replica":           {info: "role:slave", config: "always", says: "the server is a replica", unusable: true},
 		"EnoughReplicas": {
 			info:   "slave0:ip=127.0.0.1,port=1,state=online,offset=1,lag=0\r\nslave1:ip=127.0.0.1,port=2,state=online,offset=1,lag=0",
-			config: "everysec", minReplicas: 2,
+			config: "always", minReplicas: 2,
 		},
 		"TooFewReplicas": {
 			info:   "slave0:ip=127.0.0.1,port=1,state=online,offset=1,lag=0\r\nslave1:ip=127.0.0.1,port=2,state=wait_bgsave,offset=1,lag=0",
-			config: "everysec", minReplicas: 2, says: "replicas in sync: 1, MinReplicas: 2",
+			config: "always", minReplicas: 2, says: "replicas in sync: 1, MinReplicas: 2", unusable: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,6 +93,7 @@ func TestCheckJudgesSettings(t *testing.T) {
 			require.Len(t, n.findings, 1)
 			assert.Contains(t, n.findings[0].String(), c.says)
 			assert.Equal(t, c.unknown, n.findings[0].Unknown)
+			assert.Equal(t, c.unusable, n.findings[0].Unusable)
 		})
 	}
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // healthy are the arguments of a server as it should be.
-var healthy = []string{"--appendonly", "yes", "--maxmemory", "200mb", "--maxmemory-policy", "noeviction"}
+var healthy = []string{"--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "200mb", "--maxmemory-policy", "noeviction"}
 
 func check(t *testing.T, b *taskstore.RedisBackend) []taskstore.Finding {
 	t.Helper()
@@ -89,18 +89,20 @@ func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
 func TestCheckFindsWrongSettings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		args    []string
-		opts    taskstore.RedisOptions
-		says    string
-		unknown bool
+		args     []string
+		opts     taskstore.RedisOptions
+		says     string
+		unknown  bool
+		unusable bool
 	}{
 		"Eviction":       {args: []string{"--maxmemory-policy", "allkeys-lru"}, says: "maxmemory-policy is allkeys-lru"},
 		"NoPersistence":  {args: []string{"--appendonly", "no", "--save", ""}, says: "appendonly is no, and save is empty"},
 		"SnapshotsOnly":  {args: []string{"--appendonly", "no", "--save", "3600", "1"}, says: "save is 3600 1"},
+		"FsyncLater":     {args: []string{"--appendfsync", "everysec"}, says: "appendfsync is everysec"},
 		"NoFsync":        {args: []string{"--appendfsync", "no"}, says: "appendfsync is no"},
 		"ConfigRefused":  {args: []string{"--rename-command", "CONFIG", ""}, says: "appendfsync is not known", unknown: true},
-		"NoReplicas":     {opts: taskstore.RedisOptions{MinReplicas: 1}, says: "replicas in sync: 0, MinReplicas: 1"},
-		"CommandMissing": {args: []string{"--rename-command", "ZCOUNT", ""}, says: "the server does not have zcount"},
+		"NoReplicas":     {opts: taskstore.RedisOptions{MinReplicas: 1}, says: "replicas in sync: 0, MinReplicas: 1", unusable: true},
+		"CommandMissing": {args: []string{"--rename-command", "ZCOUNT", ""}, says: "the server does not have zcount", unusable: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, slices.Concat(healthy, c.args)...)
@@ -108,6 +110,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 			require.Len(t, findings, 1)
 			assert.Contains(t, findings[0].String(), c.says)
 			assert.Equal(t, c.unknown, findings[0].Unknown)
+			assert.Equal(t, c.unusable, findings[0].Unusable)
 			assert.Empty(t, findings[0].Node)
 			assert.Zero(t, admin(t, server).DBSize(ctx).Val(), "nothing is left")
 		})
@@ -146,7 +149,7 @@ func TestCheckNamesTheNode(t *testing.T) {
 			}
 			require.NoError(t, c.Do(ctx, "ACL", "SETUSER", "default", "+@all").Err())
 			require.NoError(t, c.ConfigSet(ctx, "maxmemory-policy", "noeviction").Err())
-			require.NoError(t, c.ConfigSet(ctx, "appendfsync", "everysec").Err())
+			require.NoError(t, c.ConfigSet(ctx, "appendfsync", "always").Err())
 			assert.Empty(t, check(t, b))
 		})
 	}
