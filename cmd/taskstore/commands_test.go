@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A task is found by its id alone, also by the id that a client of an anonymous one knows.
+func TestATaskIsFoundByItsID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		for _, args := range [][]string{
+			{f.orphan.ID}, {f.orphan.ID, "--owner", "n:bob"}, {f.anonymous.ID + "-3f"}, {f.anonymous.ID}, {f.anonymous.ID + "-3f", "--owner", "a:3f"},
+		} {
+			r := run(t, f, append([]string{"get"}, args...)...)
+			assert.Equal(t, exitOK, r.code, r.err)
+			assert.Contains(t, r.out, args[0][:36])
+		}
+		for _, args := range [][]string{{f.orphan.ID, "--owner", "n:alice"}, {"rubbish"}, {f.anonymous.ID + "-3e"}, {strings.Repeat("0", 36)}} {
+			r := run(t, f, append([]string{"get"}, args...)...)
+			assert.Equal(t, exitFailed, r.code)
+			assert.Contains(t, r.err, "no such task")
+			assert.Empty(t, r.out)
+		}
+	})
+}
+
+func TestTasksAreEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		s, err := tasks.New(f.MemoryBackend, nil)
+		require.NoError(t, err)
+		status := func(task tasks.Task) tasks.Task {
+			t.Helper()
+			got, err := s.Get(t.Context(), task.Owner, task.ID)
+			require.NoError(t, err)
+			return got
+		}
+		r := run(t, f, "cancel", f.anonymous.ID)
+		assert.Contains(t, r.out, "cancelled: ", r.err)
+		assert.Equal(t, tasks.Cancelled, status(f.anonymous).Status)
+		r = run(t, f, "cancel", f.working.ID)
+		assert.Contains(t, r.out, "its runner is asked", r.err)
+		assert.True(t, status(f.working).CancelRequested)
+		r = run(t, f, "cancel", f.failed.ID)
+		assert.Contains(t, r.out, "it has ended before", r.err)
+		r = run(t, f, "fail", f.working.ID, "--message", "too late")
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.Equal(t, &tasks.Error{Code: -32603, Message: "too late"}, status(f.working).Error)
+		r = run(t, f, "fail", f.working.ID)
+		assert.Equal(t, exitFailed, r.code)
+		assert.Contains(t, r.err, "it has ended before")
+	})
+}
+
+// What cannot be undone is asked for, and refused where nobody can be asked.
+func TestRemovalIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		terminal := func(answer string) func(*app) {
+			return func(a *app) { a.errTTY, a.in = true, strings.NewReader(answer) }
+		}
+		there := func() bool { return run(t, f, "get", f.failed.ID).code == exitOK }
+		for name, r := range map[string]result{
+			"delete": run(t, f, "delete", f.failed.ID),
+			"purge":  run(t, f, "purge", "--owner", "n:alice"),
+		} {
+			assert.Equal(t, exitUsage, r.code, name)
+			assert.Contains(t, r.err, "--yes", name)
+		}
+		for _, answer := range []string{"", "n\n", "\n", "no\n", "yess\n"} {
+			r := runWith(t, f, terminal(answer), "delete", f.failed.ID)
+			assert.Equal(t, exitFailed, r.code)
+			assert.Contains(t, r.err, "nothing was removed")
+			assert.True(t, there())
+		}
+		r := runWith(t, f, terminal("y\n"), "delete", f.failed.ID)
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.False(t, there())
+		r = run(t, f, "purge", "--yes", "--owner", "n:alice")
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.Equal(t, "working         1\ninput_required  1\ncompleted       1\nremoved         3\n", r.out)
+		assert.NotContains(t, run(t, f, "owners").out, "alice")
+		assert.Contains(t, run(t, f, "owners").out, "n:bob")
+	})
+}
+
+// bare hides the power to list owners.
+type bare struct{ taskstore.StorageBackend }
+
+func TestAStoreThatCannotListOwnersIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		for _, args := range [][]string{{"ls", "--all"}, {"owners"}, {"get", f.failed.ID}, {"top", "--all"}} {
+			r := run(t, bare{f}, args...)
+			assert.Equal(t, exitFailed, r.code)
+			assert.Contains(t, r.err, "this store cannot list its owners; name one by --owner")
+		}
+		assert.Equal(t, exitOK, run(t, bare{f}, "get", f.failed.ID, "--owner", "n:alice").code)
+		r := run(t, bare{f}, "doctor")
+		assert.Equal(t, exitOK, r.code)
+		assert.Contains(t, r.out, "unknown: this store cannot list its owners")
+	})
+}
+
+func TestAnOwnerWithoutTasksIsHintedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		assert.Contains(t, run(t, f, "ls", "--owner", "alice").err, "n:alice")
+		assert.Empty(t, run(t, f, "ls", "--owner", "n:carol").err)
+		assert.Empty(t, run(t, f, "ls", "--owner", "n:alice", "--status", "cancelled").err)
+	})
+}
+
+func TestMistakesInTheCommandLine(t *testing.T) {
+	b := taskstore.NewMemoryBackend(nil)
+	for _, args := range [][]string{
+		{"ls"}, {"ls", "--all", "--owner", "x"}, {"ls", "--all", "--status", "done"}, {"ls", "--all", "-o", "xml"}, {"ls", "--all", "extra"},
+		{"get"}, {"get", "a", "b"}, {"watch"}, {"purge"}, {"bench", "--duration", "0s"}, {"top", "--all", "--interval", "0s"}, {"--nonsense"}, {"nonsense"},
+	} {
+		r := run(t, b, args...)
+		assert.Equal(t, exitUsage, r.code, "%v: %s", args, r.err)
+		assert.Empty(t, r.out, args)
+		assert.Equal(t, 1, strings.Count(r.err, "\n"), r.err)
+	}
+}
+
+// A bar is on a terminal and nowhere else, and not between the lines of a table.
+func TestProgressIsShownOnTerminals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		for _, args := range [][]string{{"ls", "--all"}, {"owners"}, {"get", f.failed.ID}, {"doctor"}} {
+			piped := run(t, f, args...)
+			assert.Empty(t, piped.err, args)
+			shown := runWith(t, f, func(a *app) { a.errTTY = true }, args...)
+			assert.Contains(t, shown.err, "owners", args)
+			assert.Equal(t, piped.out, shown.out)
+			var screen bytes.Buffer
+			runWith(t, f, func(a *app) { a.errTTY, a.outTTY, a.out, a.err = true, true, &screen, &screen }, args...)
+			for line := range strings.Lines(piped.out) {
+				assert.Contains(t, screen.String(), line)
+			}
+			last := screen.String()[strings.LastIndex(screen.String(), "\r")+1:]
+			assert.NotContains(t, last, "%", "nothing of the bar is left")
+		}
+	})
+}
+
+// interrupting is a backend whose owners come and go on until the operator interrupts.
+type interrupting struct {
+	*taskstore.MemoryBackend
+	stop context.CancelFunc
+}
+
+func (b interrupting) Get(ctx context.Context, _ taskstore.Key) (taskstore.Record, error) {
+	b.stop()
+	<-ctx.Done()
+	return taskstore.Record{}, ctx.Err()
+}
+
+func (b interrupting) ListPage(ctx context.Context, _ taskstore.Key, _ string, _ int) ([]taskstore.Record, string, error) {
+	b.stop()
+	<-ctx.Done()
+	return nil, "", ctx.Err()
+}
+
+func TestAnInterruptEndsEveryCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		for _, args := range [][]string{
+			{"ls", "--all", "-o", "json"}, {"get", f.failed.ID}, {"owners"}, {"top", "--all"}, {"watch", "--owner", "n:bob"}, {"watch", f.failed.ID},
+			{"cancel", f.failed.ID}, {"doctor"}, {"purge", "--yes", "--owner", "n:bob"},
+		} {
+			ctx, stop := context.WithCancel(t.Context())
+			var out, errs bytes.Buffer
+			a := &app{in: strings.NewReader(""), out: &out, err: &errs, getenv: func(string) string { return "" }}
+			a.open = func(context.Context) (taskstore.StorageBackend, error) {
+				return interrupting{f.MemoryBackend, stop}, nil
+			}
+			assert.Equal(t, exitInterrupted, a.run(ctx, args), args)
+			assert.Equal(t, "taskstore: interrupted\n", errs.String(), args)
+		}
+	})
+}
+
+func TestTheTimeoutEndsACommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		hung := interrupting{f.MemoryBackend, func() {}}
+		begin := time.Now()
+		r := run(t, hung, "ls", "--all", "--timeout", "3s")
+		assert.Equal(t, exitFailed, r.code)
+		assert.Contains(t, r.err, "--timeout")
+		assert.Equal(t, 3*time.Second, time.Since(begin))
+	})
+}
+
+// A record that cannot be read is told of, and hides nothing.
+func TestWhatCannotBeReadIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		spoil(t, f.MemoryBackend, f.failed, `{"format":9}`)
+		for _, args := range [][]string{{"ls", "--all"}, {"owners"}} {
+			r := run(t, f, args...)
+			assert.Equal(t, exitFailed, r.code)
+			assert.Contains(t, r.err, f.failed.ID)
+			assert.Contains(t, r.err, "newer")
+		}
+		assert.Contains(t, run(t, f, "ls", "--all", "-o", "json").out, `"unreadable": 1}`)
+		assert.Contains(t, run(t, f, "ls", "--all").out, f.working.ID)
+		r := run(t, f, "delete", "--yes", f.failed.ID)
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.Equal(t, exitOK, run(t, f, "ls", "--all").code)
+	})
+}
+
+// spoil writes data over the record of a task, wherever that is.
+func spoil(t *testing.T, b taskstore.StorageBackend, task tasks.Task, data string) {
+	t.Helper()
+	records, err := b.ListByPrefix(t.Context(), taskstore.Key{Owner: "u:" + task.Owner})
+	require.NoError(t, err)
+	for _, r := range records {
+		if strings.HasSuffix(r.Key.Task, task.ID) {
+			r.Data = []byte(data)
+			_, err := b.Put(t.Context(), r.Key, r.Value)
+			require.NoError(t, err)
+			return
+		}
+	}
+	t.Fatal(errors.New("the record was not found"))
+}
+
+func TestBenchLeavesNothing(t *testing.T) {
+	b := taskstore.NewMemoryBackend(nil)
+	r := run(t, b, "bench", "--duration", "50ms", "--clients", "2")
+	assert.Equal(t, exitOK, r.code, r.err)
+	for _, call := range lifeCalls {
+		assert.Contains(t, r.out, call)
+	}
+	for owner := range b.Owners(t.Context()) {
+		assert.False(t, strings.HasPrefix(owner, "u:"), owner)
+	}
+}
+
+func TestTopSumsUpPerTool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		r := run(t, f, "top", "--all", "--timeout", "7s")
+		looks := strings.Split(r.out, "TOOL")
+		require.Len(t, looks, 3, "one at once and one five seconds later")
+		assert.Contains(t, looks[1], "render  2        1      0          1       0          1        10m")
+		assert.Contains(t, looks[1], "search  1        0      1          0       0          0")
+		assert.NotContains(t, r.out, "\x1b")
+	})
+}
+
+func TestWatchFollowsATaskToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		s, err := tasks.New(f.MemoryBackend, nil)
+		require.NoError(t, err)
+		go func() {
+			time.Sleep(3500 * time.Millisecond)
+			_, _ = s.Complete(context.Background(), f.working.Owner, f.working.ID, []byte(`{}`))
+		}()
+		r := run(t, f, "watch", f.working.ID, "-o", "jsonl")
+		assert.Equal(t, exitOK, r.code, r.err)
+		lines := strings.Split(strings.TrimSpace(r.out), "\n")
+		require.Len(t, lines, 2)
+		assert.Contains(t, lines[0], `"status":"working"`)
+		assert.Contains(t, lines[1], `"status":"completed"`)
+	})
+}

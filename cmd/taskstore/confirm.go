@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func yesFlag(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVar(yes, "yes", false, "do not ask")
+}
+
+// errNotConfirmed is why nothing was removed.
+var errNotConfirmed = errors.New("nothing was removed")
+
+// confirm asks whether to do what cannot be undone.
+func (a *app) confirm(ctx context.Context, question string) error {
+	if !a.errTTY || a.storeFile == "-" {
+		return usagef("it cannot be undone: give --yes where there is no terminal to ask at")
+	}
+	fmt.Fprint(a.err, question+" [y/N] ")
+	answer := make(chan string, 1)
+	go func() { // it waits for a line that may never come
+		line, _ := bufio.NewReader(a.in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.err)
+		return ctx.Err()
+	case said := <-answer:
+		if said != "y" && said != "yes" {
+			return errNotConfirmed
+		}
+		return nil
+	}
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A level says how bad a finding is, the worst first.
+type level string
+
+const (
+	unusable level = "unusable" // calls fail
+	weakened level = "weakened" // a promise is not kept, or not for long
+	notKnown level = "unknown"  // it could not be asked: all may be well
+)
+
+// A diagnosis is one finding of doctor. Its JSON is stable as that of a taskView is.
+type diagnosis struct {
+	Level   level  `json:"level"`
+	Node    string `json:"node,omitempty"`
+	Setting string `json:"setting"`
+	Breaks  string `json:"breaks"`
+	Remedy  string `json:"remedy"`
+}
+
+// A report is all that doctor prints as JSON.
+type report struct {
+	Exit     int         `json:"exit"`
+	Findings []diagnosis `json:"findings"`
+}
+
+// limits are those of the servers, which a store does not know.
+type limits struct{ maxTasks, maxActive int }
+
+func (a *app) doctorCommand() *cobra.Command {
+	var form string
+	defaults := defaultLimits()
+	l := defaults
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Check the store's servers and what is stored, and say what to do",
+		Long: "Check the store's servers and what is stored, and say what to do.\n\n" +
+			"Exit codes: 0 all is well, or could not be asked; 1 a promise is weakened; 2 the store cannot be used.",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: a.limited(func(ctx context.Context, _ []string) error {
+			findings, err := a.diagnose(ctx, l)
+			if err != nil {
+				return err
+			}
+			return a.report(findings, form)
+		}),
+	}
+	cmd.Flags().IntVar(&l.maxTasks, "max-tasks", defaults.maxTasks, "MaxTasks of the servers")
+	cmd.Flags().IntVar(&l.maxActive, "max-active", defaults.maxActive, "MaxActive of the servers")
+	formFlag(cmd, &form, formTable, formJSON)
+	return cmd
+}
+
+// defaultLimits are those of servers without options.
+func defaultLimits() limits {
+	s, err := tasks.New(taskstore.NewMemoryBackend(nil), nil)
+	if err != nil {
+		panic(err) // the defaults make sense
+	}
+	return limits{s.Options().MaxTasks, s.Options().MaxActive}
+}
+
+// diagnose returns what is wrong. Its error is a mistake in the command line, or that the
+// operator interrupted it.
+func (a *app) diagnose(ctx context.Context, l limits) ([]diagnosis, error) {
+	b, err := a.open(ctx)
+	if errors.As(err, new(usageError)) {
+		return nil, err
+	}
+	if err != nil {
+		return unreachable("the store cannot be opened: ", err), interrupted(ctx)
+	}
+	if c, ok := taskstore.As[io.Closer](b); ok {
+		defer c.Close()
+	}
+	findings, usable, err := checkServers(ctx, b)
+	if err != nil || !usable {
+		return findings, err
+	}
+	found, err := a.checkTasks(ctx, b, l)
+	return append(findings, found...), err
+}
+
+// interrupted returns ctx's error where the operator ended it. That the time is over says
+// something of the store.
+func interrupted(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// unreachable is the finding that calls fail.
+func unreachable(what string, err error) []diagnosis {
+	return []diagnosis{{Level: unusable, Setting: what + explain(err), Breaks: "calls fail", Remedy: "see what it says"}}
+}
+
+// A checker is a backend that knows what its servers should be like.
+type checker interface {
+	Check(ctx context.Context) ([]taskstore.Finding, error)
+}
+
+// checkServers has the backend check its servers, and reports whether it can be used.
+func checkServers(ctx context.Context, b taskstore.StorageBackend) (all []diagnosis, usable bool, err error) {
+	c, ok := taskstore.As[checker](b)
+	if !ok {
+		return nil, true, nil
+	}
+	findings, err := c.Check(ctx)
+	if err := interrupted(ctx); err != nil {
+		return nil, false, err
+	}
+	usable = err == nil
+	for _, f := range findings {
+		d := diagnosis{Level: weakened, Node: f.Node, Setting: f.Setting, Breaks: f.Breaks, Remedy: f.Remedy}
+		switch {
+		case f.Unknown:
+			d.Level = notKnown
+		case f.Unusable:
+			d.Level, usable = unusable, false
+		}
+		all = append(all, d)
+	}
+	if err != nil {
+		all = append(all, unreachable("the check failed: ", err)...)
+	}
+	return all, usable, nil
+}
+
+// report prints the findings and sets the exit code.
+func (a *app) report(findings []diagnosis, form string) error {
+	a.code = exitOK
+	for _, d := range findings {
+		switch d.Level {
+		case unusable:
+			a.code = exitUnusable
+		case weakened:
+			a.code = max(a.code, exitFailed)
+		}
+	}
+	if form == formJSON {
+		text, err := encode(report{Exit: a.code, Findings: append([]diagnosis{}, findings...)}, "  ")
+		if err != nil {
+			return err
+		}
+		_, err = a.Write(text)
+		return err
+	}
+	for _, d := range findings {
+		where := ""
+		if d.Node != "" {
+			where = d.Node + ": "
+		}
+		fmt.Fprintf(a, "%s: %s\n    %s\n    remedy: %s\n", d.Level, safeLine(where+d.Setting), safeLine(d.Breaks), safeLine(d.Remedy))
+	}
+	verdict := map[int]string{exitOK: "nothing is wrong", exitFailed: "promises are weakened", exitUnusable: "the store cannot be used"}[a.code]
+	_, err := fmt.Fprintln(a, verdict)
+	return err
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+var deniedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)'`)
+
+// lackedRight returns what to grant where err says that a right is missing; "": it does not.
+func lackedRight(err error) string {
+	text := err.Error()
+	if !strings.Contains(text, "NOPERM") {
+		return ""
+	}
+	if named := deniedCommand.FindStringSubmatch(text); named != nil {
+		return "+" + named[1]
+	}
+	if strings.Contains(text, "grant ") {
+		return "" // it says so
+	}
+	if strings.Contains(text, "channel") {
+		return "& and the prefix, a colon and an asterisk"
+	}
+	return "~ and the prefix, a colon and an asterisk"
+}
+
+// explain returns what went wrong and what to do.
+func explain(err error) string {
+	switch right := lackedRight(err); {
+	case errors.Is(err, errNoOwners):
+		return err.Error()
+	case right != "":
+		return err.Error() + "; the user of the store lacks a right: grant " + right
+	case errors.Is(err, tasks.ErrNotFound):
+		return "there is no such task; it may have expired"
+	case errors.Is(err, taskstore.ErrOutcomeUnknown):
+		return err.Error() + "; look at the task and do it again"
+	}
+	return err.Error()
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// internalError is JSON-RPC's, the code of a task that did not fail by itself.
+const internalError = -32603
+
+func (a *app) failCommand() *cobra.Command {
+	message := "an operator ended the task"
+	cmd := a.changeCommand("fail ID", "End a task as failed, whoever runs it",
+		func(ctx context.Context, s *tasks.Store, t tasks.Task) (string, error) {
+			ended, err := s.Fail(ctx, t.Owner, t.ID, tasks.Error{Code: internalError, Message: message})
+			if errors.Is(err, tasks.ErrTerminal) {
+				return "", errors.New("it has ended before: " + describe(ended))
+			}
+			if err != nil {
+				return "", err
+			}
+			return "failed: " + describe(ended), nil
+		})
+	cmd.Flags().StringVar(&message, "message", message, "what the client is told")
+	return cmd
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"sync"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// anonymousID is what clients of mcptasks know an anonymous task by: the stored id, and
+// two digits that name its owner.
+var anonymousID = regexp.MustCompile(`^(.{36})-([0-9a-f]{2})$`)
+
+// looksAtOnce is how many owners are asked side by side.
+const looksAtOnce = 16
+
+// find returns the task, of that owner or of any. Where it is there and cannot be read it
+// comes with its Owner and ID, and with the error.
+func (a *app) find(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.Stored, error) {
+	if m := anonymousID.FindStringSubmatch(id); m != nil && (owner == "" || owner == "a:"+m[2]) {
+		owner, id = "a:"+m[2], m[1]
+	}
+	if owner != "" {
+		return lookAt(ctx, i, owner, id)
+	}
+	all, err := owners(ctx, i)
+	if err != nil {
+		return tasks.Stored{}, err
+	}
+	return a.findAmong(ctx, i, all, id)
+}
+
+// findAmong asks for the task of each owner.
+func (a *app) findAmong(ctx context.Context, i *tasks.Inspector, all []string, id string) (tasks.Stored, error) {
+	looks, cancel := context.WithCancel(ctx)
+	defer cancel()
+	bar := a.progress("owners", len(all))
+	defer a.end(bar)
+	var (
+		mu    sync.Mutex
+		next  int
+		found *tasks.Stored
+		last  error = tasks.ErrNotFound
+		wait  sync.WaitGroup
+	)
+	for range min(looksAtOnce, len(all)) {
+		wait.Go(func() {
+			for {
+				mu.Lock()
+				if next == len(all) || looks.Err() != nil {
+					mu.Unlock()
+					return
+				}
+				owner := all[next]
+				next++
+				bar.step()
+				mu.Unlock()
+				t, err := lookAt(looks, i, owner, id)
+				if errors.Is(err, tasks.ErrNotFound) {
+					continue
+				}
+				mu.Lock()
+				if found == nil && looks.Err() == nil {
+					found, last = &t, err
+				}
+				mu.Unlock()
+				cancel()
+			}
+		})
+	}
+	wait.Wait()
+	switch {
+	case found != nil:
+		return *found, last
+	case ctx.Err() != nil:
+		return tasks.Stored{}, ctx.Err()
+	}
+	return tasks.Stored{}, last
+}
+
+func lookAt(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.Stored, error) {
+	t, err := i.Get(ctx, owner, id)
+	if err != nil {
+		t = tasks.Stored{Task: tasks.Task{Owner: owner, ID: id}}
+	}
+	return t, err
+}

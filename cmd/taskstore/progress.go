@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/schollz/progressbar/v3"
+)
+
+// A progress is a bar on the terminal of standard error, or nothing where that is none.
+type progress struct{ bar *progressbar.ProgressBar }
+
+// progress starts a bar over so many steps. The caller ends it.
+func (a *app) progress(what string, steps int) progress {
+	if !a.errTTY || steps == 0 {
+		return progress{}
+	}
+	p := progress{progressbar.NewOptions(steps,
+		progressbar.OptionSetWriter(a.err),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionClearOnFinish(),
+	)}
+	a.clear = p.hide
+	return p
+}
+
+func (p progress) step() {
+	if p.bar != nil {
+		_ = p.bar.Add(1)
+	}
+}
+
+// hide takes the bar away until the next step, for what is printed meanwhile.
+func (p progress) hide() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
+// end takes the bar away.
+func (a *app) end(p progress) {
+	p.hide()
+	a.clear = nil
+}
+
+// Write prints on standard output, with no bar in the way.
+func (a *app) Write(text []byte) (int, error) {
+	if a.clear != nil && a.outTTY {
+		a.clear()
+	}
+	return a.out.Write(text)
+}

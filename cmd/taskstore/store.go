@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/taskstore/taskstore"
+)
+
+// storeAddress returns the URL of the store.
+func (a *app) storeAddress() (string, error) {
+	switch {
+	case a.storeURL != "" && a.storeFile != "":
+		return "", usagef("give --store or --store-file, not both")
+	case a.storeURL != "":
+		if hasPassword(a.storeURL) {
+			return "", usagef("--store has a password, which other users of this machine can see in the list of processes; " +
+				"put the URL into TASKSTORE_URL, or into a file and name that by --store-file, and change the password")
+		}
+		return a.storeURL, nil
+	case a.storeFile != "":
+		return a.readAddress()
+	}
+	if address := a.getenv("TASKSTORE_URL"); address != "" {
+		return address, nil
+	}
+	return "", usagef("name the store, by --store URL, by TASKSTORE_URL or by --store-file FILE; a URL is like redis://host:6379/0")
+}
+
+// readAddress reads the first line of the file.
+func (a *app) readAddress() (string, error) {
+	in := a.in
+	if a.storeFile != "-" {
+		f, err := os.Open(a.storeFile)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return "", usagef("--store-file: the first line is empty; it is to be the URL of the store")
+	}
+	return line, nil
+}
+
+// hasPassword reports whether a password stands in the URL, before the host or as a
+// parameter. One that is no URL may have one anywhere, where it has an @.
+func hasPassword(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return strings.Contains(address, "@")
+	}
+	if _, has := u.User.Password(); has {
+		return true
+	}
+	for name := range u.Query() {
+		if strings.Contains(strings.ToLower(name), "pass") {
+			return true
+		}
+	}
+	return strings.Contains(u.Opaque, "@")
+}
+
+// openStore opens the store that the flags name.
+func (a *app) openStore(ctx context.Context) (taskstore.StorageBackend, error) {
+	address, err := a.storeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return openAddress(ctx, address, a.prefix, nil)
+}
+
+// openAddress opens a store; parameters are added to the URL of a PostgreSQL.
+func openAddress(ctx context.Context, address, prefix string, parameters url.Values) (taskstore.StorageBackend, error) {
+	scheme, _, _ := strings.Cut(address, ":")
+	switch strings.ToLower(scheme) {
+	case "redis", "rediss", "unix":
+		b, err := taskstore.OpenRedis(ctx, address, &taskstore.RedisOptions{Prefix: prefix})
+		if err != nil {
+			return nil, err // and no backend that is a nil pointer
+		}
+		return b, nil
+	case "postgres", "postgresql":
+		if prefix == "" && len(parameters) == 0 {
+			break
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			break // Open says what is wrong
+		}
+		query := u.Query()
+		if prefix != "" {
+			query.Set("schema", prefix)
+		}
+		for name, values := range parameters {
+			query[name] = values
+		}
+		u.RawQuery = query.Encode()
+		address = u.String()
+	default:
+		if prefix != "" {
+			return nil, usagef("--prefix is for Redis and PostgreSQL")
+		}
+	}
+	return taskstore.Open(ctx, address)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A toolSum is what the tasks of one tool do.
+type toolSum struct {
+	byStatus       map[tasks.Status]int
+	orphans        int
+	oldest         time.Time // of those that have not ended
+	created, ended int       // within the last minute
+}
+
+func (a *app) topCommand() *cobra.Command {
+	var s scope
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use: "top (--owner NAME | --all)", Short: "Show per tool what runs, how much is made and ended, and what is lost; until interrupted",
+		Args: usageArgs(cobra.NoArgs),
+		PreRunE: func(*cobra.Command, []string) error {
+			if interval <= 0 {
+				return usagef("--interval must be positive")
+			}
+			return s.check()
+		},
+		RunE: a.withStore(func(ctx context.Context, b taskstore.StorageBackend, _ []string) error {
+			return a.everyInterval(ctx, interval, func(w *bytes.Buffer) error { return a.top(ctx, b, s, w) })
+		}),
+	}
+	s.flags(cmd)
+	cmd.Flags().DurationVar(&interval, "interval", 5*time.Second, "how often to look; each look reads all tasks")
+	return cmd
+}
+
+// top reads all tasks and prints what they do.
+func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out *bytes.Buffer) error {
+	now, err := taskstore.Now(ctx, b)
+	if err != nil {
+		return err
+	}
+	quiet := *a
+	quiet.errTTY = false // no bar in what is drawn over
+	w := &walk{a: &quiet, i: tasks.NewInspector(b), owner: s.owner}
+	tools := make(map[string]*toolSum)
+	total := 0
+	err = w.each(ctx, func(t tasks.Stored) error {
+		total++
+		name := toolOf(t.Task)
+		if tools[name] == nil {
+			tools[name] = &toolSum{byStatus: make(map[tasks.Status]int)}
+		}
+		tools[name].add(t.Task, now)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s  %d tasks, %d unreadable\n\n", now.UTC().Format(time.TimeOnly), total, w.unreadable)
+	t := tabwriter.NewWriter(out, 4, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TOOL\tWORKING\tINPUT\tCOMPLETED\tFAILED\tCANCELLED\tORPHANS\tOLDEST\tMADE/MIN\tENDED/MIN")
+	for _, name := range slices.Sorted(maps.Keys(tools)) {
+		sum := tools[name]
+		cells := []string{safeLine(name)}
+		if cells[0] == "" {
+			cells[0] = "-"
+		}
+		for _, status := range statuses {
+			cells = append(cells, fmt.Sprint(sum.byStatus[tasks.Status(status)]))
+		}
+		oldest := "-"
+		if !sum.oldest.IsZero() {
+			oldest = age(now, sum.oldest)
+		}
+		fmt.Fprintln(t, strings.Join(append(cells, fmt.Sprint(sum.orphans), oldest, fmt.Sprint(sum.created), fmt.Sprint(sum.ended)), "\t"))
+	}
+	return t.Flush()
+}
+
+func (s *toolSum) add(t tasks.Task, now time.Time) {
+	s.byStatus[t.Status]++
+	if isOrphan(t, now) {
+		s.orphans++
+	}
+	if now.Sub(t.CreatedAt) < time.Minute {
+		s.created++
+	}
+	switch {
+	case t.Status.Terminal() && now.Sub(t.UpdatedAt) < time.Minute:
+		s.ended++
+	case !t.Status.Terminal() && (s.oldest.IsZero() || t.CreatedAt.Before(s.oldest)):
+		s.oldest = t.CreatedAt
+	}
+}

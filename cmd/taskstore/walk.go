@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// errNoOwners is why the tasks of all owners cannot be looked at.
+var errNoOwners = errors.New("this store cannot list its owners; name one by --owner")
+
+// owners returns the owners of tasks, sorted. It holds their names and nothing else.
+func owners(ctx context.Context, i *tasks.Inspector) (all []string, err error) {
+	for owner, err := range i.Owners(ctx) {
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil, errNoOwners
+		}
+		if right := rightOf(err); right != "" {
+			return nil, ownersRightError{right}
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, owner)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// An ownersRightError says that the right to list owners is missing.
+type ownersRightError struct{ right string }
+
+func (e ownersRightError) Error() string {
+	return "the user of the store may not list owners: grant " + e.right + ", or name one owner by --owner"
+}
+
+func rightOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return lackedRight(err)
+}
+
+// A walk goes through the tasks of one owner or of all.
+type walk struct {
+	a          *app
+	i          *tasks.Inspector
+	owner      string // empty: all
+	unreadable int    // what could not be read was told of on standard error
+}
+
+// each calls f with each task, owner by owner, oldest first.
+func (w *walk) each(ctx context.Context, f func(tasks.Stored) error) error {
+	return w.eachOwner(ctx, func(owner string) error {
+		return w.of(ctx, owner, f)
+	})
+}
+
+// eachOwner calls f with each owner, and shows how far it is.
+func (w *walk) eachOwner(ctx context.Context, f func(owner string) error) error {
+	if w.owner != "" {
+		return f(w.owner)
+	}
+	all, err := owners(ctx, w.i)
+	if err != nil {
+		return err
+	}
+	bar := w.a.progress("owners", len(all))
+	defer w.a.end(bar)
+	for _, owner := range all {
+		if err := f(owner); err != nil {
+			return err
+		}
+		bar.step()
+	}
+	return nil
+}
+
+// of calls f with each task of the owner.
+func (w *walk) of(ctx context.Context, owner string, f func(tasks.Stored) error) error {
+	for t, err := range w.i.All(ctx, owner) {
+		switch {
+		case err == nil:
+			err = f(t)
+		case t.ID != "" || errors.Is(err, taskstore.ErrCorrupt):
+			w.unreadable++
+			w.a.clearBar()
+			fmt.Fprintf(w.a.err, "taskstore: of owner %q, task %q: %s\n", safeLine(owner), safeLine(t.ID), safeLine(err.Error()))
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish has the exit code say that something could not be read.
+func (w *walk) finish() {
+	if w.unreadable > 0 {
+		w.a.code = exitFailed
+	}
+}
+
+// hintAtOwner says how mcptasks names owners, where one has nothing.
+func (w *walk) hintAtOwner(found int) {
+	if found > 0 || w.owner == "" || isServed(w.owner) {
+		return
+	}
+	fmt.Fprintf(w.a.err, "taskstore: no tasks; a server of mcptasks stores those of a user as owner n:%s\n", safeLine(w.owner))
+}
+
+// isServed reports whether mcptasks would name an owner like that.
+func isServed(owner string) bool {
+	return len(owner) > 2 && (owner[:2] == "n:" || owner[:2] == "a:")
+}
+
+func (a *app) clearBar() {
+	if a.clear != nil {
+		a.clear()
+	}
+}
