@@ -176,12 +176,12 @@ var ErrNoTask = errors.New("tasks: a record among the tasks is none")
 
 // storedOf decodes what a backend returned.
 func storedOf(raw taskstore.Record) (Stored, error) {
+	if !validID(strings.TrimPrefix(raw.Key.Task, taskPrefix)) {
+		return Stored{}, ErrNoTask
+	}
 	r, err := recordOf(raw)
 	if err != nil {
 		return Stored{}, err
-	}
-	if !validID(r.ID) {
-		return Stored{}, ErrNoTask
 	}
 	return Stored{Task: r.Task, Bytes: len(raw.Data)}, nil
 }
