@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.err, "taskstore: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.err, "taskstore: "+safeLine(explain(err)))
+	fmt.Fprintln(a.err, "taskstore: "+strings.TrimPrefix(safeLine(explain(err)), "taskstore: "))
 	if errors.As(err, new(usageError)) {
 		return exitUsage
 	}

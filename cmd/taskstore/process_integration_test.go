@@ -85,14 +85,15 @@ func TestManyTasksNeedLittleMemory(t *testing.T) {
 	fillMany(t, server.URL(), 1000, 100)
 	path := build(t)
 	for args, lines := range map[string]int{"ls --all -o jsonl": 100_000, "ls --all -o json": 100_002, "ls --all": 100_001, "owners": 1001, "doctor": 0} {
-		cmd, out, errs := program(path, server.URL(), strings.Fields(args)...)
+		cmd, _, errs := program(path, server.URL(), strings.Fields(args)...)
+		count := 0 // the output is not kept: a process begins with the peak of the one that starts it
+		cmd.Stdout = writer(func(p []byte) (int, error) { count += bytes.Count(p, []byte("\n")); return len(p), nil })
 		err := cmd.Run()
-		if args == "doctor" {
-			assert.Contains(t, out.String(), "appendonly is no")
+		if args == "doctor" { // the server keeps nothing
 			assert.Equal(t, 1, cmd.ProcessState.ExitCode())
 		} else {
 			require.NoError(t, err, "%s: %s", args, errs)
-			assert.Equal(t, lines, bytes.Count(out.Bytes(), []byte("\n")), args)
+			assert.Equal(t, lines, count, args)
 		}
 		assert.Empty(t, errs.String(), args)
 		peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss / 1024 // KiB on Linux
