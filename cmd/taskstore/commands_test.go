@@ -140,7 +140,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 func TestProgressIsShownOnTerminals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)
-		for _, args := range [][]string{{"ls", "--all"}, {"owners"}, {"get", f.failed.ID}, {"doctor"}} {
+		for _, args := range [][]string{{"ls", "--all"}, {"ls", "--all", "-o", "jsonl"}, {"owners"}, {"get", f.failed.ID}, {"doctor"}} {
 			piped := run(t, f, args...)
 			assert.Empty(t, piped.err, args)
 			shown := runWith(t, f, func(a *app) { a.errTTY = true }, args...)
@@ -149,7 +149,8 @@ func TestProgressIsShownOnTerminals(t *testing.T) {
 			var screen bytes.Buffer
 			runWith(t, f, func(a *app) { a.errTTY, a.outTTY, a.out, a.err = true, true, &screen, &screen }, args...)
 			for line := range strings.Lines(piped.out) {
-				assert.Contains(t, screen.String(), line)
+				before, _, shown := strings.Cut("\n"+screen.String(), line)
+				assert.True(t, shown && strings.ContainsAny(before[len(before)-1:], "\r\n"), "%v: a line of its own: %s", args, line)
 			}
 			last := screen.String()[strings.LastIndex(screen.String(), "\r")+1:]
 			assert.NotContains(t, last, "%", "nothing of the bar is left")
@@ -222,6 +223,10 @@ func TestWhatCannotBeReadIsToldOf(t *testing.T) {
 		r := run(t, f, "delete", "--yes", f.failed.ID)
 		assert.Equal(t, exitOK, r.code, r.err)
 		assert.Equal(t, exitOK, run(t, f, "ls", "--all").code)
+		spoil(t, f.MemoryBackend, f.completed, "rubbish")
+		r = run(t, f, "purge", "--yes", "--owner", "n:alice")
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.Contains(t, r.out, "unreadable      1\nremoved         3\n")
 	})
 }
 
@@ -260,8 +265,11 @@ func TestTopSumsUpPerTool(t *testing.T) {
 		looks := strings.Split(r.out, "TOOL")
 		require.Len(t, looks, 3, "one at once and one five seconds later")
 		assert.Contains(t, looks[1], "render  2        1      0          1       0          1        10m")
-		assert.Contains(t, looks[1], "search  1        0      1          0       0          0")
+		assert.Contains(t, looks[1], "search  1        0      1          0       0          0        2s ")
 		assert.NotContains(t, r.out, "\x1b")
+		time.Sleep(49 * time.Second) // the one that has ended is older than a minute by now
+		r = run(t, f, "top", "--all", "--timeout", "1s")
+		assert.Contains(t, r.out, "search  1        0      1          0       0          0        58s     1         0")
 	})
 }
 

@@ -27,8 +27,8 @@ func TestFormsOfOutput(t *testing.T) {
 			"get_payload.json":     {"get", f.failed.ID, "-o", "json", "--payload"},
 			"get_payload.txt":      {"get", f.asked.ID, "--payload"},
 			"get_payload_end.json": {"get", f.completed.ID, "-o", "json", "--payload"},
-			"doctor.txt":           {"doctor", "--max-active", "3"},
-			"doctor.json":          {"doctor", "--max-active", "3", "-o", "json"},
+			"doctor.txt":           {"doctor", "--max-active", "2"},
+			"doctor.json":          {"doctor", "--max-active", "2", "-o", "json"},
 		} {
 			r := run(t, f, args...)
 			golden(t, name, r.out)
