@@ -320,14 +320,8 @@ func TestDoctorFindsWhatIsWrongInACluster(t *testing.T) {
 		assert.Equal(t, wrong, findings[0].Node)
 	})
 	t.Run("OpenSlot", func(t *testing.T) {
-		slot, err := admin(t, cluster.Masters[0]).ClusterKeySlot(t.Context(), "taskstore:idx:{x}").Result()
-		require.NoError(t, err)
 		from := slices.IndexFunc(cluster.Masters, func(s *redistest.Server) bool {
-			nodes, err := admin(t, s).ClusterSlots(t.Context()).Result()
-			require.NoError(t, err)
-			return slices.ContainsFunc(nodes, func(n redis.ClusterSlot) bool {
-				return n.Start <= int(slot) && int(slot) <= n.End && n.Nodes[0].Addr == s.Addr()
-			})
+			return admin(t, s).Exists(t.Context(), "taskstore:idx:{x}").Err() == nil // others say where it is
 		})
 		require.GreaterOrEqual(t, from, 0)
 		move := cluster.BeginMove(t, "taskstore:idx:{x}", cluster.Masters[from], cluster.Masters[(from+1)%len(cluster.Masters)])
