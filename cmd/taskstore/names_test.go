@@ -1,0 +1,32 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The command knows how mcptasks names owners and the ids of anonymous tasks, and does not
+// link it.
+func TestOwnersAreNamedAsByMCPTasks(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../../mcptasks/owner.go", nil, 0)
+	require.NoError(t, err)
+	values := make(map[string]string)
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Names) == 1 && len(spec.Values) == 1 {
+			if l, ok := spec.Values[0].(*ast.BasicLit); ok {
+				values[spec.Names[0].Name] = l.Value
+			}
+		}
+		return true
+	})
+	assert.Equal(t, map[string]string{"namedPrefix": `"n:"`, "anonymousPrefix": `"a:"`, "bucketLen": "2"}, values)
+	assert.True(t, isServed("n:alice"))
+	assert.True(t, isServed("a:3f"))
+	assert.False(t, isServed("alice"))
+	assert.NotNil(t, anonymousID.FindStringSubmatch("b9f4c7e2-0000-4000-8000-000000000000-3f"))
+}
