@@ -84,6 +84,8 @@ func node(t *testing.T) *fakeredis.Server {
 			return "+OK\r\n"
 		case "time":
 			return "*2\r\n" + fakeredis.Bulk("1") + fakeredis.Bulk("1")
+		case "scan":
+			return "*2\r\n" + fakeredis.Bulk("0") + "*0\r\n"
 		case "hmget":
 			return "*1\r\n$-1\r\n"
 		}
@@ -105,7 +107,7 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 				client.AddHook(w)
 				return client
 			},
-			once: []string{"count", "evalsha", "hdel", "hmget", "list", "ping", "publish", "wait"},
+			once: []string{"count", "evalsha", "hdel", "hmget", "list", "ping", "publish", "scan", "wait"},
 		},
 		"Cluster": {
 			open: func(t *testing.T, addr string, w *witness) redis.UniversalClient {
@@ -114,7 +116,7 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 				client.OnNewNode(func(c *redis.Client) { c.AddHook(w) })
 				return client
 			},
-			once:  []string{"asking", "count", "evalsha", "hmget", "list", "publish", "wait", "zcard"},
+			once:  []string{"asking", "count", "evalsha", "hmget", "list", "publish", "scan", "wait", "zcard"},
 			again: []string{"cluster slots", "command"}, // by which the client learns of the nodes
 		},
 	} {
@@ -162,6 +164,7 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 				"Node.ClusterNodes": func() { ok(node.ClusterNodes(ctx)) },
 				"Node.Info":         func() { ok(node.Info(ctx)) },
 				"Node.Publish":      func() { ok(nil, node.Publish(ctx, "publish", "c")) },
+				"Node.Scan":         func() { ok(node.Scan(ctx, 0, "*", 1)) },
 				"Node.Setting":      func() { _, _, err := node.Setting(ctx, "save"); ok(nil, err) },
 				"Node.Time":         func() { ok(node.Time(ctx)) },
 				"Node.Try":          func() { ok(node.Try(ctx, [][]any{{"try", "key"}})) },
