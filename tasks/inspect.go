@@ -176,7 +176,7 @@ var ErrNoTask = errors.New("tasks: a record among the tasks is none")
 
 // storedOf decodes what a backend returned.
 func storedOf(raw taskstore.Record) (Stored, error) {
-	if !validID(strings.TrimPrefix(raw.Key.Task, taskPrefix)) {
+	if !validID(raw.Key.Task) {
 		return Stored{}, ErrNoTask
 	}
 	r, err := recordOf(raw)
@@ -188,13 +188,6 @@ func storedOf(raw taskstore.Record) (Stored, error) {
 
 // unreadableOf names a record that cannot be read.
 func unreadableOf(raw taskstore.Record) Stored {
-	return Stored{
-		Task:  Task{Owner: strings.TrimPrefix(raw.Key.Owner, userPrefix), ID: strings.TrimPrefix(raw.Key.Task, taskPrefix)},
-		Bytes: len(raw.Data),
-	}
-}
-
-// tasksKey is the prefix of all tasks of an owner.
-func tasksKey(owner string) taskstore.Key {
-	return taskstore.Key{Owner: userPrefix + owner, Task: taskPrefix}
+	owner, id := named(raw.Key)
+	return Stored{Task: Task{Owner: owner, ID: id}, Bytes: len(raw.Data)}
 }
