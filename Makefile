@@ -52,11 +52,11 @@ check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scri
 	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
 
 # SQLite's driver is other code on each system.
-cross: need-go ## build and vet sqlitestore for other systems, without cgo
-	@set -e; cd sqlitestore; for target in linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
-		echo "-- $$target"; \
-		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go build ./...; \
-		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./...; done
+cross: need-go ## build and vet sqlitestore and pgstore for other systems, without cgo
+	@set -e; for m in sqlitestore pgstore; do for target in linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+		echo "-- $$m: $$target"; \
+		(cd $$m && GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go build ./...); \
+		(cd $$m && GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./...); done; done
 
 conformance: need-go ## run the official MCP conformance suite; needs npm
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
@@ -73,6 +73,7 @@ consumers: need-go ## have programs outside fetch a release of all modules from 
 release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md
 	@[ -n "$(VERSION)" ] || { echo "Say which version: make release VERSION=v0.1.0"; exit 1; }
 	@bash .ci/run
+	@$(MAKE) consumers
 	@cd release && go run . -version $(VERSION)
 
 # FILES="mcptasks/wire.go tasks" restricts it. Not for every change: it takes hours.

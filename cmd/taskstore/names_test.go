@@ -24,9 +24,10 @@ func TestOwnersAreNamedAsByMCPTasks(t *testing.T) {
 		}
 		return true
 	})
-	assert.Equal(t, map[string]string{"namedPrefix": `"n:"`, "anonymousPrefix": `"a:"`, "bucketLen": "2"}, values)
+	assert.Equal(t, map[string]string{"namedPrefix": `"n:"`, "localPrefix": `"l:"`, "anonymousPrefix": `"a:"`, "bucketLen": "2"}, values)
 	assert.True(t, isServed("n:alice"))
 	assert.True(t, isServed("a:3f"))
+	assert.True(t, isServed("l:1000 alice"))
 	assert.False(t, isServed("alice"))
 	assert.NotNil(t, anonymousID.FindStringSubmatch("b9f4c7e2-0000-4000-8000-000000000000-3f"))
 }

@@ -116,7 +116,7 @@ func (w *walk) hintAtOwner(found int) {
 
 // isServed reports whether mcptasks would name an owner like that.
 func isServed(owner string) bool {
-	return len(owner) > 2 && (owner[:2] == "n:" || owner[:2] == "a:")
+	return len(owner) > 2 && (owner[:2] == "n:" || owner[:2] == "a:" || owner[:2] == "l:")
 }
 
 func (a *app) clearBar() {
