@@ -64,8 +64,9 @@ import (
 // A write that a network delays can arrive after all this. A PutIfVersion then fails on its
 // version, unheard and harmless. A delayed Put writes over what came after it, a
 // delayed create makes a record anew that was deleted meanwhile, a delayed Delete
-// removes a successor. Update with PutIfVersion, and do not use a task again that
-// was deleted, and none of it matters.
+// removes a successor. A delayed batch whose later write met a record is applied when
+// that one has gone and the first is as it was. Update with PutIfVersion, and do not use a
+// task again that was deleted, and none of it matters.
 //
 // # Servers that are replaced
 //
