@@ -12,21 +12,23 @@ die() { say "$@"; exit 1; }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# find_bin prints the directory of initdb: the one that is named, that of PATH, or that of
-# the newest version in the usual places.
+# complete tells whether a directory has all programs: a link to one of them may stand alone.
+complete() { [ -x "$1/initdb" ] && [ -x "$1/postgres" ] && [ -x "$1/pg_basebackup" ]; }
+
+# find_bin prints the directory of the programs: the one that is named, that of PATH, or
+# that of the newest version in the usual places.
 find_bin() {
-	local dir path
+	local dir path dirs=()
 	if [ -n "${TASKSTORE_POSTGRES_BIN-}" ]; then
-		[ -x "$TASKSTORE_POSTGRES_BIN/initdb" ] || die "TASKSTORE_POSTGRES_BIN has no initdb: $TASKSTORE_POSTGRES_BIN"
+		complete "$TASKSTORE_POSTGRES_BIN" || die "TASKSTORE_POSTGRES_BIN lacks initdb, postgres or pg_basebackup: $TASKSTORE_POSTGRES_BIN"
 		echo "$TASKSTORE_POSTGRES_BIN"
 		return
 	fi
 	if path=$(command -v initdb); then
-		dirname "$path"
-		return
+		dirs=("$(dirname "$path")" "$(dirname "$(readlink -f "$path")")")
 	fi
-	for dir in $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql@*/bin 2>/dev/null | sort -rV); do
-		if [ -x "$dir/initdb" ]; then
+	for dir in "${dirs[@]}" $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql@*/bin 2>/dev/null | sort -rV); do
+		if complete "$dir"; then
 			echo "$dir"
 			return
 		fi
