@@ -26,7 +26,7 @@ race: need-go ## run those of the library with the race detector; needs a C comp
 	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
 faults: need-go ## check histories of calls under lost answers, crashes and failovers
-	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 5m -tags integration ./...)
+	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 8m -tags integration ./...)
 
 torture: need-go ## the same with new seeds, for an hour or more
 	@$(redis); $(postgres); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
