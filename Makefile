@@ -1,6 +1,8 @@
 # Every target works in all modules of the repository, unless it says otherwise.
 MODULES = $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/.*')))
 TESTED = $(filter-out ./torture ./release,$(MODULES))
+# Those whose goroutines share most.
+RACED = . ./mcptasks ./sqlitestore
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # $(call each,MODULES,COMMAND) runs a command in each module, up to a failure.
@@ -23,7 +25,7 @@ test: need-go ## run all tests but faults; finds redis-server, PostgreSQL and Pg
 race: need-go ## run those of the library with the race detector; needs a C compiler
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
 	@$(redis); $(postgres); \
-	$(call each,$(filter-out ./bench,$(TESTED)),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
+	$(call each,$(RACED),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
 faults: need-go ## check histories of calls under lost answers, crashes and failovers
 	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 8m -tags integration ./...)
