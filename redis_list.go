@@ -136,7 +136,6 @@ func (l *listing) done() bool {
 // complete walks to the end. All steps that succeed in a row are made aside at
 // once, and the time for retrying begins anew with each that fails.
 func (l *listing) complete(ctx context.Context) error {
-	l.b.link.ProveRole(ctx)
 	for !l.done() {
 		_, err := redislink.Retry(ctx, l.b.link, func() (struct{}, error) {
 			return redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })

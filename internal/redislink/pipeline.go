@@ -20,13 +20,21 @@ type Pipeline struct {
 
 // Pipeline makes a round trip with what fill puts in. Its error is one that is no
 // answer to a command. A server that does not have a script yet is sent the source in
-// another trip. It waits as the client does; see [Detach].
+// another trip. It asks for the role too, as Read does. It waits as the client does; see
+// [Detach].
 func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 	for source := false; ; source = true {
 		p := &Pipeline{ctx: ctx, pipe: l.client.Pipeline(), source: source}
+		var asked redis.Cmder
+		if !l.role.proven() {
+			asked = l.roleQuestion(ctx, "role")
+			_ = p.pipe.Process(ctx, asked) // first, as in readWithRole
+		}
 		fill(p)
 		cmds, err := p.pipe.Exec(ctx)
 		switch {
+		case asked != nil && Said(asked.Err(), "READONLY"):
+			return asked.Err()
 		case err != nil && !repliesSay(cmds, err):
 			return err
 		case !source && p.eval != nil && Said(p.eval.Err(), "NOSCRIPT"):

@@ -149,7 +149,6 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 						p.Scored("list", "key")
 					}))
 				},
-				"Link.ProveRole":    func() { l.role.refused.Store(1); l.ProveRole(ctx) },
 				"Link.Publish":      func() { ok(l.Publish(ctx, "c", false)); ok(l.Publish(ctx, "c", true)) },
 				"Link.Read":         func() { l.role.refused.Store(1); ok(l.Read(ctx, "hmget", "key", "f")) },
 				"Link.RefreshSlots": func() { l.RefreshSlots(ctx) },

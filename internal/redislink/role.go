@@ -85,19 +85,6 @@ func (l *Link) AttendToRole() {
 	}
 }
 
-// ProveRole returns when the role has been asked for, where it is not proven, or ctx
-// is done.
-func (l *Link) ProveRole(ctx context.Context) {
-	if l.role.proven() {
-		return
-	}
-	select {
-	case <-l.sweep():
-	case <-ctx.Done():
-	case <-l.closed:
-	}
-}
-
 // condemn is told that a server refused a write as a replica. It returns when the
 // connections that lead to such a server are dropped, or ctx is done.
 func (l *Link) condemn(ctx context.Context) {
