@@ -43,16 +43,20 @@ end
 //	writes  what the checks find out of each write
 //	scopes  the latest of the collections whose indexes are to change
 //	goes    some write removes its record
+//	fresh   each write creates a record that expires, and none of these exists
 //
 // And of each of these collections, for which and for writes there is room from the
 // start, as a table that grows takes the server time:
 //
 //	before              the next of them
 //	at                  the place of the expiry index in KEYS
-//	members, expiring   how many members the indexes have, before the batch
+//	members, expiring   how many members the indexes have, before the batch; expiring is
+//	                    true where only the first write of the script finds it out, by
+//	                    its own type check: then there may be a TTL
 //	live                how many records there are; with those that are past, until they
 //	                    are counted
-//	last                the latest score of the index; true: it is not known yet
+//	last                the latest score of the index if that is not before now, false if it
+//	                    is; true: it is not known yet
 //	counted             live is without those that are past
 //	settle              the indexes need luaSettle: there is more than creates that expire
 //	till                the latest instant that a TTL of these ends
@@ -60,6 +64,12 @@ const luaBatchBegin = `
 local op, n = ARGV[1], #KEYS / 3
 ` + luaTime + `
 local writes, scopes, goes = {false, false, false, false}, false, false
+local fresh, records = true, {}
+for nth = 1, n do
+  fresh = fresh and ARGV[5 * nth] == '0' and ARGV[5 * nth - 2] ~= ''
+  records[nth] = KEYS[3 * nth - 2]
+end
+fresh = fresh and redis.call('EXISTS', unpack(records)) == 0
 `
 
 // luaBatchWrite begins the loop of checks. It finds out what there is of a record.
@@ -68,7 +78,7 @@ for nth = 1, n do
   local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
   local at = 5 * nth - 4
   local expires, task, expected, next = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local absent, damage = expected == '0' and redis.call('EXISTS', record) == 0
+  local absent, damage = fresh or expected == '0' and redis.call('EXISTS', record) == 0
   local version, was, ops, expired = false, '', '', false
   if not absent then
     local fields = redis.pcall('HMGET', record, 'version', 'expires_at', 'ops')
@@ -100,8 +110,12 @@ var luaBatchCheck = `
     scope = scopes
     while scope and KEYS[scope.at - 1] ~= index do scope = scope.before end
     if not scope then
-      local members, expiring = redis.pcall('ZCARD', index), redis.pcall('ZCARD', expiry)
-      damage = type(members) == 'table' and members.err or type(expiring) == 'table' and expiring.err
+      local members, expiring = redis.pcall('ZCARD', index), true
+      damage = type(members) == 'table' and members.err
+      if not damage and (nth > 1 or not fresh or gone or members == 0) then
+        expiring = redis.pcall('ZCARD', expiry)
+        damage = type(expiring) == 'table' and expiring.err
+      end
 ` + luaBatchDamage("redis.call('ZCARD', index)") + `
       scope = {before = scopes, at = 3 * nth, members = members, expiring = expiring, live = members,
         last = members > 0, counted = false, settle = false, till = false}
@@ -125,9 +139,11 @@ var luaBatchCheck = `
     end
     if score then
       local last = scope.last
-      if last == true then last = tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]) end
-      if last and last >= us then score = last + 1 end
-      scope.last = score == stamp and us or score
+      if last == true then
+` + luaLatest + `
+      end
+      if last then score = last + 1 end
+      scope.last = last and score or us
     end
     if gone or version or expired or not ends then scope.settle = true end
   end
@@ -153,9 +169,10 @@ for nth = 1, n do
       end
 ` + luaEnter + `
     else
-      local new = redis.call('ZADD', index, score, task)
-      local till = string.format('%.0f', expires + 1000)
-      new = new + redis.call('ZADD', expiry, expires, task)
+      local new, till = redis.pcall('ZADD', expiry, expires, task), string.format('%.0f', expires + 1000)
+      local damage = type(new) == 'table' and new.err
+` + luaBatchDamage("redis.call('ZADD', expiry, expires, task)") + `
+      new = new + redis.call('ZADD', index, score, task)
       redis.call('HSET', record, 'version', next, 'data', data, 'ops', op, 'expires_at', expires)
       redis.call('PEXPIREAT', record, till)
       if new < 2 then scope.settle = true end
@@ -179,7 +196,7 @@ end
 local scope = scopes
 while scope do
   local index, expiry, settle = KEYS[scope.at - 1], KEYS[scope.at], scope.settle
-  local temporary, members, expiring = scope.members == scope.expiring, 0, 1
+  local temporary, members, expiring = scope.expiring == true or scope.members == scope.expiring, 0, 1
   if temporary and not settle then
     if scope.members == 0 then
       redis.call('PEXPIREAT', index, scope.till)

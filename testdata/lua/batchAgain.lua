@@ -6,6 +6,12 @@ local us, stamp = t[1] * 1000000 + t[2], t[1] .. string.sub('00000' .. t[2], -6)
 local ms = math.floor(us / 1000)
 
 local writes, scopes, goes = {false, false, false, false}, false, false
+local fresh, records = true, {}
+for nth = 1, n do
+  fresh = fresh and ARGV[5 * nth] == '0' and ARGV[5 * nth - 2] ~= ''
+  records[nth] = KEYS[3 * nth - 2]
+end
+fresh = fresh and redis.call('EXISTS', unpack(records)) == 0
 
 local sent = ARGV[#ARGV]
 for nth = 1, n do
@@ -27,7 +33,7 @@ for nth = 1, n do
   local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
   local at = 5 * nth - 4
   local expires, task, expected, next = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local absent, damage = expected == '0' and redis.call('EXISTS', record) == 0
+  local absent, damage = fresh or expected == '0' and redis.call('EXISTS', record) == 0
   local version, was, ops, expired = false, '', '', false
   if not absent then
     local fields = redis.pcall('HMGET', record, 'version', 'expires_at', 'ops')
@@ -96,8 +102,12 @@ end
     scope = scopes
     while scope and KEYS[scope.at - 1] ~= index do scope = scope.before end
     if not scope then
-      local members, expiring = redis.pcall('ZCARD', index), redis.pcall('ZCARD', expiry)
-      damage = type(members) == 'table' and members.err or type(expiring) == 'table' and expiring.err
+      local members, expiring = redis.pcall('ZCARD', index), true
+      damage = type(members) == 'table' and members.err
+      if not damage and (nth > 1 or not fresh or gone or members == 0) then
+        expiring = redis.pcall('ZCARD', expiry)
+        damage = type(expiring) == 'table' and expiring.err
+      end
 
     if damage then
       if not string.find(damage, 'WRONGTYPE') then redis.call('ZCARD', index) end
@@ -126,9 +136,13 @@ end
     end
     if score then
       local last = scope.last
-      if last == true then last = tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]) end
-      if last and last >= us then score = last + 1 end
-      scope.last = score == stamp and us or score
+      if last == true then
+
+last = redis.call('ZCOUNT', index, stamp, '+inf') > 0 and tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2])
+
+      end
+      if last then score = last + 1 end
+      scope.last = last and score or us
     end
     if gone or version or expired or not ends then scope.settle = true end
   end
@@ -165,9 +179,15 @@ for nth = 1, n do
     end
 
     else
-      local new = redis.call('ZADD', index, score, task)
-      local till = string.format('%.0f', expires + 1000)
-      new = new + redis.call('ZADD', expiry, expires, task)
+      local new, till = redis.pcall('ZADD', expiry, expires, task), string.format('%.0f', expires + 1000)
+      local damage = type(new) == 'table' and new.err
+
+    if damage then
+      if not string.find(damage, 'WRONGTYPE') then redis.call('ZADD', expiry, expires, task) end
+      return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
+    end
+
+      new = new + redis.call('ZADD', index, score, task)
       redis.call('HSET', record, 'version', next, 'data', data, 'ops', op, 'expires_at', expires)
       redis.call('PEXPIREAT', record, till)
       if new < 2 then scope.settle = true end
@@ -205,7 +225,7 @@ end
 local scope = scopes
 while scope do
   local index, expiry, settle = KEYS[scope.at - 1], KEYS[scope.at], scope.settle
-  local temporary, members, expiring = scope.members == scope.expiring, 0, 1
+  local temporary, members, expiring = scope.expiring == true or scope.members == scope.expiring, 0, 1
   if temporary and not settle then
     if scope.members == 0 then
       redis.call('PEXPIREAT', index, scope.till)
