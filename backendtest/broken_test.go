@@ -45,9 +45,7 @@ func TestBroken(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+b.how, func(t *testing.T) {
-				if !r.alone {
-					t.Parallel()
-				}
+				t.Parallel()
 				rec := record(t, r, func(records, bytes int) *fake {
 					f := newFake(records, bytes)
 					b.apply(f)
@@ -87,9 +85,7 @@ func TestEveryRuleIsBroken(t *testing.T) {
 func TestUnbroken(t *testing.T) {
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
-			if !r.alone {
-				t.Parallel()
-			}
+			t.Parallel()
 			if rec := record(t, r, newFake); rec.failed || rec.skipped {
 				t.Errorf("failed: %t, skipped: %t\n%s", rec.failed, rec.skipped, rec.log.String())
 			}

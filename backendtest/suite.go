@@ -63,9 +63,7 @@ func Run(t *testing.T, open func(tb testing.TB) taskstore.StorageBackend, hooks 
 	})
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
-			if !r.alone {
-				t.Parallel()
-			}
+			t.Parallel()
 			t.Cleanup(func() { broken.note(r.name, t.Failed()) })
 			r.run(newTrial(t, t, open, hooks))
 		})
@@ -78,7 +76,6 @@ type rule struct {
 	name  string // area/rule
 	text  string // the sentence
 	check func(t *trial)
-	alone bool // not in parallel with others
 }
 
 // rules returns all rules, in the order in which to mend them: a record first, then keys

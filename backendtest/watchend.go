@@ -3,7 +3,6 @@ package backendtest
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/taskstore/taskstore"
@@ -100,40 +99,41 @@ var watchEndRules = []rule{
 		},
 	},
 	{
-		name:  "watch/no-leak",
-		text:  "Nothing of a watch is left when the loop has ended, and nothing exists before the loop starts.",
-		alone: true, // counts goroutines
+		name: "watch/no-leak",
+		text: "Nothing of a watch is left when the loop has ended, and nothing exists before the loop starts.",
 		check: func(t *trial) {
-			s := t.open()
-			watcher := power[taskstore.Watcher](s, "Watcher")
-			// The first connects and the like.
-			s.watch(of(newOwner(), "")).stop()
-			// So many that what else goes on in the process does not matter.
-			const many, few = 60, 30
-			before := runtime.NumGoroutine()
-			for range many {
-				watcher.Watch(t.ctx, newKey())
-			}
-			s.eventually("calls of Watch without a loop leave no goroutines behind", func() bool {
-				return runtime.NumGoroutine()-before < few
-			})
-			for range many {
-				for range watcher.Watch(t.ctx, newKey()) {
-					break
+			countingGoroutines(t.ctx, func(count func() int) {
+				s := t.open()
+				watcher := power[taskstore.Watcher](s, "Watcher")
+				// The first connects and the like.
+				s.watch(of(newOwner(), "")).stop()
+				// So many that what the backend does besides does not matter.
+				const many, few = 60, 30
+				before := count()
+				for range many {
+					watcher.Watch(t.ctx, newKey())
 				}
-			}
-			for range many / 6 {
-				var ten []*watching
-				owner := newOwner()
-				for range 6 {
-					ten = append(ten, s.watch(of(owner, "")))
+				s.eventually("calls of Watch without a loop leave no goroutines behind", func() bool {
+					return count()-before < few
+				})
+				for range many {
+					for range watcher.Watch(t.ctx, newKey()) {
+						break
+					}
 				}
-				for _, w := range ten {
-					w.stop()
+				for range many / 6 {
+					var ten []*watching
+					owner := newOwner()
+					for range 6 {
+						ten = append(ten, s.watch(of(owner, "")))
+					}
+					for _, w := range ten {
+						w.stop()
+					}
 				}
-			}
-			s.eventually("the goroutines of ended watches end", func() bool {
-				return runtime.NumGoroutine()-before < few
+				s.eventually("the goroutines of ended watches end", func() bool {
+					return count()-before < few
+				})
 			})
 		},
 	},
