@@ -76,7 +76,7 @@ func TestSuspendedReplica(t *testing.T) {
 	one.await("stubborn started")
 	s := records(t, config)
 	atLeast(t, s, id, 3) // it writes
-	one.Suspend()
+	one.Suspend(s)
 	before := two.until(id, "failed")
 	if reason := failedReason(t, before); reason != lostReason {
 		t.Errorf("the reason is %q", reason)

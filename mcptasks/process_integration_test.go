@@ -4,6 +4,7 @@ package mcptasks_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
@@ -151,8 +152,25 @@ func (p *process) Kill() {
 	<-p.done
 }
 
-// Suspend stops the process where it is; its connections stay open.
-func (p *process) Suspend() { p.t.Helper(); p.signal(syscall.SIGSTOP) }
+// Suspend stops the process where it is; its connections stay open. But it stops it
+// between its writes: on SQLite a process in the middle of one has the lock of the file
+// until it goes on or dies, so s is written to as a proof.
+func (p *process) Suspend(s *tasks.Store) {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		p.signal(syscall.SIGSTOP)
+		ctx, cancel := context.WithTimeout(p.t.Context(), time.Second)
+		_, _, err := s.Create(ctx, "n:locksmith", tasks.CreateParams{})
+		cancel()
+		if err == nil {
+			return
+		}
+		p.Resume()
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the replica is always writing: %v", err)
+		}
+	}
+}
 
 // Resume continues it.
 func (p *process) Resume() { p.t.Helper(); p.signal(syscall.SIGCONT) }
