@@ -262,6 +262,24 @@ func TestPutBatchWithoutABatcherUndoesTheLatestFirst(t *testing.T) {
 	}
 }
 
+// A record that another caller writes while the batch is undone is that caller's, and the
+// batch is undone all the same.
+func TestPutBatchWithoutABatcherLeavesARecordToItsLatestWriter(t *testing.T) {
+	for name, fault := range map[string]batchFault{"Written": meetsWriter, "Deleted": meetsDelete} {
+		memory := taskstore.NewMemoryBackend(nil)
+		writes, before := batchOf(t, memory)
+		s := &stepper{StorageBackend: memory, faults: map[int]batchFault{10: failsBefore, 12: fault}, foreign: map[taskstore.Key]bool{}}
+		err := taskstore.PutBatch(t.Context(), s, writes)
+		require.ErrorIs(t, err, errBroken, name)
+		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, name)
+		require.Equal(t, map[taskstore.Key]bool{writes[4].Key: true}, s.foreign, name)
+		assert.Equal(t, map[batchFault]string{meetsWriter: "foreign", meetsDelete: ""}[fault], held(t, memory, writes[4].Key), name)
+		for _, w := range writes[:4] {
+			assert.Equal(t, before[w.Key], held(t, memory, w.Key), name)
+		}
+	}
+}
+
 func TestPutBatchWithoutABatcherSaysWhichWriteFailed(t *testing.T) {
 	for n, index := range map[int]int{1: 0, 2: 1, 5: 4, 6: 1, 7: 2, 9: 4, 10: 0} {
 		_, err := faultedBatch(t, map[int]batchFault{n: failsBefore})
