@@ -1,5 +1,6 @@
-// Command client calls the tools of the example server and shows how their tasks
-// go, while CallTool just returns their results.
+// Command client calls the tools of the example server and prints each change of their
+// tasks, while CallTool just returns the results. Kill the server while a task runs, and
+// start it again: the client asks until it is back, and has its result.
 package main
 
 import (
@@ -11,6 +12,10 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -19,18 +24,31 @@ import (
 )
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8080/", "the server")
+	url := flag.String("url", "http://127.0.0.1:8080/", "URL of the server")
+	to := flag.Int("to", 0, "only count, up to this number, in steps of 300 ms; 0: try every tool")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "client [-url URL | COMMAND ARG...], with the command of a server on stdio")
+		fmt.Fprint(flag.CommandLine.Output(), "Calls the tools of the example server, and prints each change of their tasks.\n\n"+
+			"  client [-to N] [-url URL]        a server that serves HTTP\n"+
+			"  client [-to N] COMMAND [ARG...]  a server on stdio, which it starts\n\n")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if err := run(context.Background(), *url, flag.Args()); err != nil {
+	atURL := false
+	flag.Visit(func(f *flag.Flag) { atURL = atURL || f.Name == "url" })
+	switch {
+	case *to < 0:
+		log.Fatalf("-to is %d: say a number from 1, or leave it out", *to)
+	case atURL && flag.NArg() > 0:
+		log.Fatalf("give -url or the command of a server, not both; the command began with %q", flag.Arg(0))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *url, *to, flag.Args()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, url string, command []string) error {
+func run(ctx context.Context, url string, to int, command []string) error {
 	client := mcp.NewClient(&mcp.Implementation{Name: "taskstore-example-client", Version: "0.1.0"}, &mcp.ClientOptions{
 		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			fmt.Printf("  the server asks: %s  I accept.\n", req.Params.Message)
@@ -39,7 +57,7 @@ func run(ctx context.Context, url string, command []string) error {
 	})
 	last := ""
 	err := mcptasks.InstallClient(client, &mcptasks.ClientOptions{OnTask: func(_ context.Context, task mcptasks.ClientTask) {
-		if line := fmt.Sprintf("  task %.8s is %s %s", task.ID, task.Status, task.StatusMessage); line != last {
+		if line := strings.TrimSuffix(fmt.Sprintf("  task %.8s is %s: %s", task.ID, task.Status, task.StatusMessage), ": "); line != last {
 			fmt.Println(line) // one line for each change, however often it is looked at
 			last = line
 		}
@@ -48,7 +66,7 @@ func run(ctx context.Context, url string, command []string) error {
 		return err
 	}
 	var transport mcp.Transport = &mcp.StreamableClientTransport{
-		Endpoint: url, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(nil)},
+		Endpoint: url, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(&outages{})},
 	}
 	if len(command) > 0 {
 		server := exec.Command(command[0], command[1:]...)
@@ -56,8 +74,11 @@ func run(ctx context.Context, url string, command []string) error {
 		transport = mcptasks.ClientTransport(&mcp.CommandTransport{Command: server})
 	}
 	session, err := client.Connect(ctx, transport, nil)
+	if err != nil && len(command) == 0 {
+		return fmt.Errorf("no MCP server answers at %s; start the example server, or say where it is with -url: %w", url, err)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s does not speak MCP on stdio: %w", command[0], err)
 	}
 	defer session.Close()
 
@@ -73,6 +94,9 @@ func run(ctx context.Context, url string, command []string) error {
 			}
 		}
 		return nil
+	}
+	if to > 0 {
+		return call(ctx, "count", map[string]any{"to": to})
 	}
 	for _, c := range []struct {
 		tool      string
@@ -94,4 +118,20 @@ func run(ctx context.Context, url string, command []string) error {
 	}
 	fmt.Println("=> given up, and so cancelled")
 	return nil
+}
+
+// outages says when the server goes and when it is back. The client asks again meanwhile.
+type outages struct{ there, gone atomic.Bool }
+
+// RoundTrip implements [http.RoundTripper].
+func (o *outages) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(req)
+	switch {
+	case err != nil && o.there.Load() && req.Context().Err() == nil && !o.gone.Swap(true):
+		fmt.Println("  the server is gone; asking again for 30 s")
+	case err == nil && !o.there.Swap(true):
+	case err == nil && o.gone.Swap(false):
+		fmt.Println("  the server is back")
+	}
+	return res, err
 }

@@ -31,7 +31,16 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "where to serve HTTP")
 	stdio := flag.Bool("stdio", false, "serve stdio instead")
 	store := flag.String("store", "memory:", "URL of the store: memory:, redis://HOST, sqlite:FILE, postgres://USER@HOST/DATABASE?migrate=true")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), "Serves MCP with four tools that run as tasks: count, delete, fail and refuse.\n\n"+
+			"  server [-store URL] [-addr HOST:PORT]  over HTTP\n"+
+			"  server [-store URL] -stdio             on stdio\n\n")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("leftover argument %q: options begin with -, see -h", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *store, *stdio); err != nil {
@@ -65,6 +74,9 @@ func run(ctx context.Context, addr, storeURL string, stdio bool) error {
 	if stdio {
 		return serveStdio(ctx, t, server)
 	}
+	if storeURL == "memory:" {
+		fmt.Println("tasks are in memory and end with this process; -store sqlite:tasks.db keeps them")
+	}
 	return serveHTTP(ctx, addr, t, server)
 }
 
@@ -73,9 +85,10 @@ func run(ctx context.Context, addr, storeURL string, stdio bool) error {
 func serveHTTP(ctx context.Context, addr string, t *mcptasks.Tasks, server *mcp.Server) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot serve at %s; choose another address, or -addr 127.0.0.1:0 for any port: %w", addr, err)
 	}
-	fmt.Printf("serving MCP at http://%s/\n", listener.Addr())
+	fmt.Printf("serving MCP at http://%s/, tools count, delete, fail and refuse\n"+
+		"try: client -url http://%[1]s/ -to 20, and kill this server meanwhile\n", listener.Addr())
 	web := &http.Server{
 		Handler:           t.HTTPHandler(func(*http.Request) *mcp.Server { return server }, nil),
 		ReadHeaderTimeout: 10 * time.Second,
