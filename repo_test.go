@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -135,25 +134,6 @@ func TestTheRootKeepsNoClient(t *testing.T) {
 		}
 		return true
 	})
-}
-
-// The README's program is the one that is compiled and run as an example.
-func TestREADMEShowsAnExampleThatRuns(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	_, program, ok := strings.Cut(string(readme), "```go\n")
-	require.True(t, ok)
-	program, _, _ = strings.Cut(program, "```")
-	example, err := os.ReadFile("example_readme_test.go")
-	require.NoError(t, err)
-	_, body, ok := strings.Cut(string(example), "func Example() {\n")
-	require.True(t, ok)
-	body, _, _ = strings.Cut(body, "\t// Output:")
-	var lines []string
-	for line := range strings.Lines(body) {
-		lines = append(lines, strings.TrimPrefix(line, "\t"))
-	}
-	assert.Equal(t, strings.TrimSpace(strings.Join(lines, "")), strings.TrimSpace(program))
 }
 
 // Only serverClock looks at the process's clock; anything else that did could
