@@ -14,35 +14,35 @@ postgres = bin=$$(bash scripts/ensure-postgres.sh); export TASKSTORE_POSTGRES_BI
 
 .PHONY: help test race faults torture mix suites compat check cross conformance interop consumers mutants bench release need-go
 
-help: ## list the targets
+help: ## list the targets, with the time that each takes on two cores, once its modules are built
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 # The tag only adds tests: one run has all of them, but those of torture.
-test: need-go ## run all tests but faults; finds redis-server, PostgreSQL and PgBouncer or installs them
+test: need-go ## run all tests but faults; finds redis-server, PostgreSQL and PgBouncer or installs them (10 min)
 	@$(redis); $(postgres); \
 	$(call each,$(TESTED),go test -parallel 8 -count=1 -timeout 7m -tags integration ./...)
 
-race: need-go ## run those of the library with the race detector; needs a C compiler
+race: need-go ## run those of the library with the race detector; needs a C compiler (9 min)
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
 	@$(redis); $(postgres); \
 	$(call each,$(RACED),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
-faults: need-go ## check histories of calls under lost answers, crashes and failovers
+faults: need-go ## check histories of calls under lost answers, crashes and failovers (4 min)
 	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 8m -tags integration ./...)
 
-torture: need-go ## the same with new seeds, for an hour or more
+torture: need-go ## the same with new seeds (an hour or more)
 	@$(redis); $(postgres); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
 
-mix: need-go ## mix batches on PostgreSQL for an hour, and see that none waits in a circle
+mix: need-go ## mix batches on PostgreSQL, and see that they do not wait in a circle (an hour)
 	@set -e; $(postgres); cd pgstore && TASKSTORE_POSTGRES_MIX=1h go test -v -count=1 -timeout 2h -tags integration -run Deadlock .
 
-suites: need-go ## run the tests of tasks and mcptasks on SQLite and PostgreSQL too
+suites: need-go ## run the tests of tasks and mcptasks on SQLite and PostgreSQL too (2 min)
 	@bash scripts/suites.sh
 
-compat: need-go ## run the store's live tests on other versions of Redis and Valkey
+compat: need-go ## run the store's live tests on other versions of Redis and Valkey (20 min or more)
 	@bash scripts/compat.sh
 
-check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts; finds luac5.1 or installs it
+check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scripts; finds luac5.1 or installs it (2.5 min)
 	@for f in .ci/run scripts/*.sh mcptasks/*/run.sh; do echo "-- bash -n $$f"; bash -n $$f || exit 1; done
 	@echo "-- gofmt -l"; files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "$$files"; echo "Run: gofmt -w ."; exit 1; }
 	@command -v luac5.1 >/dev/null || bash scripts/ensure-redis.sh --packages lua5.1
@@ -54,35 +54,35 @@ check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scri
 	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
 
 # SQLite's driver is other code on each system.
-cross: need-go ## build and vet sqlitestore and pgstore for other systems, without cgo
+cross: need-go ## build and vet sqlitestore and pgstore for other systems, without cgo (2 min)
 	@set -e; for m in sqlitestore pgstore; do for target in linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
 		echo "-- $$m: $$target"; \
 		(cd $$m && GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go build ./...); \
 		(cd $$m && GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./...); done; done
 
-conformance: need-go ## run the official MCP conformance suite; needs npm
+conformance: need-go ## run the official MCP conformance suite; needs npm (2.5 min)
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@$(redis); bash mcptasks/conformance/run.sh
 
-interop: need-go ## try clients and servers of others; needs npm and Python
+interop: need-go ## try clients and servers of others; needs npm and Python (2 min)
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js, or on Debian: apt-get install npm"; exit 1; }
 	@python3 -c 'import ensurepip' || { echo "Python with venv is missing: install Python 3.11 or later, or on Debian: apt-get install python3-venv"; exit 1; }
 	@$(redis); bash mcptasks/interop/run.sh
 
-consumers: need-go ## have programs outside fetch a release of all modules from a folder, and build
+consumers: need-go ## have programs outside fetch a release of all modules from a folder, and build (6 min)
 	@cd release && go test -count=1 ./...
 
-release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md
+release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45 min)
 	@[ -n "$(VERSION)" ] || { echo "Say which version: make release VERSION=v0.1.0"; exit 1; }
 	@bash .ci/run
 	@$(MAKE) consumers
 	@cd release && go run . -version $(VERSION)
 
-# FILES="mcptasks/wire.go tasks" restricts it. Not for every change: it takes hours.
-mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices
+# FILES="mcptasks/wire.go tasks" restricts it.
+mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices (hours)
 	@bash scripts/mutants.sh $(FILES)
 
-bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md
+bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (17 min)
 	@$(redis); cd bench && go run .
 
 need-go:
