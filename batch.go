@@ -8,32 +8,32 @@ import (
 // MaxBatch is the greatest number of writes in a batch.
 const MaxBatch = 16
 
-// AnyVersion is a [Write]'s Expected where the write is made whatever is there, as Put
-// makes it.
+// AnyVersion as a [Write]'s Expected makes the write at any version of the record, or
+// without one, as Put does.
 const AnyVersion = ^Version(0)
 
-// A Batcher writes several records of one owner in one step. [PutBatch] uses it where
-// there is one.
+// A Batcher writes several records of one owner in one step. [PutBatch] uses it if the
+// backend has one.
 type Batcher interface {
-	// PutBatch makes each of writes as PutIfVersion would, all of them or none.
+	// PutBatch makes each of writes as PutIfVersion would, either all of them or not one.
 	//
 	// The batch happens at one instant, and every operation on one of its keys is
 	// linearizable with it: a call that begins after some call has seen one of the writes
-	// sees all of them, or what came later. A reader that reads two records one after the
-	// other can so see the first as it was before the batch and the second as it was after
-	// it, and never the other way round.
+	// sees all of them, or later states. So a reader that reads two records one after the
+	// other can see the first as before the batch and the second as after it, but not the
+	// other way round.
 	//
 	// Writes count in their order, for all rules of StorageBackend: one that removes a
-	// record makes room for a later create. If one is refused nothing is changed, and the
-	// error is a [*BatchError] for the first in order that is: the first that is invalid
-	// by itself, if there is one, otherwise the first that the records refuse. Each write
-	// is hinted as one by itself.
+	// record makes room for a later create. If a write is refused, the whole batch is, and
+	// the error is a [*BatchError] for the first such write: the first that is invalid by
+	// itself, if there is one, otherwise the first that the records refuse. Each write is
+	// hinted as a single one would be.
 	//
 	// An error that matches [ErrInvalidArgument] refuses a batch of no writes, of more
 	// than [MaxBatch], of more than one owner, with a record twice, or whose first write
-	// has AnyVersion: by the record of the first write a backend recognises a batch whose
-	// answer was lost. Where that write removes its record, or the record may have gone
-	// since, it may have to say [ErrOutcomeUnknown].
+	// has AnyVersion. After a lost answer a backend recognises the batch by the record of
+	// the first write. If that write removes its record, or the record may have gone
+	// since, the backend may have to answer [ErrOutcomeUnknown].
 	PutBatch(ctx context.Context, writes []Write) error
 }
 
@@ -45,13 +45,13 @@ type Write struct {
 	// Expected is the version that the record must have, 0 to create it, or AnyVersion.
 	Expected Version
 	// MaxRecords is how many records the Key's collection may have, if this write
-	// creates one. 0: what [RecordLimit] says of ctx and the backend's own limit;
-	// less than 0: any number.
+	// creates one. 0 means [RecordLimit] of ctx and the backend's own limit; less than
+	// 0 means any number.
 	MaxRecords int
 }
 
-// RecordLimit returns the limit of a create by w, 0 for none: its own, that of ctx or
-// otherwise that of the backend. It is for implementations of [Batcher].
+// RecordLimit returns the limit of a create by w, 0 for no limit: the write's own, that
+// of ctx, or otherwise, which is the backend's. It is for implementations of [Batcher].
 func (w Write) RecordLimit(ctx context.Context, otherwise int) int {
 	if w.MaxRecords != 0 {
 		return max(w.MaxRecords, 0)
@@ -59,9 +59,9 @@ func (w Write) RecordLimit(ctx context.Context, otherwise int) int {
 	return RecordLimit(ctx, otherwise)
 }
 
-// ValidateBatch returns the error of a batch that no backend takes: that of the batch as
-// a whole, or the first of its writes with an invalid key or a value beyond maxDataBytes.
-// It is for implementations of [Batcher].
+// ValidateBatch returns the error of a batch that every backend refuses: that of the
+// batch as a whole, or of its first write with an invalid key or a value beyond
+// maxDataBytes. It is for implementations of [Batcher].
 func ValidateBatch(writes []Write, maxDataBytes int) error {
 	refuse := func(format string, a ...any) error {
 		return &ArgumentError{Argument: "batch", Reason: fmt.Sprintf(format, a...)}
@@ -94,7 +94,7 @@ func ValidateBatch(writes []Write, maxDataBytes int) error {
 }
 
 // A BatchError reports the write for which a batch was refused. It matches and unwraps
-// to what that write would have got by itself.
+// to the error that this write would have got by itself.
 type BatchError struct {
 	Index int // of the write in the batch
 	Err   error

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// An Opener opens the store that a URL names. It asks the store whether it can be used.
+// An Opener opens the store that a URL names, and asks the store whether it can be used.
 type Opener func(ctx context.Context, rawURL string) (StorageBackend, error)
 
 var openers = struct {
@@ -22,8 +22,9 @@ var openers = struct {
 	"unix":   openRedis,
 }}
 
-// Register has [Open] open URLs of scheme by open. The package of a backend calls it when
-// it is imported. It panics where the scheme is taken or no scheme of a URL.
+// Register makes [Open] use open for URLs of scheme. A backend's package calls it when
+// it is imported. It panics if the scheme is taken or not a valid scheme of a URL in lower
+// case, or if open is nil.
 func Register(scheme string, open Opener) {
 	openers.Lock()
 	defer openers.Unlock()
@@ -33,16 +34,16 @@ func Register(scheme string, open Opener) {
 	openers.of[scheme] = open
 }
 
-// Open opens the store that rawURL names, so that a program takes any by one flag:
+// Open opens the store that rawURL names, so that one flag of a program selects any store:
 //
 //	memory:                         a [MemoryBackend]
 //	redis://…, rediss://…, unix://… see [OpenRedis]
 //
-// and those of the backends that the program imports, see [Register]. The backend is an
-// [io.Closer] if it holds resources; close it then.
+// and those of the backends that the program imports, see [Register]. A backend that
+// holds resources is an [io.Closer]; the caller closes it.
 //
-// A URL that cannot be used gives an error that matches [ErrInvalidArgument], a store that
-// cannot a [*ConnectError] that says why. Neither holds a password.
+// A URL that cannot be used gives an error that matches [ErrInvalidArgument]; a store that
+// cannot be used gives a [*ConnectError] with the reason. Both omit passwords.
 func Open(ctx context.Context, rawURL string) (StorageBackend, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func Open(ctx context.Context, rawURL string) (StorageBackend, error) {
 	known := slices.Sorted(maps.Keys(openers.of))
 	openers.RUnlock()
 	if !ok || open == nil {
-		// The scheme is not repeated: in a URL that lacks it, a password may stand there.
+		// The message omits the scheme: in a URL that lacks one, a password may be first.
 		return nil, &ArgumentError{Argument: "store URL", Reason: "it must begin with one of " + strings.Join(known, ":, ") +
 			": (other stores are known once the program imports their package)"}
 	}
@@ -70,7 +71,7 @@ func openMemory(_ context.Context, rawURL string) (StorageBackend, error) {
 func openRedis(ctx context.Context, rawURL string) (StorageBackend, error) {
 	b, err := OpenRedis(ctx, rawURL, nil)
 	if err != nil {
-		return nil, err // and no backend that is a nil pointer
+		return nil, err // a bare nil: a nil *RedisBackend would be a non-nil interface
 	}
 	return b, nil
 }

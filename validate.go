@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Every backend refuses these before it does anything: one place, so that all
+// Every backend checks these first. The checks are in one place so that all backends
 // refuse the same.
 
-// Validate returns the [KeyError] of a key that no backend takes: a part is too long, or
-// owner or task are empty. It is for implementations of [StorageBackend].
+// Validate returns the [KeyError] of a key that every backend refuses: a part is too
+// long, or owner or task are empty. It is for implementations of [StorageBackend].
 func (k Key) Validate() error {
 	if k.Task == "" {
 		return &KeyError{Key: k, Reason: "the task is empty"}
@@ -37,9 +37,9 @@ func (k Key) ValidatePrefix() error {
 // Lua and sorted sets hold it exactly, and the last that time.Time marshals.
 var maxExpiry = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 
-// Validate returns the error of a value that no backend takes: an ExpiresAt out of range,
-// or Data of more than maxDataBytes; 0 or less: any length. It is for implementations of
-// [StorageBackend].
+// Validate returns the error of a value that every backend refuses: an ExpiresAt out of
+// range, or Data of more than maxDataBytes; 0 or less: any length. It is for
+// implementations of [StorageBackend].
 func (v Value) Validate(maxDataBytes int) error {
 	if maxDataBytes > 0 && len(v.Data) > maxDataBytes {
 		return &CapacityError{Limit: LimitData, Max: uint64(maxDataBytes), Asked: uint64(len(v.Data))}
@@ -54,7 +54,7 @@ func (v Value) Validate(maxDataBytes int) error {
 	return nil
 }
 
-// expiryMillis returns the expiry of a valid value in Unix milliseconds, 0 for none.
+// expiryMillis returns the expiry of a valid value in Unix milliseconds, 0 for no expiry.
 func (v Value) expiryMillis() int64 {
 	if v.ExpiresAt.IsZero() {
 		return 0
@@ -62,7 +62,7 @@ func (v Value) expiryMillis() int64 {
 	return v.ExpiresAt.UnixMilli()
 }
 
-// expiryTime is the way back of expiryMillis.
+// expiryTime is the inverse of expiryMillis.
 func expiryTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -83,15 +83,15 @@ func ValidatePage(limit int) error {
 type recordLimitKey struct{}
 
 // WithRecordLimit returns a ctx under which a create is refused that would give
-// its collection more than most records, whatever limit the backend has of its own. 0
-// or less: no limit. It is for who knows better than the set-up of the backend how
-// many records the owner of a call may have, by the owner's plan, say.
+// its collection more than most records; it overrides the backend's own limit. 0 or
+// less: no limit. It is for a caller that knows, by the owner's plan, say, how many
+// records the owner of a call may have.
 func WithRecordLimit(ctx context.Context, most int) context.Context {
 	return context.WithValue(ctx, recordLimitKey{}, max(most, 0))
 }
 
-// RecordLimit returns the limit that [WithRecordLimit] put into ctx, or otherwise
-// that of the backend. 0: no limit. It is for implementations of
+// RecordLimit returns the limit that [WithRecordLimit] put into ctx, or else
+// otherwise, which is the backend's. 0: no limit. It is for implementations of
 // [StorageBackend].
 func RecordLimit(ctx context.Context, otherwise int) int {
 	if most, ok := ctx.Value(recordLimitKey{}).(int); ok {
