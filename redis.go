@@ -21,67 +21,67 @@ import (
 // [Pinger] and [io.Closer].
 //
 // Every write and every batch is one atomic script and one round trip, Get is one HMGET.
-// CleanupExpired has nothing to do: the server expires records, and the scripts
+// CleanupExpired has no work to do: the server expires records, and the scripts
 // keep the indexes clean.
 //
 // # Resending
 //
-// A call that meets a server that cannot answer, since a connection broke or the
-// server restarts, fails over or hands slots to another, goes on trying: for about
-// 20 seconds (a listing for each of its round trips), or until its ctx ends. While a
-// slot is moved key by key, Get goes on, and so does an update that keeps the expiry and
-// whose answer is not lost; other writes and listings succeed when the slot's last key
-// has moved. The client's own resending is off. Every write carries an
-// operation id, and a record keeps the ids of its last 8 writes. So a write that was
-// applied, and whose answer was lost, is recognised when it is sent again: it succeeds,
-// and is applied once.
-// The outcome of a write whose answer was lost, found or not among those 8:
+// A server cannot answer while a connection breaks, or while it restarts, fails over or
+// hands slots to another server. A call then retries for about 20 seconds (a listing for
+// each of its round trips), or until its ctx ends. While a slot is moved key by key, Get
+// succeeds, and so does an update that keeps the expiry and whose answer is not lost;
+// other writes and listings succeed when the slot's last key has moved. The backend turns
+// the client's own retries off.
+//
+// Every write carries an operation id, and a record keeps the ids of its last 8 writes.
+// So the script recognises a resent write that was applied and whose answer was lost: the
+// write succeeds, and is applied once. The outcome of a write whose answer was lost, by
+// whether its id is among those 8:
 //
 //	                  found      not found
 //	Put               succeeds   is applied, perhaps again, over what others wrote
 //	                             meanwhile
-//	create            succeeds   is applied where there is no record, perhaps again;
-//	                             a conflict with one that was there before the
+//	create            succeeds   is applied if there is no record, perhaps again;
+//	                             a conflict with a record that was there before the
 //	                             call; otherwise unknown
-//	PutIfVersion      succeeds   is applied at the expected version; a conflict where
+//	PutIfVersion      succeeds   is applied at the expected version; a conflict if
 //	                             8 writes or fewer have been made since; otherwise
-//	                             unknown. So is all of that if the record is gone
+//	                             unknown. All of that is unknown if the record is gone
 //	                             or was not there before the call
-//	Delete                       true where the record is there that was there before
+//	Delete                       true if the record is there that was there before
 //	                             the call; otherwise unknown
-//	PutBatch      succeeds       each write, in order, as one by itself: the first that
+//	PutBatch          succeeds   each write, in order, as a single one: the first that
 //	                             is refused, or unknown, decides. The batch is applied
-//	                             where all of them are
+//	                             if all its writes are
 //
-// A batch is found if any of the records that it stored has its id. A conflict at one of
-// the later writes of a batch says like that of a create that nothing was applied so far.
+// A batch is found if any of the records that it stored has its id. A conflict at a later
+// write of a batch shows, like that of a create, that the batch has not been applied so far.
 //
-// A record that was there less than 10 milliseconds before the call counts as not there
-// before. Unknown means [ErrOutcomeUnknown], which also ends a call whose ctx or
-// whose time is over while the outcome is not known. If surely nothing was
-// applied the error is another one.
+// A record created less than 10 milliseconds before the call is treated as created after
+// it, because clocks may differ by that much. Unknown means [ErrOutcomeUnknown], which
+// also ends a call that runs out of time, or whose ctx ends, while the outcome is unknown.
+// If the write was certainly not applied, the error is another one.
 //
-// A write that a network delays can arrive after all this. A PutIfVersion then fails on its
-// version, unheard and harmless. A delayed Put writes over what came after it, a
-// delayed create makes a record anew that was deleted meanwhile, a delayed Delete
-// removes a successor. A delayed batch whose later write met a record is applied when
-// that one has gone and the first is as it was. Update with PutIfVersion, and do not use a
-// task again that was deleted, and none of it matters.
+// A network may deliver a delayed write after all this. A delayed PutIfVersion fails on its
+// version and is harmless. A delayed Put overwrites later writes, a delayed create
+// re-creates a record that was deleted meanwhile, a delayed Delete removes a successor. A
+// delayed batch whose later write met a record is applied once that record has gone and
+// the first is as it was. A program that updates with PutIfVersion, and does not reuse a
+// deleted task, is safe from all of this.
 //
 // # Servers that are replaced
 //
-// Connections may go on leading to a master that was demoted, behind a forwarder or a
-// name that leads elsewhere by now. The backend asks for the role of the server about
-// once a second while it is used, on the connections of reads as on those of writes,
-// and drops those that lead to a replica; a read after a pause asks in its own round
-// trip. So a process that only reads notices within a few seconds, and Ping says so at
-// once. If only a replica is to be reached, reads are tried again like writes, and
-// end with an error that says so. A user or password that the server refuses is
-// tried again as well: it may be about to change.
+// Connections may still lead to a demoted master, behind a forwarder or a name that now
+// leads elsewhere. While the backend is used it asks for the server's role about once a
+// second, on the connections of reads and of writes, and drops connections to a replica; a
+// read after a pause asks in its own round trip. So a process that only reads notices
+// within a few seconds, and Ping reports it at once. If only a replica can be reached,
+// reads are retried like writes and end with an error that says so. A user or password
+// that the server refuses is retried as well: it may be about to change.
 //
-// The clocks of a master and of the replica that takes its place are to differ by
-// less than 10 milliseconds; otherwise a write that was resent across the failover
-// may take a successor for the record that it was about.
+// The clocks of a master and of the replica that takes its place must differ by less than
+// 10 milliseconds; otherwise a write that was resent across the failover may mistake a
+// successor for its record.
 //
 // The server must not evict keys (maxmemory-policy noeviction): an evicted index
 // hides the tasks that are in it.
@@ -106,20 +106,19 @@ var (
 )
 
 // NewRedisBackend returns a backend on a client that stays the caller's: Close
-// leaves it open. It talks to no server yet. Nil opts mean the defaults.
+// leaves it open. It contacts no server yet. Nil opts mean the defaults.
 //
 // A client that cannot keep the contract gives an error that matches
 // [ErrInvalidArgument]: no client, a Ring, a client that reads from replicas or
-// from a cache in the process. A failover client that was made with ReplicaOnly
-// cannot be told from others; its calls fail.
+// from a cache in the process. A failover client made with ReplicaOnly cannot be
+// told from others; its calls fail.
 //
-// Hooks of the client see every attempt. A hook that retries by itself undoes what
-// the backend does against that: a Put whose answer was lost is applied twice, and a
-// PutIfVersion that won is told that it has a conflict, so leave retrying to the
-// backend. The error of a circuit breaker, in a hook or as the client's Limiter, ends
-// a call at once where it can be told, which is where it says that a circuit is open;
-// any other error of a hook is taken for a fault of the connection, and each call goes
-// on trying for about 20 seconds.
+// Hooks of the client see every attempt. Leave retries to the backend: if a hook
+// retries, a Put whose answer was lost is applied twice, and a PutIfVersion that won
+// reports a conflict. The error of a circuit breaker, in a hook or as the client's
+// Limiter, ends a call at once if it can be recognised, that is, if it says that a
+// circuit is open. Any other error of a hook counts as a fault of the connection, and each
+// call retries for about 20 seconds.
 func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBackend, error) {
 	traits, err := redislink.Inspect(client)
 	if err != nil {
@@ -160,18 +159,18 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	return b, nil
 }
 
-// String says what it is, and no more: whom it watches for may be personal.
+// String returns the type's name only: the owners of its watches may be personal data.
 func (b *RedisBackend) String() string { return "RedisBackend" }
 
-// GoString is String; it keeps owners out of %#v too.
+// GoString is String, so that %#v prints no owner either.
 func (b *RedisBackend) GoString() string { return b.String() }
 
 // Close ends the watches and, on a backend that OpenRedis made, closes the
-// connections. Calls that come later give an error that matches [ErrClosed].
-// Closing again does nothing.
+// connections. Later calls give an error that matches [ErrClosed]. Close may be
+// called again and then has no effect.
 func (b *RedisBackend) Close() (err error) {
 	b.closing.Do(func() {
-		b.link.Shut() // first: a watch that ends tells that calls fail
+		b.link.Shut() // first, so that a watch that ends sees that calls fail
 		b.watch.feed.Close()
 		err = b.link.Close()
 	})
@@ -190,11 +189,10 @@ func (b *RedisBackend) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Now implements [Clock]: it is the server's time, give or take half a round
-// trip. While it is in use it asks the server every five seconds, in the
+// Now implements [Clock]. It returns the server's time, give or take half a round
+// trip. While Now is in use, it asks the server every five seconds in the
 // background; only the first call, and one after a pause, waits for the answer. In
-// a Cluster it asks one node; the masters' clocks should be kept together, as for
-// any Cluster.
+// a Cluster it asks one node; keep the masters' clocks together, as for any Cluster.
 func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 	if err := b.usable(ctx); err != nil {
 		return time.Time{}, err
@@ -206,7 +204,7 @@ func (b *RedisBackend) Now(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
-// usable is what every method asks first.
+// usable is checked first by every method.
 func (b *RedisBackend) usable(ctx context.Context) error {
 	if b.link.Closed() {
 		return ErrClosed
@@ -244,10 +242,10 @@ func (b *RedisBackend) CleanupExpired(ctx context.Context) (int, error) {
 	return 0, b.usable(ctx)
 }
 
-// errReplica says what READONLY means.
+// errReplica explains READONLY.
 var errReplica = errors.New("the server is a replica, which takes no writes and may lag behind; name its master, its Sentinels or its Cluster")
 
-// tooLong is what the caller is told of data that the server does not take.
+// tooLong is the caller's error for data that is longer than the server takes.
 func tooLong(e *redislink.TooLongError) error {
 	if e.Max > 0 {
 		return &CapacityError{Limit: LimitData, Max: uint64(e.Max), Asked: uint64(e.Size)}
@@ -256,7 +254,7 @@ func tooLong(e *redislink.TooLongError) error {
 }
 
 // failure turns the error of a command into the one that the caller sees. verb
-// says what was tried.
+// names the operation.
 func failure(verb string, key Key, err error) error {
 	err = redislink.Redact(err)
 	var uncertain *redislink.UncertainError
