@@ -8,8 +8,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// PutBatch implements [Batcher]: all writes are one script and one round trip. Resent
-// after a lost answer it is recognised, see RedisBackend.
+// PutBatch implements [Batcher]: all writes are one script and one round trip. The
+// script recognises a batch that is resent after a lost answer, see RedisBackend.
 func (b *RedisBackend) PutBatch(ctx context.Context, writes []Write) error {
 	if err := b.usable(ctx); err != nil {
 		return err
@@ -45,10 +45,10 @@ func (b *RedisBackend) PutBatch(ctx context.Context, writes []Write) error {
 	return batch.result(writes, r, err)
 }
 
-// A recordBatch is what PutBatch knows of its writes.
+// A recordBatch holds, of each write of a PutBatch, the part that its result needs.
 type recordBatch []recordWrite
 
-// result is what the caller is told of a batch that ended with r or err.
+// result is the caller's error for a batch that ended with r or err.
 func (batch recordBatch) result(writes []Write, r redislink.Reply, err error) error {
 	const verb = "put batch"
 	if err != nil {
@@ -56,7 +56,7 @@ func (batch recordBatch) result(writes []Write, r redislink.Reply, err error) er
 		var full *CapacityError
 		if errors.As(err, &full) && full.Limit == LimitData && !errors.Is(err, ErrOutcomeUnknown) {
 			for i, w := range writes {
-				if uint64(len(w.Data)) > full.Max { // otherwise it is all of them together
+				if uint64(len(w.Data)) > full.Max { // otherwise the writes are too long together
 					return &BatchError{Index: i, Err: err}
 				}
 			}

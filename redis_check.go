@@ -11,21 +11,21 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A Finding is a setting of a live server by which a promise of this package is
-// not kept, or not for long. It holds nothing that must not be logged.
+// A Finding is a setting of a live server that breaks a promise of this package, or will
+// break it before long. It is safe to log.
 type Finding struct {
 	// Node is the address of the server, as its Cluster announces it. Outside a
-	// Cluster, where there is only one to ask, it is empty.
+	// Cluster, with only one server to ask, it is empty.
 	Node string
-	// Setting is what was found.
+	// Setting is the setting as found.
 	Setting string
-	// Breaks is what comes of it.
+	// Breaks is the consequence.
 	Breaks string
-	// Remedy is what to do.
+	// Remedy is the change to make.
 	Remedy string
 	// Unknown says that the server could not be asked: all may be well.
 	Unknown bool
-	// Unusable says that calls fail for this.
+	// Unusable says that calls fail because of it.
 	Unusable bool
 }
 
@@ -38,28 +38,27 @@ func (f Finding) String() string {
 	return s
 }
 
-// Check looks at the servers for settings that break a promise: a policy that
-// evicts, persistence that is missing, fewer replicas than MinReplicas, a version
-// that is too old, commands, keys and channels that the user may not use, clocks
-// that differ, a slot of a Cluster whose move was begun and has not ended. None is the
-// best answer. It is meant for the start of a program,
-// and cheap enough to ask again every now and then.
+// Check looks for settings of the servers that break a promise: a policy that evicts,
+// missing persistence, fewer replicas than MinReplicas, a version that is too old,
+// commands, keys and channels that the user may not use, clocks that differ, a slot of a
+// Cluster whose move was begun and has not ended. An empty list is the best answer. It
+// is meant for the start of a program, and cheap enough to repeat now and then.
 //
 // In a Cluster it asks every node, replicas too: any of them may be a master
 // tomorrow. Elsewhere it asks the one server that it is connected to; of the
-// replicas behind a Sentinel it sees how many are in sync and no more.
+// replicas behind a Sentinel it sees only how many are in sync.
 //
 // It also creates, updates, reads, lists and deletes one record of an owner of its
-// own, so that a server that takes no writes is noticed. Should its removal fail,
-// the record expires within a minute.
+// own, so that it notices a server that takes no writes. If the removal fails, the
+// record expires within a minute.
 //
-// A setting that a server does not let the user ask is a Finding with Unknown set. Under the
-// rights that the README recommends these are save and appendfsync: CONFIG GET,
-// which tells them, would tell passwords too.
+// A setting that the server does not let the user read is a Finding with Unknown set.
+// Under the rights that the README recommends these are save and appendfsync: CONFIG
+// GET, which returns them, would return passwords too.
 //
 // A master that cannot be asked, or that fails a call on the record, is an error
-// and not a Finding. So is ctx when it is done. The findings until then come
-// with it.
+// and not a Finding. So is a ctx that is done. The findings until then come with the
+// error.
 func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	return findings, b.tryVerbs(ctx)
 }
 
-// A checkedNode is a server and what was found there.
+// A checkedNode is a server and the findings about it.
 type checkedNode struct {
 	redislink.Node
 	b        *RedisBackend
@@ -106,7 +105,7 @@ func (n *checkedNode) add(setting, breaks, remedy string) {
 	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy})
 }
 
-// fatal adds what calls fail for.
+// fatal adds a finding that makes calls fail.
 func (n *checkedNode) fatal(setting, breaks, remedy string) {
 	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unusable: true})
 }
@@ -115,7 +114,7 @@ func (n *checkedNode) unknown(setting, breaks, remedy string) {
 	n.findings = append(n.findings, Finding{Node: n.Addr, Setting: setting, Breaks: breaks, Remedy: remedy, Unknown: true})
 }
 
-// inspect asks the server all there is to ask.
+// inspect makes all checks of the server.
 func (n *checkedNode) inspect(ctx context.Context) error {
 	_, err := redislink.Detach(ctx, func() (struct{}, error) {
 		if err := n.inspectRights(ctx); err != nil {
@@ -129,7 +128,7 @@ func (n *checkedNode) inspect(ctx context.Context) error {
 	return err
 }
 
-// inspectSettings asks for INFO and, where that does not tell, for the
+// inspectSettings reads INFO and, for the setting that INFO lacks, the
 // configuration.
 func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	info, err := n.Info(ctx)
@@ -144,7 +143,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	n.judgeMode(info)
 	n.judgeEviction(info)
 	n.judgeReplicas(info)
-	setting := "save" // it matters where there is no AOF
+	setting := "save" // it matters without an AOF
 	if info["aof_enabled"] == "1" {
 		setting = "appendfsync"
 	}
@@ -163,7 +162,7 @@ func (n *checkedNode) judgeVersion(info map[string]string) {
 	}
 }
 
-// judgeMode finds a client that knows one node of a Cluster only.
+// judgeMode finds a client for one server whose server is a node of a Cluster.
 func (n *checkedNode) judgeMode(info map[string]string) {
 	if n.Addr == "" && info["cluster_enabled"] == "1" {
 		n.fatal("the server is a node of a Cluster, and the client is for one server",
@@ -171,8 +170,8 @@ func (n *checkedNode) judgeMode(info map[string]string) {
 	}
 }
 
-// judgeEviction looks at the policy where there is a limit: without maxmemory no
-// policy evicts anything.
+// judgeEviction looks at the policy if there is a limit: without maxmemory the
+// server evicts no key under any policy.
 func (n *checkedNode) judgeEviction(info map[string]string) {
 	policy := info["maxmemory_policy"]
 	if policy == "" || policy == "noeviction" || info["maxmemory"] == "0" {
@@ -182,8 +181,8 @@ func (n *checkedNode) judgeEviction(info map[string]string) {
 		"records vanish when memory is short, and with an index all that it lists", "set maxmemory-policy to noeviction")
 }
 
-// judgePersistence is told the value of appendfsync where there is an AOF, else
-// that of save.
+// judgePersistence takes the value of appendfsync if there is an AOF, else that
+// of save.
 func (n *checkedNode) judgePersistence(info map[string]string, value string, told bool) {
 	aof := info["aof_enabled"] == "1"
 	const remedy = "set appendonly to yes, and appendfsync to everysec (about a second may be lost) or always (nothing)"
@@ -225,26 +224,26 @@ func (n *checkedNode) judgeReplicas(info map[string]string) {
 	}
 }
 
-// A clockReading is what a server's clock said.
+// A clockReading is the time that a server returned.
 type clockReading struct {
 	server time.Time
-	local  time.Time     // when that was, by the process's clock
-	slack  time.Duration // how far off that may be
+	local  time.Time     // of the reading, by the process's clock
+	slack  time.Duration // the possible error of local
 }
 
 func (n *checkedNode) inspectClock(ctx context.Context) error {
 	from := n.b.link.Clock.Local()
 	said, err := n.Time(ctx)
 	if redislink.Refused(err) {
-		return nil // it is among the rights
+		return nil // inspectRights reports it
 	}
 	took := n.b.link.Clock.Local().Sub(from)
 	n.clock = clockReading{server: said, local: from.Add(took / 2), slack: took/2 + time.Millisecond}
 	return err
 }
 
-// maxClockDifference is by how much the clocks of a Cluster may differ without a
-// Finding. It is far more than servers that keep time show, and less than any
+// maxClockDifference is the greatest difference between the clocks of a Cluster without
+// a Finding. It is far more than that of synchronised servers, and less than any
 // sensible time to live.
 const maxClockDifference = time.Second
 
@@ -272,8 +271,8 @@ func clockFindings(nodes []*checkedNode) (findings []Finding) {
 	return findings
 }
 
-// inspectSlots finds slots of a Cluster's node that are open: their move to or from
-// it was begun and has not ended. A move that was interrupted stays so for ever.
+// inspectSlots finds the open slots of a Cluster's node: slots whose move to or from it
+// was begun and has not ended. An interrupted move stays open until it is mended.
 func (n *checkedNode) inspectSlots(ctx context.Context) error {
 	if n.Addr == "" || n.Replica {
 		return nil
@@ -297,9 +296,8 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 	return nil
 }
 
-// openSlots returns the open slots of the node that said text, the answer to CLUSTER
-// NODES: "[<slot>->-<node>]" is on its way to that node, "[<slot>-<-<node>]" on its
-// way from there.
+// openSlots returns the open slots of the node that answered CLUSTER NODES with text:
+// "[<slot>->-<node>]" is moving to that node, "[<slot>-<-<node>]" is moving from it.
 func openSlots(text string) (slots []string) {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
@@ -315,7 +313,7 @@ func openSlots(text string) (slots []string) {
 	return slots
 }
 
-// summary names the first few.
+// summary joins the first five and counts the others.
 func summary(slots []string) string {
 	const most = 5
 	if len(slots) <= most {
