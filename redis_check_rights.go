@@ -13,14 +13,13 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A server asks first whether the user may, and of a Cluster's nodes even one that
-// does not have the key. So each command that the backend or a script uses is
-// tried in a form that changes nothing, on a key that does not exist. A user who lacks
-// the right to one would else learn of it in the middle of a task's life, when a
-// script comes to it.
+// A server checks the user's rights first, and so does a node of a Cluster that does not
+// have the key. So Check tries each command that the backend or a script uses in a form
+// that has no effect, on a key that does not exist. Otherwise a user without a right
+// would learn of it in the middle of a task's life, when a script comes to the command.
 
-// probes returns these commands. The server's word against them, beyond
-// the rights, does not matter.
+// probes returns these commands. Only a refusal for lack of rights counts; any other error
+// of the server is ignored.
 func (n *checkedNode) probes(key string) [][]any {
 	probes := [][]any{
 		{"ping"},
@@ -48,7 +47,7 @@ func (n *checkedNode) probes(key string) [][]any {
 		probes = append(probes, []any{"wait", 0, 1})
 	}
 	if n.Addr != "" {
-		// ASKING is about the next command on its connection, so it is not the last.
+		// ASKING applies to the next command on its connection, so it is not the last.
 		probes = append(probes, []any{"asking"}, []any{"cluster", "slots"}, []any{"command", "info", "ping"})
 	}
 	return probes
@@ -107,16 +106,16 @@ func (n *checkedNode) probeHints(ctx context.Context, d *denials, channel string
 	return errors.Join(publish("publish"), subscribe("", false))
 }
 
-// denials are what a server does not let the user do.
+// denials are the commands, keys and channels that a server refuses to the user.
 type denials struct {
 	commands       []string // that the user may not run
 	missing        []string // commands that the server does not have
 	keys, channels bool
 }
 
-// note takes the answer to a command. It returns err if it is no answer.
+// note records the answer to a command. It returns err if it is not a server's answer.
 func (d *denials) note(name string, err error) error {
-	said := redislink.Answer(err) // without what a hook put around it
+	said := redislink.Answer(err) // without the text that a hook put around it
 	switch {
 	case err == nil:
 	case said == "":
@@ -165,7 +164,7 @@ func (n *checkedNode) judgeRights(d denials) {
 	}
 }
 
-// checkTimeout is how long one answer is waited for.
+// checkTimeout is the longest wait for one answer.
 const checkTimeout = 8 * time.Second
 
 // checkOwner starts the owners of the records that Check writes.
@@ -181,7 +180,7 @@ func (b *RedisBackend) tryVerbs(ctx context.Context) (err error) {
 	key := Key{Owner: checkOwner + id, Task: id}
 	value := Value{ExpiresAt: now.Add(time.Minute)}
 	defer func() {
-		if err != nil { // it may be there; aside, as ctx may be done
+		if err != nil { // the record may exist; in the background, as ctx may be done
 			go func() {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 				defer cancel()

@@ -12,21 +12,20 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A listing walks the index in order of creation. In one round trip, a pipeline, it
-// reads the records of a batch of tasks, how long the data of the next ones are, and
-// further tasks of the index. So no command is long, however many tasks there are, and
-// a batch is chosen by its bytes; only the first one is chosen by the server, while it
-// reads it.
+// A listing walks the index in order of creation. One round trip, a pipeline, reads the
+// records of a batch of tasks, the data lengths of the next ones, and further tasks of the
+// index. So each command is short, however many tasks there are, and the lengths decide
+// the size of a batch; only the first batch is sized by the server, while it reads it.
 //
-// A task that is deleted and created again after its place was read is at another
-// place by now, behind all that was there. So the newest place is read before each
-// range of the index, and behind the records what has come after it: a record whose
-// task has moved is left to its new place, if the walk gets there.
+// A task that is deleted and created again after the walk read its place has moved to a
+// new place behind all earlier ones. So the walk reads the newest place before each range
+// of the index, and reads the later places after the records: it leaves a record whose
+// task has moved to its new place, if the walk gets there.
 const (
-	maxRange   = 500     // so many tasks take a third of a millisecond
-	firstBatch = 128     // while the lengths are not known
-	batchBytes = 1 << 20 // a batch has no more, but for a single record that has
-	pageBytes  = 4 << 20 // so does a page
+	maxRange   = 500     // tasks; the server takes a third of a millisecond for them
+	firstBatch = 128     // records, while their lengths are not known
+	batchBytes = 1 << 20 // the most bytes of a batch, unless a single record has more
+	pageBytes  = 4 << 20 // the same for a page
 )
 
 // ListByPrefix implements [StorageBackend].
@@ -45,8 +44,8 @@ func (b *RedisBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, 
 }
 
 // ListPage implements [Pager]. It looks at no more than limit tasks, and at 500 at
-// most, so a page is short where the prefix leaves tasks out. It holds no more than 4
-// MiB of data, but for a single record that has more.
+// most, so a page is short if the prefix leaves tasks out. It holds at most 4 MiB of
+// data, unless a single record has more.
 func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, limit int) ([]Record, string, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, "", err
@@ -71,7 +70,7 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	return l.records, encodeCursor(redisCursor, prefix, l.passed), damage(l.damaged)
 }
 
-// damage is one error for those of records that cannot be read.
+// damage joins the errors of the records that cannot be read.
 func damage(errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
@@ -79,7 +78,7 @@ func damage(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// A listing is a walk along an index, and what it has gathered so far.
+// A listing is a walk along an index, with the records gathered so far.
 type listing struct {
 	b      *RedisBackend
 	prefix Key
@@ -88,28 +87,28 @@ type listing struct {
 	room   int // how many bytes of data to gather, the first record's in any case
 	most   int // how many records a batch may have
 
-	queue  []place // what comes next
+	queue  []place // the places to read next
 	looked uint64  // the score of the last task that was looked at
-	last   bool    // nothing was behind that
-	passed uint64  // the score of the last task that is done with
-	newest uint64  // the greatest score there was before the first place was read; 0: not read yet
+	last   bool    // the index ended there
+	passed uint64  // the score of the last task that is done
+	newest uint64  // the greatest score before the first place was read; 0: not read yet
 
 	records []Record
-	scores  []uint64 // theirs
+	scores  []uint64 // of records
 	bytes   int
 	late    []lateRecord
 	damaged []error // one for each record that cannot be read
 }
 
-// A place is where the index has a task.
+// A place is the position of a task in the index.
 type place struct {
 	task   string
 	score  uint64
-	newest uint64 // the greatest score there was before it was read
+	newest uint64 // the greatest score in the index before the place was read
 	length int    // of the task's data, -1 while that is not known
 }
 
-// A lateRecord is one whose task has moved behind all that the walk looks at.
+// A lateRecord is the record of a task that has moved behind all that the walk looks at.
 type lateRecord struct {
 	Record
 	score uint64
@@ -122,10 +121,10 @@ func (b *RedisBackend) list(prefix Key, after uint64, left, room int) *listing {
 	}
 }
 
-// atEnd reports whether nothing is left of the index.
+// atEnd reports whether the walk has reached the end of the index.
 func (l *listing) atEnd() bool { return len(l.queue) == 0 && l.last }
 
-// done reports whether there is nothing more to do.
+// done reports whether the listing is complete.
 func (l *listing) done() bool {
 	if len(l.queue) == 0 {
 		return l.last || l.left == 0
@@ -133,14 +132,14 @@ func (l *listing) done() bool {
 	return l.bytes > 0 && l.bytes+max(l.queue[0].length, 0) > l.room
 }
 
-// complete walks to the end. All steps that succeed in a row are made aside at
-// once, and the time for retrying begins anew with each that fails.
+// complete walks to the end. Steps that succeed one after the other run in one background
+// call, and each failed step starts a new time limit for retries.
 func (l *listing) complete(ctx context.Context) error {
 	for !l.done() {
 		_, err := redislink.Retry(ctx, l.b.link, func() (struct{}, error) {
 			return redislink.Detach(ctx, func() (struct{}, error) { return struct{}{}, l.walk(ctx) })
 		})
-		if redislink.Said(err, wrongType) { // of records that is told where they are decoded
+		if redislink.Said(err, wrongType) { // of the index: decoding reports records of another type
 			return &CorruptError{
 				Key:    Key{Owner: l.prefix.Owner, Collection: l.prefix.Collection},
 				Reason: "the index of the owner, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is no sorted set, so nothing can be listed; remove that key",
@@ -154,7 +153,7 @@ func (l *listing) complete(ctx context.Context) error {
 	return nil
 }
 
-// walk makes steps until one fails, and fails itself only if that is the first.
+// walk makes steps until one fails. It returns an error only if that was the first.
 func (l *listing) walk(ctx context.Context) error {
 	for progress := false; !l.done(); progress = true {
 		if err := l.step(ctx); err != nil && progress {
@@ -166,18 +165,17 @@ func (l *listing) walk(ctx context.Context) error {
 	return nil
 }
 
-// step makes one round trip. If it fails all is as before, but for the size of the
-// next batch.
+// step makes one round trip. A failed step changes only the size of the next batch.
 func (l *listing) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err // nobody waits for it any more
+		return err // the caller has stopped waiting
 	}
 	t := l.nextTrip()
 	err := t.make(ctx, l)
 	var network net.Error
 	switch {
 	case errors.As(err, &network) && network.Timeout():
-		// The client waits so long for all of them together: fewer may come in time.
+		// The client's timeout covers the whole batch: a smaller one may come in time.
 		if asked := len(t.batch) + min(t.most, len(t.unknown)); asked > 1 {
 			l.most = asked / 2
 		}
@@ -185,7 +183,7 @@ func (l *listing) step(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	l.most = min(l.most+l.most/8+1, maxRange) // it may only have been the server that was slow
+	l.most = min(l.most+l.most/8+1, maxRange) // the server may only have been slow for a while
 	l.queue = l.queue[len(t.batch):]
 	if t.names > 0 {
 		l.extend(t)
@@ -197,7 +195,7 @@ func (l *listing) step(ctx context.Context) error {
 	return nil
 }
 
-// nextTrip chooses what the next round trip reads.
+// nextTrip plans the next round trip.
 func (l *listing) nextTrip() *trip {
 	t := &trip{}
 	if room := min(batchBytes, l.room-l.bytes); len(l.queue) > 0 && l.queue[0].length < 0 {
@@ -220,7 +218,7 @@ func (l *listing) nextTrip() *trip {
 	return t
 }
 
-// extend appends what the index had behind the last task.
+// extend appends the places that the trip found behind the last task.
 func (l *listing) extend(t *trip) {
 	l.left -= t.looked
 	if l.newest == 0 {
@@ -235,8 +233,8 @@ func (l *listing) extend(t *trip) {
 	l.last = t.looked < t.names
 }
 
-// gather adds the records that there are, and has the index repaired where it named
-// others.
+// gather adds the records of the trip, and repairs the index if it named records that
+// do not exist.
 func (l *listing) gather(ctx context.Context, t *trip) {
 	var gone []string
 	l.records = slices.Grow(l.records, len(t.batch))
@@ -265,9 +263,9 @@ func (l *listing) gather(ctx context.Context, t *trip) {
 	l.b.repair(ctx, l.owner, gone)
 }
 
-// lives returns the records at the end of the walk, those that it did not get to last,
-// and each task once: where it has met two lives of one, the later. Only what was
-// created since it began can be a second life.
+// lives returns the records at the end of the walk, with the late ones last and each
+// task once: of two lives of a task, the later. Only a record created since the walk
+// began can be a second life.
 func (l *listing) lives() []Record {
 	slices.SortFunc(l.late, func(a, b lateRecord) int { return cmp.Compare(a.score, b.score) })
 	for _, r := range l.late {

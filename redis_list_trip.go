@@ -7,26 +7,26 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A trip is one round trip of a listing: what it asks for, then what came.
+// A trip is one round trip of a listing: first the request, then the replies.
 type trip struct {
-	batch   []place // read these
-	unknown []place // tell how long the data of these are
-	room    int     // of unknown, read as many as have so many bytes of data,
-	most    int     // and at most so many
-	names   int     // read so many places of the index
+	batch   []place // read the records of these
+	unknown []place // return the data lengths of these
+	room    int     // read records of unknown up to this many bytes of data,
+	most    int     // and up to this many records
+	names   int     // read this many places of the index
 
 	shown  shownRecords      // of batch
-	newer  map[string]uint64 // the places that have come since those of batch were read
-	places []place           // of the index, whatever their prefix
-	looked int               // how many they are
-	newest uint64            // the greatest score there was before them
+	newer  map[string]uint64 // the places added since those of batch were read
+	places []place           // of the index, with any prefix
+	looked int               // the number of places
+	newest uint64            // the greatest score before they were read
 }
 
-// make makes the trip. The records it read of unknown are in batch afterwards, and the lengths
-// of the others are entered.
+// make makes the trip. It moves the records that it read of unknown to batch, and enters
+// the lengths of the others.
 //
-// The script comes first: by the time that it tells, the records are judged that are
-// read behind it.
+// The script comes first in the pipeline: its reply has the time by which the records read
+// behind it are live or past.
 func (t *trip) make(ctx context.Context, l *listing) error {
 	var (
 		read                   redislink.Raw
@@ -71,8 +71,8 @@ func (t *trip) make(ctx context.Context, l *listing) error {
 	return nil
 }
 
-// behind asks for what the index has with a greater score than after, at most n if
-// that is not negative.
+// behind reads the tasks of the index with a greater score than after, at most n unless n
+// is negative.
 func (l *listing) behind(p *redislink.Pipeline, after uint64, n int) redislink.Scored {
 	return p.Scored("zrangebyscore", l.owner.index, "("+strconv.FormatUint(after, 10), "+inf", "withscores", "limit", 0, n)
 }
@@ -111,7 +111,7 @@ func (t *trip) decodeRead(l *listing, read redislink.Raw, records []redislink.Fi
 		}
 	}
 	for i, item := range shown.items {
-		length, _ := item.(int64) // what is no hash takes no room
+		length, _ := item.(int64) // a value that is not a hash counts as empty
 		t.unknown[i].length = int(length)
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// OpenRedis connects to the server that rawURL names, makes sure that it can be
-// used, and returns a backend that owns the connections: Close closes them.
+// OpenRedis connects to the server that rawURL names, checks that it can be used,
+// and returns a backend that owns the connections: Close closes them.
 //
 //	redis://user:password@host:6379/0                        one server, or Cluster
 //	rediss://…                                               the same over TLS
@@ -29,14 +29,14 @@ import (
 // meaning in URLs must be percent-encoded in names and passwords. A Cluster has only
 // database 0.
 //
-// The server is asked by HELLO what it is, and by INFO where it does not know HELLO
-// without arguments or does not permit it; one that says nothing of itself is taken
-// for one server that is a master.
+// OpenRedis asks the server for its kind by HELLO, and by INFO if the server does not
+// know HELLO without arguments or does not permit it. A server that does not describe
+// itself counts as a single master.
 //
-// A URL that cannot be used gives an error that matches [ErrInvalidArgument], a
-// server that cannot a [*ConnectError] that says why: it does not answer, refuses
-// the password, is a replica, is too old or is no Redis. Neither holds the password,
-// nor anything of the URL but the address and the names of parameters.
+// A URL that cannot be used gives an error that matches [ErrInvalidArgument]; a server
+// that cannot be used gives a [*ConnectError] with the reason: it does not answer,
+// refuses the password, is a replica, is too old or is not Redis. Of the URL both hold
+// only the address and the names of parameters, and so no password.
 func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBackend, error) {
 	target, err := parseRedisURL(rawURL)
 	if err != nil {
@@ -66,8 +66,8 @@ func OpenRedis(ctx context.Context, rawURL string, opts *RedisOptions) (*RedisBa
 	return b, nil
 }
 
-// mode makes of what the server says, or of why it cannot be asked, what it is:
-// "cluster", "standalone", or "" where it does not say.
+// mode turns the server's description of itself, or the error of asking for it, into its
+// kind: "cluster", "standalone", or "" if the description omits it.
 func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ error) {
 	if err != nil {
 		return "", t.unusable(err)
@@ -87,10 +87,10 @@ func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ er
 	return mode, nil
 }
 
-// leastVersion is the oldest version that this package is for.
+// leastVersion is the oldest version that this package supports.
 const leastVersion = "6.2"
 
-// tooOld reports whether version is one before that. A text that is no version is not.
+// tooOld reports whether version is before leastVersion. A malformed version is not.
 func tooOld(version string) bool { return versionBefore(version, 6, 2) }
 
 func versionBefore(version string, major, minor int) bool {
@@ -101,7 +101,7 @@ func versionBefore(version string, major, minor int) bool {
 	return has < major || has == major && and < minor
 }
 
-// missing says what a version that is too old lacks.
+// missing names the features that an outdated version lacks.
 func missing(version string) string {
 	switch {
 	case versionBefore(version, 5, 0):
@@ -112,7 +112,7 @@ func missing(version string) string {
 	return "HELLO without arguments and rights to channels (6.2)"
 }
 
-// unusable says why a server could not be asked.
+// unusable is the error for a server that could not be asked.
 func (t redisTarget) unusable(err error) error {
 	err = redislink.Redact(err)
 	reason := "no answer that Redis would give; is it a Redis server, and does it use TLS?"

@@ -11,17 +11,17 @@ import (
 
 var _ OwnerLister = (*RedisBackend)(nil)
 
-// scanCount is how many keys of the database the server looks at in one round trip, which
-// takes it about a third of a millisecond.
+// scanCount is the number of keys that the server looks at in one round trip; it takes
+// about a third of a millisecond for them.
 const scanCount = 1000
 
 // Owners implements [OwnerLister]. It walks all keys of the database by SCAN, on each
-// master of a Cluster, a thousand in one round trip. The user needs the right to SCAN, which
-// shows the names of all keys, also of those that the user may not read.
+// master of a Cluster, a thousand in one round trip. The user needs the right to SCAN,
+// which shows the names of all keys, including those that the user may not read.
 //
-// An owner of a slot that is moved meanwhile, or of a server that is replaced without a
-// connection that breaks, may be left out. An owner whose last record has expired within
-// a second may be yielded.
+// Owners may leave out an owner of a slot that is moved meanwhile, or of a server that is
+// replaced without breaking a connection. It may yield an owner whose last record
+// expired within the last second.
 func (b *RedisBackend) Owners(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if err := b.usable(ctx); err != nil {
@@ -35,7 +35,7 @@ func (b *RedisBackend) Owners(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// scanOwners calls found with each owner once, until that returns false.
+// scanOwners calls found with each owner once, until found returns false.
 func (b *RedisBackend) scanOwners(ctx context.Context, found func(owner string) bool) error {
 	nodes, err := redislink.Retry(ctx, b.link, func() ([]redislink.Node, error) { return b.link.Nodes(ctx) })
 	if err != nil {
@@ -50,7 +50,7 @@ func (b *RedisBackend) scanOwners(ctx context.Context, found func(owner string) 
 			page, err := redislink.Retry(ctx, b.link, func() (redislink.ScanPage, error) {
 				page, err := node.Scan(ctx, cursor, b.keys.indexes(), scanCount)
 				if err != nil {
-					cursor = 0 // another server may answer next, and cursors are of one server
+					cursor = 0 // another server may answer next, and a cursor belongs to one server
 				}
 				return page, err
 			})
@@ -76,15 +76,15 @@ func (b *RedisBackend) scanOwners(ctx context.Context, found func(owner string) 
 	return nil
 }
 
-// indexes is a pattern that the keys of all indexes match.
+// indexes is a pattern that matches the keys of all indexes.
 func (k redisKeys) indexes() string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(k.prefix) + ":idx:{*"
 }
 
-// ownerOfIndex returns the owner of an index. ok is false where the key is no index that
-// this package would make.
+// ownerOfIndex returns the owner of an index. ok is false if this package does not make
+// an index with that key.
 func (k redisKeys) ownerOfIndex(key string) (owner string, ok bool) {
-	here := redisKeys{prefix: k.prefix} // keys know no databases, channels do
+	here := redisKeys{prefix: k.prefix} // a database has its own keys but not its own channels
 	scope := here.scopeOf(key)
 	return scope.Owner, scope.Owner != "" && here.scope(hub.Scope{Owner: scope.Owner, Collection: scope.Collection}).index == key
 }

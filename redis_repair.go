@@ -8,12 +8,12 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// maxRepair keeps the script short; the next listing goes on.
+// maxRepair keeps the script short; the next listing repairs the rest.
 const maxRepair = 128
 
-// repair removes index entries of tasks that seem to be gone, and returns how many; the
-// script looks again itself, for one of them may just have been created anew. Nothing
-// that can be observed depends on it, so it may fail.
+// repair removes index entries of tasks that seem to be gone, and returns how many. The
+// script looks again itself, as one of them may just have been created again. repair has
+// no observable effect, so it may fail.
 func (b *RedisBackend) repair(ctx context.Context, o scopeKeys, gone []string) (removed int) {
 	if len(gone) == 0 {
 		return 0
@@ -30,18 +30,18 @@ func (b *RedisBackend) repair(ctx context.Context, o scopeKeys, gone []string) (
 // maxRecount is how many places at the front of each index recount looks at.
 const maxRecount = maxRepair / 2
 
-// makeRoom returns what makes room for a record of key's collection where there seems to be none.
+// makeRoom returns a function that tries to make room in key's collection when it seems full.
 func (b *RedisBackend) makeRoom(key Key) func(context.Context, int) bool {
 	return func(ctx context.Context, _ int) bool { return b.recount(ctx, scopeOf(key)) }
 }
 
-// recount looks, when an owner has as many records as it may, at those that are the
-// soonest to be gone, and has the indexes repaired if one of them is. It reports
-// whether there is room now.
+// recount is for an owner at its limit of records. It looks at the records that are due to
+// go first, repairs the indexes if one of them is gone, and reports whether there is room
+// now.
 //
-// A server deletes a record when its TTL is over. If its clock steps back then, the
-// indexes have the record's task as one that is not past yet, and it counts. So does
-// that of a record that somebody else deleted.
+// A server deletes a record when its TTL is over. If its clock then steps back, the indexes
+// still hold the record's task as a live one, and it counts. So does the task of a record
+// that another program deleted.
 func (b *RedisBackend) recount(ctx context.Context, s hub.Scope) bool {
 	o := b.keys.scope(s)
 	gone, _ := redislink.Detach(ctx, func() ([]string, error) {
