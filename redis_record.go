@@ -13,54 +13,53 @@ import (
 )
 
 // Storage layout. <owner> and <task> stand for the escaped forms, so all keys of an owner
-// carry one hash tag and lie in one slot of a Cluster. In a collection that has a name,
-// {<owner>}.<collection> stands in the place of {<owner>}.
+// carry one hash tag and lie in one slot of a Cluster. In a named collection,
+// {<owner>}.<collection> replaces {<owner>}.
 //
 //	key                              type        content
 //	<prefix>:tasks:{<owner>}:<task>  hash        one record
 //	    version                                  decimal
 //	    data                                     any bytes
-//	    expires_at                               Unix milliseconds; absent: never
+//	    expires_at                               Unix milliseconds; absent: no expiry
 //	    ops                                      ids of the last 8 writes, newest
 //	                                             first, 8 bytes each
 //	<prefix>:idx:{<owner>}           sorted set  task, scored by order of creation
 //	<prefix>:exp:{<owner>}           sorted set  expiring tasks only, scored by
 //	                                             expires_at
 //	<prefix>:idx:{<owner>}           channel     "<version> <task>", 0: gone; in a
-//	                                             database n but 0 its name ends with
-//	                                             /n, for channels know no databases
+//	                                             database n other than 0 its name ends
+//	                                             with /n: databases share channels
 //
 // An expiring record has a TTL that ends a second after its expires_at. The TTL only
-// reclaims memory; whether a record is past is told by the field and the server's
-// clock (redis_lua.go says why).
+// reclaims memory; the field and the server's clock decide whether a record is past
+// (redis_lua.go says why).
 //
-// The score in idx is the server's time of creation in microseconds, raised
-// where needed to be greater than every earlier one: a total order, and so a
-// cursor. The two sets hold the live tasks and at most those expired ones that
-// are not trimmed yet. Equal sizes say that all tasks expire; then both sets live
-// a second longer than the last of them (luaSettle says why), otherwise for ever.
-// So the number of live tasks is exact and cheap to ask for, and nothing is left
-// of an owner whose tasks are gone, whether or not anybody comes back to look.
+// The score in idx is the server's time of creation in microseconds, raised if
+// necessary above every earlier one: a total order, and so a cursor. The two sets hold
+// the live tasks, and at most those expired ones that are not trimmed yet. If their
+// sizes are equal, all tasks expire; then both sets live a second longer than the last
+// of them (luaSettle says why), otherwise without limit. So the number of live tasks is
+// exact and cheap to read, and the keys of an owner whose tasks are gone go too, even
+// if the owner does not come back.
 //
 // A field that this version does not know is left alone. A layout that it could
 // not read would use other keys.
 
 // redisKeys builds every key and channel name of one RedisBackend.
 //
-// Owner, collection and task are escaped as in a URL query, which is injective and lets no
-// brace and no colon of theirs through. So the parts cannot be confused, and the
-// only hash tag of a key is the owner's: all keys of an owner are in one slot of
-// a Cluster.
+// Owner, collection and task are escaped as in a URL query, which is injective and escapes
+// braces and colons. So the parts cannot be confused, and the only hash tag of a key is
+// the owner's: all keys of an owner are in one slot of a Cluster.
 type redisKeys struct {
 	prefix   string
-	database string // what the names of channels end with: they know no databases
+	database string // the suffix of channel names, as databases share channels
 }
 
 func escapeKeyPart(s string) string { return url.QueryEscape(s) }
 
 // scopeKeys are the keys of one collection of an owner.
 type scopeKeys struct {
-	tasks  string // what the keys of the tasks start with
+	tasks  string // the start of the keys of the tasks
 	index  string
 	expiry string
 }
@@ -77,7 +76,7 @@ func (k redisKeys) scope(s hub.Scope) scopeKeys {
 	}
 }
 
-// record is scope(scopeOf(key)).task(key.Task), made at once for the default collection.
+// record is scope(scopeOf(key)).task(key.Task), in one step for the default collection.
 func (k redisKeys) record(key Key) string {
 	if key.Collection != "" {
 		return k.scope(scopeOf(key)).task(key.Task)
@@ -87,18 +86,17 @@ func (k redisKeys) record(key Key) string {
 
 func (o scopeKeys) task(task string) string { return o.tasks + escapeKeyPart(task) }
 
-// all returns the keys of a record and of its collection's indexes, as the scripts have
-// them.
+// all returns the keys of a record and of its collection's indexes, in the order of the
+// scripts.
 func (k redisKeys) all(key Key) [3]string {
 	o := k.scope(scopeOf(key))
 	return [3]string{o.task(key.Task), o.index, o.expiry}
 }
 
-// channel is the name of a collection's channel. That of database 0 is the name of the
-// index.
+// channel is the name of a collection's channel; in database 0 it is the name of the index.
 func (k redisKeys) channel(s hub.Scope) string { return k.scope(s).index + k.database }
 
-// scopeOf returns the collection whose channel that is.
+// scopeOf returns the collection that has the channel.
 func (k redisKeys) scopeOf(channel string) (s hub.Scope) {
 	name := strings.TrimSuffix(strings.TrimPrefix(channel, k.prefix+":idx:{"), k.database)
 	owner, collection, _ := strings.Cut(name, "}")
@@ -107,8 +105,8 @@ func (k redisKeys) scopeOf(channel string) (s hub.Scope) {
 	return s
 }
 
-// clock is the key that the clock script names so that a Cluster sends it to
-// always the same node. Nothing is ever stored there.
+// clock is the key that the clock script names, so that a Cluster always sends the script
+// to the same node. It holds no value.
 func (k redisKeys) clock() string { return k.prefix + ":clock" }
 
 // appendHMGet appends the command that asks for a record.
@@ -118,17 +116,17 @@ func appendHMGet(args []any, recordKey string) []any {
 
 const hmgetLength = 5
 
-// These are made interfaces once, not at every call.
+// These are converted to interfaces once, not at every call.
 var hmgetName, versionField, dataField, expiresField any = "hmget", "version", "data", "expires_at"
 
-// A redisRecord is a Record with its expiry as it is stored.
+// A redisRecord is a Record with its expiry as stored.
 type redisRecord struct {
 	Record
 	expiresAt int64
 }
 
-// decodeRecord reads the answer to the command that asks for a record. ok is false
-// where there is none.
+// decodeRecord decodes the answer to the command that asks for a record. ok is false
+// if the record is absent.
 func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	corrupt := func(reason string) (redisRecord, bool, error) {
 		return redisRecord{}, false, &CorruptError{Key: key, Reason: reason}
@@ -163,7 +161,7 @@ func decodeRecord(key Key, fields []any) (rec redisRecord, ok bool, err error) {
 	return rec, true, nil
 }
 
-// read returns what the server shows of a record, which may be past.
+// read returns a record as stored; it may be past.
 func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
 	recordKey := b.keys.record(key)
 	fields, err := b.link.Read(ctx, appendHMGet(nil, recordKey)...)
@@ -173,12 +171,13 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 	return decodeRecord(key, fields)
 }
 
-// judge returns the record if it is not past, by the clock of the server that has it.
+// judge is the slow path of Get. It returns the record unless it is past by the clock of
+// its server.
 func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
 	o := b.keys.scope(scopeOf(key))
 	shown, err := redislink.Retry(ctx, b.link, func() (shownRecords, error) {
 		from := b.link.Clock.Local()
-		// The record alone: while its slot is moved key by key, the index may be elsewhere.
+		// Only the record's key: while its slot is moved key by key, the index may be elsewhere.
 		raw, err := b.link.Eval(ctx, b.readCall(o.task(key.Task), o, []string{key.Task}, 0, 1))
 		if err != nil {
 			return shownRecords{}, err
@@ -195,8 +194,8 @@ func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok 
 	return shown.record(0, key)
 }
 
-// readCall has these tasks read where the key at is: at most so many, with so many bytes
-// of data.
+// readCall is the call that reads the tasks on the server of the key at: at most most
+// records, with at most room bytes of data.
 func (b *RedisBackend) readCall(at string, o scopeKeys, tasks []string, room, most int) redislink.Call {
 	keys := append(make([]string, 0, 1+len(tasks)), at)
 	for _, task := range tasks {
@@ -205,16 +204,16 @@ func (b *RedisBackend) readCall(at string, o scopeKeys, tasks []string, room, mo
 	return redislink.Call{Script: b.scripts.read, Keys: keys, Args: []string{strconv.Itoa(room), strconv.Itoa(most)}}
 }
 
-// shownRecords are what a server shows of records from an instant on.
+// shownRecords are records as a server had them at an instant.
 type shownRecords struct {
 	at    time.Time
 	items []any // each the fields of a record, the length of its data, or wrongType
 }
 
-// wrongType stands for what is no hash.
+// wrongType stands for a value that is not a hash.
 const wrongType = "WRONGTYPE"
 
-// decodeRead reads the reply of the script that reads n records.
+// decodeRead decodes the reply of the script that reads n records.
 func decodeRead(s *redislink.Script, raw any, n int) (shownRecords, error) {
 	items, ok := raw.([]any)
 	if !ok || len(items) != n+1 {
@@ -240,8 +239,7 @@ func decodeRead(s *redislink.Script, raw any, n int) (shownRecords, error) {
 	return shownRecords{at: time.UnixMicro(int64(us)).UTC(), items: items[1:]}, nil
 }
 
-// record returns the i-th record, of key. ok is false where there is none, or none that
-// is not past.
+// record returns the i-th record, of key. ok is false if the record is absent or past.
 func (s shownRecords) record(i int, key Key) (rec redisRecord, ok bool, err error) {
 	fields, isHash := s.items[i].([]any)
 	if !isHash {
