@@ -2,48 +2,47 @@ package taskstore
 
 // The scripts. Rules that all of them keep:
 //
-//   - A script touches the keys in KEYS and no other, and all of them have the
-//     owner's hash tag: what is right on one server is right in a Cluster.
+//   - A script touches only the keys in KEYS, and all of them have the owner's hash
+//     tag: a script that is right on one server is right in a Cluster.
 //   - All checks and reads that can fail come before the first write, and the
 //     first write of a put is one that Redis refuses when it is out of memory,
 //     read-only or short of replicas. So a script is applied whole or not at all.
 //   - A record is past when TIME, the server's clock, is past its expires_at. TTLs
-//     only reclaim memory. They lie a second later, since servers differ in when they
-//     delete: Redis 8 in the very millisecond, a slot that moves carries what is left
-//     of a TTL to a clock that may be behind. And the server judges them inside a
-//     script by the moment the script began, while TIME goes on. So what is past may
-//     still be there: it is deleted before it is written over.
+//     only reclaim memory. They end a second later, since servers delete at different
+//     times: Redis 8 in the very millisecond, and a slot that moves carries the rest of
+//     a TTL to a clock that may be behind. Inside a script the server also compares TTLs
+//     with the moment the script began, while TIME goes on. So a past record may still
+//     exist: a write deletes it first.
 //   - Versions and instants pass through as decimal strings. Lua's numbers are
-//     doubles and its tostring rounds to 14 digits; where a number must become
-//     text it goes through string.format('%.0f'), or to redis.call, which keeps
-//     17 digits.
-//   - Each replies with a decimal number, as text, or with a status and a value
-//     where it refused. See redislink.Reply.
+//     doubles and its tostring rounds to 14 digits; a number that must become text
+//     goes through string.format('%.0f'), or to redis.call, which keeps 17 digits.
+//   - Each replies with a decimal number, as text, or with a status and a value if it
+//     refused. See redislink.Reply.
 //
-// Each is composed of fragments that follow one another, not of functions: a
-// closure would be made anew at every call. What is the same for all calls of a
-// backend, its limit and the command for its hints, is written into the source:
-// every argument of a script costs the server a tenth of a microsecond.
+// A script is a sequence of fragments instead of functions, as the server would make a
+// closure anew at every call. The settings of a backend, its limit and the command for
+// its hints, are written into the source: every argument of a script costs the server a
+// tenth of a microsecond.
 //
-// An update that keeps the expiry goes first and short: two commands and the hint,
-// and TIME where there is an expiry. A caller that wants to create adds the limit and
-// gets the long way.
+// The fast path is an update that keeps the expiry: two commands and the hint, and TIME if
+// there is an expiry. A caller that wants to create adds the limit and takes the slow
+// path.
 
-// luaFields reads the record. absent says that there is surely none, where that is
-// known without it.
+// luaFields reads the record. absent says that the record certainly does not exist, if
+// that is known without reading it.
 const luaFields = `
 local absent, fields = false, redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
 `
 
-// luaFieldsExpected is luaFields of a put if version: a create mostly meets nothing.
+// luaFieldsExpected is luaFields of a put if version: a create mostly finds no record.
 const luaFieldsExpected = `
 local absent = ARGV[5] == '0' and redis.call('EXISTS', KEYS[1]) == 0
 local fields = absent and {} or redis.call('HMGET', KEYS[1], 'version', 'expires_at', 'ops')
 `
 
-// luaKeeps finds out whether the write keeps the expiry of the record, and that is
-// ahead or never: a short update. A call may have been under way for any time, so the
-// client cannot tell.
+// luaKeeps tells whether the write takes the fast path: it keeps the record's expiry, which
+// is in the future or absent. A call may have been under way for any time, so the client
+// cannot tell.
 const luaKeeps = `
 local keeps = (fields[2] or '') == ARGV[3]
 if keeps and ARGV[3] ~= '' then
@@ -52,11 +51,11 @@ if keeps and ARGV[3] ~= '' then
 end
 `
 
-// luaJudge takes the long way. It finds out what there is:
+// luaJudge begins the slow path. It finds the state of the record:
 //
 //	version  the present version, false if the record does not exist
-//	was      its expires_at, '' for none
-//	expired  it is still there, but its time is over
+//	was      its expires_at, '' for no expiry
+//	expired  its key exists, but its time is over
 //	us, ms   TIME in micro- and milliseconds
 const luaJudge = `
 local record, index, expiry = KEYS[1], KEYS[2], KEYS[3]
@@ -65,16 +64,16 @@ local op, data, expires, task, nth = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local version, was, ops, expired = false, '', '', false
 ` + luaState
 
-// luaTime reads the clock. stamp is us as text, for which a number takes the server more
-// time.
+// luaTime reads the clock. stamp is us as text, which is faster for the server than a
+// number.
 const luaTime = `
 local t = redis.call('TIME')
 local us, stamp = t[1] * 1000000 + t[2], t[1] .. string.sub('00000' .. t[2], -6)
 local ms = math.floor(us / 1000)
 `
 
-// luaState is the part of luaJudge that each write of a batch has too. nth is its number
-// there, and nothing for a write by itself.
+// luaState is the part of luaJudge that each write of a batch has too. nth is the number
+// of the write in the batch, and nil for a single write.
 const luaState = `
 version, was, ops = fields[1], fields[2] or '', fields[3] or ''
 if was ~= '' then
@@ -96,7 +95,7 @@ end
 //
 //	KEYS  1 record, 2 index, 3 expiry index
 //	ARGV  1 operation id (8 bytes), 2 data, 3 expires_at in ms or '', 4 task,
-//	      5 limit of records: where it is given, judge
+//	      5 limit of records: if given, the slow path is taken
 //	reply <version>, full <live records>, overflow <version>, corrupt <what>
 const luaPut = luaFields + luaKeeps + `
 if keeps and not ARGV[5] and fields[1] and #fields[1] < 16
@@ -111,13 +110,13 @@ end
 limit = tonumber(ARGV[5]) or limit
 ` + luaPutAny
 
-// luaPutAny is the long way of a put.
+// luaPutAny is the slow path of a put.
 const luaPutAny = `
 local next
 ` + luaSuccessor + luaStore + luaHint + `
 return next`
 
-// luaSuccessor counts the version that a put makes.
+// luaSuccessor computes the version that a put makes.
 const luaSuccessor = `
 if not version then
   next = '1'
@@ -137,7 +136,7 @@ end
 //
 //	KEYS  as luaPut
 //	ARGV  1-4 as luaPut, 5 expected version, 6 its successor or '', 7 limit of
-//	      records: where it is given, judge; needed where 5 is 0 or 6 is ''
+//	      records: if given, the slow path is taken; needed if 5 is 0 or 6 is ''
 //	reply as luaPut, and conflict <present version>
 const luaPutIfVersion = luaFieldsExpected + luaKeeps + `
 if keeps and not ARGV[7] and fields[1] == ARGV[5] then
@@ -150,7 +149,7 @@ end
 limit = tonumber(ARGV[7]) or limit
 ` + luaPutExpected
 
-// luaPutExpected is the long way of a put if version.
+// luaPutExpected is the slow path of a put if version.
 const luaPutExpected = `
 local next = ARGV[6]
 if (version or '0') ~= ARGV[5] then return {'conflict', version or '0'} end
@@ -158,16 +157,17 @@ if next == '' then return {'overflow', version} end
 ` + luaStore + luaHint + `
 return next`
 
-// luaDelete removes a record, its index entries included. It also removes what is
-// damaged, or of another type: it is the remedy for that. An index that is of another
-// type has no entry of the task, and is left as it is.
+// luaDelete removes a record and its index entries. It is also the remedy for damage, so
+// it removes a damaged record and a value of another type. An index of another type has
+// no entry of the task, and is left as it is.
 //
-// A delete that is resent removes only what was there before: a successor is not
-// its business. Where the index has nothing it cannot tell whether it had.
+// A resent delete removes only a record that was there before the first copy was sent, so
+// that it spares a successor. If the index has no entry, the script cannot tell whether
+// it had one.
 //
-// The indexes need care only where the TTL that they have may not fit any more: behind
-// the last of the expiring records, and behind a permanent one. Otherwise one delete in
-// eight trims them, as the clock has it.
+// The TTL of the indexes may be wrong only after the delete of the last expiring record,
+// or of a permanent one. After any other delete it is left, and one delete in eight,
+// by the clock, trims the indexes.
 //
 //	KEYS  as luaPut
 //	ARGV  1 task, 2 of a resent one an instant before the first copy was sent, in µs
@@ -201,11 +201,10 @@ local hint = '0'
 ` + luaHint + `
 return '1'`
 
-// luaHint publishes '<hint> <task>', hint being the version or 0, where the
-// backend gives hints. The channel has the name of the index, so that it needs no
-// argument, and of the database; channels and keys do not get in each other's way. A
-// hint must never fail a write that is done, hence pcall. Servers before 7.0 know no
-// SPUBLISH.
+// luaHint publishes '<hint> <task>', hint being the version or 0, if the backend gives
+// hints. The channel's name is that of the index, which saves an argument, followed by
+// the database; channels and keys do not collide. A failed hint must not fail a write
+// that is done, hence pcall. Servers before 7.0 do not know SPUBLISH.
 const luaHint = `
 if publish then
   local sent = redis.pcall(publish, KEYS[2] .. database, hint .. ' ' .. task)
@@ -215,14 +214,14 @@ if publish then
 end
 `
 
-// luaRecall begins the counterparts of the scripts that write, for a write that was
-// sent before without an answer coming. It finds out:
+// luaRecall begins the resent form of the scripts that write, for a write that was
+// sent before without an answer. It finds out:
 //
 //	place   of the write's operation id among those of the record, 1 is the newest;
 //	        nil if it is not there
 //
-// Where replicas are to acknowledge, a write that is found is written once more,
-// without a difference: WAIT promises nothing but for writes of its own connection.
+// If replicas are to acknowledge, a write that is found is written once more, unchanged:
+// WAIT covers only writes of its own connection.
 const luaRecall = `
 local place
 for i = 1, #ops, 8 do
@@ -231,8 +230,8 @@ end
 if place and wait then redis.call('HSET', record, 'ops', ops) end
 `
 
-// luaPutAgain resends a put. One that was applied gets the version that it made.
-// Any other is applied, now: the last writer wins.
+// luaPutAgain resends a put. If it was applied, the reply is the version that it made.
+// Otherwise it is applied now: the last writer wins.
 //
 //	ARGV  1-5 as luaPut
 //	reply as luaPut, and unknown <present version>
@@ -246,18 +245,17 @@ if place then
 end
 ` + luaPutAny
 
-// luaPutIfVersionAgain resends a put if version. One that was applied succeeds. One
-// that was not is tried now, where it is sure that it was not, and is a conflict
-// where that is sure:
+// luaPutIfVersionAgain resends a put if version. If it was applied, it succeeds. If it was
+// certainly not applied, it is tried now. It is a conflict if that is certain:
 //
-//	expected 0   a record that was there before the first copy was sent, by its
+//	expected 0   with a record that was there before the first copy was sent, by its
 //	             place in the order of creation; any other may be a successor of
 //	             the one that the write has made
-//	otherwise    such a record, beyond the expected version, and all writes since are
+//	otherwise    with such a record, beyond the expected version, if all writes since are
 //	             among its operation ids
 //
-// Before the expected version nothing is sure: a first copy that is late may meet it
-// yet.
+// With a record before the expected version the outcome is unknown: a first copy that is
+// late may meet that version yet.
 //
 //	ARGV  1-7 as luaPutIfVersion, 8 an instant before the first copy was sent, in µs
 //	reply as luaPutIfVersion, and unknown <present version>
@@ -268,8 +266,8 @@ if place then return ARGV[6] end
 local born, expected, sent = redis.call('ZSCORE', index, task), ARGV[5], ARGV[8]
 ` + luaSure + luaPutExpected
 
-// luaSure lets a resent write that names a version go on where it is sure that it was not
-// applied, as luaPutIfVersionAgain says.
+// luaSure lets a resent write that names a version go on if it was certainly not applied,
+// by the rules of luaPutIfVersionAgain.
 const luaSure = `
 local before = born and tonumber(born) < tonumber(sent)
 if version or expected ~= '0' then
@@ -281,17 +279,17 @@ if version or expected ~= '0' then
 end
 `
 
-// While a slot is moved key by key, a script that names keys of which some have moved
-// gets TRYAGAIN from both nodes, from the first to the last of them. All keys of an
-// owner are in one slot, so that is every write of that owner. But an update that keeps
-// the expiry touches the record alone: it is sent again with that key alone, to the node
-// that has it.
+// While a slot is moved key by key, a script that names several keys, of which some have
+// moved, gets TRYAGAIN from both nodes, from the first key's move to the last's. All keys
+// of an owner are in one slot, so this affects every write of that owner. But an update
+// that keeps the expiry touches only the record: the client resends it with that key
+// alone, to the node that has it.
 
-// luaUpdateAlone is the update of luaPut, and of luaPutIfVersion where a version is
-// expected. What needs the indexes says TRYAGAIN, as the server does.
+// luaUpdateAlone is the fast path of luaPut, and of luaPutIfVersion if a version is
+// expected. A write that needs the indexes gets TRYAGAIN, as from the server.
 //
 //	KEYS  1 record
-//	ARGV  1-4 as luaPut, 5 channel, 6 expected version and 7 its successor, or nothing
+//	ARGV  1-4 as luaPut, 5 channel, 6 expected version and 7 its successor, or neither
 //	reply as luaPut and luaPutIfVersion
 const luaUpdateAlone = luaFields + `
 local version, was, expires, expected, next = fields[1], fields[2] or '', ARGV[3], ARGV[6], ARGV[7]

@@ -2,10 +2,10 @@ package taskstore
 
 import "strings"
 
-// luaBatch makes several writes of one owner, or none. It reads and checks all of them
-// in their order, and then writes: first the records that are stored, since Redis refuses
-// such a write when it is out of memory, and takes any other behind the first write of a
-// script; then those that go, and the indexes of each collection.
+// luaBatch makes several writes of one owner, or not one of them. It first reads and checks
+// all of them in their order. Then it writes: first the records that are stored, since
+// Redis refuses such a write when it is out of memory, but accepts any other after the
+// first write of a script; then the removals, and the indexes of each collection.
 //
 //	KEYS  of each write: 1 record, 2 index, 3 expiry index
 //	ARGV  1 operation id, then of each write: 1 data, 2 expires_at in ms or '', 3 task,
@@ -14,9 +14,9 @@ import "strings"
 //	      and then the number of that write, from 1
 var luaBatch = luaBatchBegin + luaBatchWrite + luaBatchCheck + luaBatchEnd
 
-// luaBatchAgain resends a batch. One that was applied succeeds: all records that it
-// stored got its operation id, and one that has it yet is enough. In any other each write
-// is judged as one by itself that is resent.
+// luaBatchAgain resends a batch. If it was applied, it succeeds: all records that it
+// stored got its operation id, and it is enough that one still has it. Otherwise each
+// write is treated as a single resent one.
 //
 //	ARGV  as luaBatch, and then an instant before the first copy was sent, in µs
 //	reply as luaBatch, and unknown <present version>
@@ -40,26 +40,26 @@ end
 
 // luaBatchBegin prepares:
 //
-//	writes  what the checks find out of each write
+//	writes  the results of the checks, for each write
 //	scopes  the latest of the collections whose indexes are to change
 //	goes    some write removes its record
-//	fresh   each write creates a record that expires, and none of these exists
+//	fresh   each write creates a record that expires, and all of these are absent
 //
-// And of each of these collections, for which and for writes there is room from the
-// start, as a table that grows takes the server time:
+// It also prepares a table for each of these collections. These tables, and writes, have
+// their full size from the start, since growing a table costs the server time:
 //
-//	before              the next of them
+//	before              the next of the collections
 //	at                  the place of the expiry index in KEYS
 //	members, expiring   how many members the indexes have, before the batch; expiring is
-//	                    true where only the first write of the script finds it out, by
+//	                    true if only the first write of the script finds it out, by
 //	                    its own type check: then there may be a TTL
-//	live                how many records there are; with those that are past, until they
-//	                    are counted
+//	live                how many records there are; including past ones, until they are
+//	                    counted
 //	last                the latest score of the index if that is not before now, false if it
 //	                    is; true: it is not known yet
-//	counted             live is without those that are past
-//	settle              the indexes need luaSettle: there is more than creates that expire
-//	till                the latest instant that a TTL of these ends
+//	counted             live excludes past records
+//	settle              the indexes need luaSettle: some write is not an expiring create
+//	till                the latest instant at which a TTL of these ends
 const luaBatchBegin = `
 local op, n = ARGV[1], #KEYS / 3
 ` + luaTime + `
@@ -72,7 +72,7 @@ end
 fresh = fresh and redis.call('EXISTS', unpack(records)) == 0
 `
 
-// luaBatchWrite begins the loop of checks. It finds out what there is of a record.
+// luaBatchWrite begins the loop of checks. It finds the state of a record.
 var luaBatchWrite = `
 for nth = 1, n do
   local record, index, expiry = KEYS[3 * nth - 2], KEYS[3 * nth - 1], KEYS[3 * nth]
@@ -87,8 +87,8 @@ for nth = 1, n do
   end
 `
 
-// luaBatchDamage refuses a write that meets a value of another type. again calls what has
-// met some other error, which then stops the script.
+// luaBatchDamage refuses a write that meets a value of another type. again repeats the call
+// that failed with another error; the error then stops the script.
 func luaBatchDamage(again string) string {
 	return `
     if damage then
@@ -151,7 +151,7 @@ var luaBatchCheck = `
 end
 `
 
-// luaBatchEnd writes.
+// luaBatchEnd writes the records and the indexes.
 var luaBatchEnd = `
 for nth = 1, n do
   local version, ops, next, scope, score, gone, expired = unpack(writes[nth], 1, 7)

@@ -1,11 +1,11 @@
 package taskstore
 
-// luaRead tells the time and then reads records, so that by this time it can be told
-// which of them are past: one that is not was there at that instant, or was written
-// after it. It reads as many as come to so many bytes of data, the first in any case,
-// and tells how long the data of the others are.
+// luaRead reads the time and then records, so that the reader can tell which of them are
+// past by that time: a record that is not past existed at that instant, or was written
+// after it. It reads records up to a number of bytes of data, the first in any case, and
+// returns the data lengths of the others.
 //
-//	KEYS  1 any key of the owner: it only says which node of a Cluster is asked, 2... records
+//	KEYS  1 any key of the owner: it chooses the node of a Cluster, 2... records
 //	ARGV  1 how many bytes, 2 how many records
 //	reply Unix time in microseconds, then of each record {version, data, expires_at},
 //	      or the length of its data, or 'WRONGTYPE'
@@ -27,16 +27,16 @@ for i = 2, #KEYS do
 end
 return reply`
 
-// luaClock tells the time of the server that has the key.
+// luaClock returns the time of the server that has the key.
 //
-//	KEYS  1 any key: it only says which node of a Cluster is asked
+//	KEYS  1 any key: it only chooses the node of a Cluster
 //	reply <Unix time in microseconds>
 const luaClock = `
 local t = redis.call('TIME')
 return string.format('%.0f', t[1] * 1000000 + t[2])`
 
-// luaRepair removes the index entries of tasks that have no live record. It
-// looks again itself: what a reader saw missing may have been created since.
+// luaRepair removes the index entries of tasks that have no live record. It looks
+// again itself: a record that a reader missed may have been created since.
 //
 //	KEYS  1 index, 2 expiry index, 3... records
 //	ARGV  1... the tasks of KEYS 3...

@@ -1,15 +1,14 @@
 package taskstore
 
-// luaStore writes the record as version next and keeps the two indexes exact.
-// Only a write that creates the record or changes its expiry touches them. An
-// expiry that is past already leaves nothing behind. A live record that is missing from
-// the index, which an eviction can cause, is entered again.
+// luaStore writes the record as version next and keeps the two indexes exact. Only a write
+// that creates the record or changes its expiry touches them. A write with a past expiry
+// leaves no record. A live record that is missing from the index, as after an eviction,
+// is entered again.
 //
-// Most creates go a shorter way. An expiring record that neither index had cannot lower
-// their TTL, nor make it one for ever: it raises the TTL at most. What is past is trimmed
-// by one create in eight, which the operation id chooses, and where it stands in the way
-// of a limit. The first write is the only use of the expiry index that is not read
-// before.
+// Most creates take a shorter path. An expiring record that is new to both indexes can
+// only raise their TTL: it cannot lower or remove it. One create in eight, chosen by the
+// operation id, trims past members; so does a create that meets the limit. The first
+// write is the only use of the expiry index without a read of it before.
 const luaStore = `
 local hint, settle = next, true
 local ends, last, quick = tonumber(expires)
@@ -72,9 +71,9 @@ if settle then
 end
 `
 
-// luaLatest finds the latest score of the index where that is not before now, as after a
-// step of the clock. To count from now on takes the server half the time of a look at
-// the last member, and mostly there is none.
+// luaLatest finds the latest score of the index if that is not before now, as after a step
+// of the clock. Mostly there is no such score, and counting from now on takes the server
+// half the time of reading the last member.
 const luaLatest = `
 last = redis.call('ZCOUNT', index, stamp, '+inf') > 0 and tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2])
 `
@@ -96,9 +95,9 @@ const luaEnter = `
     end
 `
 
-// luaSettle trims members that are expired, oldest first and not too many for
-// one call, and gives both indexes the TTL that lets them die with their last
-// member: that of its record while all members expire, none otherwise.
+// luaSettle trims expired members, oldest first and at most 64 in one call, and gives both
+// indexes the TTL that lets them expire with their last member: that of its record while
+// all members expire, otherwise no TTL.
 //
 //	members, expiring  how many members index and expiry have
 //	temporary          all members expired before this call: there is a TTL

@@ -24,7 +24,7 @@ type redisTarget struct {
 	sentinel *redis.FailoverOptions
 
 	url    url.URL    // without path and parameters
-	params url.Values // those of the client
+	params url.Values // of the client
 }
 
 func (t redisTarget) open() redis.UniversalClient {
@@ -37,8 +37,8 @@ func (t redisTarget) open() redis.UniversalClient {
 	return redis.NewClient(t.single)
 }
 
-// asCluster returns the target that the URL of one server stands for where that turns
-// out to be a node of a Cluster.
+// asCluster returns the target of a URL for one server that turns out to be a node of a
+// Cluster.
 func (t redisTarget) asCluster() (redisTarget, error) {
 	refuse := func(reason string) (redisTarget, error) {
 		return redisTarget{}, &ConnectError{Store: "Redis", Addr: t.addr, Reason: reason}
@@ -60,10 +60,10 @@ func (t redisTarget) asCluster() (redisTarget, error) {
 	return redisTarget{addr: t.addr, cluster: o}, nil
 }
 
-// parseRedisURL says what is wrong with a URL without repeating any of it that
-// could be part of a password: the errors of net/url print the whole, and those of
-// go-redis names and values of parameters, which are what is behind an ampersand that
-// was not percent-encoded.
+// parseRedisURL reports a faulty URL without repeating any part that could be of a
+// password: the errors of net/url print the whole URL, and those of go-redis names and
+// values of parameters, which may be the rest of a password behind an ampersand that was
+// not percent-encoded.
 func parseRedisURL(rawURL string) (redisTarget, error) {
 	bad := func(reason string) (redisTarget, error) { return redisTarget{}, badURL(reason) }
 	u, err := url.Parse(rawURL)
@@ -77,7 +77,7 @@ func parseRedisURL(rawURL string) (redisTarget, error) {
 	default:
 		return bad("its scheme is not redis, rediss or unix; it should look like redis://host:6379/0")
 	}
-	socket := u.Scheme == "unix" && u.Host == "" // whose path may have any character
+	socket := u.Scheme == "unix" && u.Host == "" // its path may have any character
 	if strings.Contains(u.Path+u.RawQuery, "@") && !socket || u.Fragment != "" {
 		return bad("a special character in user name or password must be percent-encoded, such as %2F for a slash")
 	}
@@ -98,8 +98,8 @@ func parseRedisURL(rawURL string) (redisTarget, error) {
 
 func badURL(reason string) error { return &ArgumentError{Argument: "Redis URL", Reason: reason} }
 
-// newTarget chooses the kind of client, and has go-redis parse all but the
-// parameters: its three parsers know different ones.
+// newTarget chooses the kind of client, and lets go-redis parse all but the parameters:
+// its three parsers know different ones.
 func newTarget(u *url.URL, query url.Values) (t redisTarget, err error) {
 	t = redisTarget{addr: u.Host, url: *u, params: query}
 	t.url.RawQuery = ""
@@ -144,12 +144,12 @@ func newTarget(u *url.URL, query url.Values) (t redisTarget, err error) {
 	if database := options.FieldByName("DB"); database.IsValid() && database.Int() < 0 {
 		return redisTarget{}, badURL("the number of its database is negative") // go-redis would take 0
 	}
-	// So that a call need not wait for the client's own timeouts when its ctx ends.
+	// A call then ends with its ctx, before the client's own timeouts.
 	options.FieldByName("ContextTimeoutEnabled").SetBool(true)
 	return t, nil
 }
 
-// badBase says what go-redis has against a URL without parameters.
+// badBase explains go-redis's error for a URL without parameters.
 func badBase(err error) error {
 	reason := "it cannot be used; it should look like redis://host:6379/0"
 	switch {
@@ -179,7 +179,7 @@ func moreAddresses(addrs, more []string) ([]string, error) {
 }
 
 // urlParameters are the parameters that go-redis knows, of any kind of URL, and the
-// fields that they set in the options of those clients that have them.
+// fields that they set in the options of clients that have these fields.
 var urlParameters = map[string]string{
 	"client_name":                "ClientName",
 	"conn_max_idle_time":         "ConnMaxIdleTime",
@@ -228,8 +228,8 @@ var urlParameters = map[string]string{
 // ofSentinel are the parameters that only the URL of Sentinels may have.
 var ofSentinel = []string{"username", "password"}
 
-// knownParameters finds a parameter that go-redis does not know. It tells its place
-// and not its name, which may be the end of a password.
+// knownParameters finds a parameter that go-redis does not know. It reports the position
+// and not the name, which may be the end of a password.
 func knownParameters(rawQuery string) error {
 	for i, pair := range strings.Split(rawQuery, "&") {
 		name, _, _ := strings.Cut(pair, "=")
@@ -281,7 +281,7 @@ func setParameters(options reflect.Value, secure *tls.Config, query url.Values) 
 	return nil
 }
 
-// setParameter sets one field. An empty value leaves what it has.
+// setParameter sets one field. An empty value leaves the field as it is.
 func setParameter(field reflect.Value, name, value string) error {
 	if value == "" {
 		return nil
@@ -297,7 +297,7 @@ func setParameter(field reflect.Value, name, value string) error {
 		case err != nil:
 			return bad("a duration, such as 500ms, or a number of seconds")
 		case d <= 0:
-			field.SetInt(-1) // go-redis's word for none
+			field.SetInt(-1) // go-redis's value for no timeout
 		default:
 			field.SetInt(int64(d))
 		}

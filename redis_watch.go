@@ -14,7 +14,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A redisWatch makes changes of what writes publish. All watchers of a
+// A redisWatch turns the hints that writes publish into changes. All watchers of a
 // collection share a channel.
 type redisWatch struct {
 	keys redisKeys
@@ -31,15 +31,15 @@ func newRedisWatch(link *redislink.Link, keys redisKeys) *redisWatch {
 
 // Watch implements [Watcher]. Hints travel by pub/sub, so they cost a connection
 // for each process that watches, not for each watch; in a Cluster of servers 7.0
-// or later by sharded pub/sub, one connection for each master.
+// or later, by sharded pub/sub, one connection for each master.
 //
-// A user who may not publish, or a server that cannot, ends the watch with the
-// server's error: no hint would come.
+// If the user may not publish, or the server cannot, the watch ends with the server's
+// error, as no hint would come.
 //
-// After a fault the watch is in place again, and says Resync, within seconds of
-// the moment at which the server, or the one promoted in its place, takes writes.
-// While the slot of an owner moves to another node of a Cluster, hints may wait
-// for the end of the move, and come as a Resync.
+// After a fault the watch reconnects and yields a Resync within seconds of the moment at
+// which the server, or the one promoted in its place, takes writes. While the slot of an
+// owner moves to another node of a Cluster, hints may wait for the end of the move, and
+// come as a Resync.
 func (b *RedisBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		err := b.usable(ctx)
@@ -77,8 +77,8 @@ func (w *redisWatch) leave(watcher *hub.Watcher) {
 	}
 }
 
-// Message implements [redisfeed.Receiver]: a write has published a hint. A message
-// that cannot be read is another program's; it may still mean that something changed.
+// Message implements [redisfeed.Receiver]: a write has published a hint. A malformed
+// message is another program's; it may still mean that a record changed.
 func (w *redisWatch) Message(channel, payload string) {
 	scope := w.keys.scopeOf(channel)
 	number, task, ok := strings.Cut(payload, " ")
@@ -90,7 +90,7 @@ func (w *redisWatch) Message(channel, payload string) {
 	w.hub.Hint(scope, task, version)
 }
 
-// Resync implements [redisfeed.Receiver]: the watchers are told to look at what there is.
+// Resync implements [redisfeed.Receiver]: the watchers must read everything again.
 func (w *redisWatch) Resync(channel string) { w.hub.Resync(w.keys.scopeOf(channel)) }
 
 // Fail implements [redisfeed.Receiver].

@@ -11,8 +11,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// Put implements [StorageBackend]. Resent after a lost answer it may be applied
-// twice, see RedisBackend.
+// Put implements [StorageBackend]. A Put that is resent after a lost answer may be
+// applied twice, see RedisBackend.
 func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, error) {
 	w, err := b.prepare(ctx, key, v)
 	if err != nil {
@@ -32,8 +32,8 @@ func (b *RedisBackend) Put(ctx context.Context, key Key, v Value) (Version, erro
 	return w.result("put", 0, r, err)
 }
 
-// PutIfVersion implements [StorageBackend]. Resent after a lost answer it is
-// recognised, see RedisBackend.
+// PutIfVersion implements [StorageBackend]. The script recognises a write that is resent
+// after a lost answer, see RedisBackend.
 func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expected Version) (Version, error) {
 	w, err := b.prepare(ctx, key, v)
 	if err != nil {
@@ -58,22 +58,22 @@ func (b *RedisBackend) PutIfVersion(ctx context.Context, key Key, v Value, expec
 	return w.result("put if version", expected, r, err)
 }
 
-// A recordWrite is what both verbs that write a record know of it.
+// A recordWrite is the checked input of Put and PutIfVersion.
 type recordWrite struct {
 	key               Key
-	keys              [3]string // as the scripts have them
+	keys              [3]string // in the order of the scripts
 	op, data, expires string
 	limit             recordLimit
 }
 
-// A recordLimit is how many records the owner may have, 0: any number.
+// A recordLimit is how many records a collection of the owner may have, 0: any number.
 type recordLimit struct {
 	most int
 	text string
-	own  bool // it is the one in the scripts
+	own  bool // it is the limit in the scripts
 }
 
-// prepare checks what both verbs are told.
+// prepare checks the arguments of Put and PutIfVersion.
 func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordWrite, err error) {
 	if err := b.usable(ctx); err != nil {
 		return recordWrite{}, err
@@ -87,8 +87,8 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordW
 	if expiresAt := v.expiryMillis(); expiresAt != 0 {
 		w.expires = strconv.FormatInt(expiresAt, 10)
 	}
-	// string(v.Data) is a copy: a command that ctx left behind may still be sent
-	// when the caller has its slice back.
+	// string(v.Data) is a copy: a command that the call left behind when ctx ended may
+	// still be sent when the caller uses its slice again.
 	w.key, w.keys, w.op, w.data = key, b.keys.all(key), newOperationID(), string(v.Data)
 	w.limit = b.limit
 	if most := RecordLimit(ctx, b.limit.most); most != b.limit.most {
@@ -100,7 +100,7 @@ func (b *RedisBackend) prepare(ctx context.Context, key Key, v Value) (w recordW
 // index is the key of the owner's index.
 func (w *recordWrite) index() string { return w.keys[1] }
 
-// result is what the caller is told of a write that ended with r or err.
+// result is the caller's result of a write that ended with r or err.
 func (w *recordWrite) result(verb string, expected Version, r redislink.Reply, err error) (Version, error) {
 	if err != nil {
 		return 0, failure(verb, w.key, err)
@@ -123,16 +123,16 @@ func (w *recordWrite) result(verb string, expected Version, r redislink.Reply, e
 	}
 }
 
-// newOperationID returns 8 bytes that no other write has. They tell writes
-// apart, nothing has to be kept from guessing them.
+// newOperationID returns 8 bytes that are unique among writes. The ids tell writes apart;
+// they need not be hard to guess.
 func newOperationID() string {
 	var id [8]byte
 	binary.NativeEndian.PutUint64(id[:], rand.Uint64())
 	return string(id[:])
 }
 
-// Delete implements [StorageBackend]. It also removes a record that is damaged.
-// Resent after a lost answer it mostly cannot tell whether there was one, see
+// Delete implements [StorageBackend]. It also removes a damaged record. A Delete that is
+// resent after a lost answer mostly cannot tell whether there was a record, see
 // RedisBackend.
 func (b *RedisBackend) Delete(ctx context.Context, key Key) (bool, error) {
 	if err := b.usable(ctx); err != nil {
@@ -156,9 +156,9 @@ type scripts struct {
 	read, repair, clock                                                                    *redislink.Script
 }
 
-// newScripts makes the scripts for at most limit records per owner, 0 for any
-// number, and hints by the command publish, empty for none, on channels whose names
-// end with database. wait says that replicas are to acknowledge writes.
+// newScripts makes the scripts for at most limit records per owner, 0 for any number, and
+// hints by the command publish, empty for no hints, on channels whose names end with
+// database. wait says that replicas are to acknowledge writes.
 func newScripts(limit int, publish, database string, wait bool) scripts {
 	hints := "false"
 	if publish != "" {
