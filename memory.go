@@ -14,32 +14,32 @@ import (
 
 // MemoryOptions adjusts a MemoryBackend. The zero value means no limits.
 type MemoryOptions struct {
-	// MaxRecordsPerOwner is how many records a collection of an owner may have. A
-	// create beyond it gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or less:
-	// no limit. A ctx from [WithRecordLimit] takes its place.
+	// MaxRecordsPerOwner is how many records a collection of an owner may have. A create
+	// beyond it gives an error that matches [ErrCapacityExceeded]; updates go on. 0 or
+	// less: no limit. The limit of a ctx from [WithRecordLimit] overrides it.
 	MaxRecordsPerOwner int
-	// MaxDataBytes is how long a record's Data may be. A longer one gives an error
-	// that matches [ErrCapacityExceeded]. 0 or less: no limit.
+	// MaxDataBytes is the greatest length of a record's Data. A longer one gives an
+	// error that matches [ErrCapacityExceeded]. 0 or less: no limit.
 	MaxDataBytes int
 }
 
-// A MemoryBackend keeps records in the process: they end with it, and no other
-// process sees them. It is the default to embed, the backend for tests, and the
-// reference for what the contract means. It implements [StorageBackend],
-// [Pager], [Batcher], [Watcher] and [Clock].
+// A MemoryBackend keeps records in the process: they end with it and are private to
+// it. It is the default to embed, the backend for tests, and the reference for the
+// meaning of the contract. It implements [StorageBackend], [Pager], [Batcher],
+// [Watcher] and [Clock].
 //
-// It starts no goroutine and needs no Close. Expired records are reclaimed a few
-// at a time by writes, and by a timer that is set while there are any.
+// It starts no goroutine and needs no Close. Writes reclaim expired records a few at a
+// time, and so does a timer that is set while there are expiring records.
 type MemoryBackend struct {
 	opts MemoryOptions
 	hub  hub.Hub
 
 	mu       sync.RWMutex
-	owners   map[string]*memoryCollection    // the default collections; apart, for a key of one string is found faster
+	owners   map[string]*memoryCollection    // the default collections; apart, as a lookup by one string is faster
 	named    map[hub.Scope]*memoryCollection // all others
 	sequence uint64                          // the last record's
-	expiring expiryHeap[*memoryCollection]   // those that have records that expire
-	sweeper  *time.Timer                     // nil while nothing expires
+	expiring expiryHeap[*memoryCollection]   // the collections with expiring records
+	sweeper  *time.Timer                     // nil while no record expires
 	sweepAt  int64                           // when sweeper fires, Unix ms
 }
 
@@ -60,10 +60,10 @@ func NewMemoryBackend(opts *MemoryOptions) *MemoryBackend {
 	return m
 }
 
-// String says what it is, and no more: what it keeps may be personal.
+// String returns the type's name only: the content of the backend may be personal data.
 func (m *MemoryBackend) String() string { return "MemoryBackend" }
 
-// GoString is String; it keeps owners out of %#v too.
+// GoString is String, so that %#v prints no owner either.
 func (m *MemoryBackend) GoString() string { return m.String() }
 
 // Get implements [StorageBackend].
@@ -109,7 +109,7 @@ func (m *MemoryBackend) Delete(ctx context.Context, key Key) (bool, error) {
 }
 
 // ListByPrefix implements [StorageBackend]. It looks at all records of the
-// collection and at no others.
+// collection and only at them.
 func (m *MemoryBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -121,8 +121,8 @@ func (m *MemoryBackend) ListByPrefix(ctx context.Context, prefix Key) ([]Record,
 	return records, nil
 }
 
-// ListPage implements [Pager]. It looks at as many records as it takes to fill
-// the page.
+// ListPage implements [Pager]. It looks at as many records as it needs to fill the
+// page.
 func (m *MemoryBackend) ListPage(ctx context.Context, prefix Key, from string, limit int) ([]Record, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
@@ -209,7 +209,7 @@ func (m *MemoryBackend) Watch(ctx context.Context, prefix Key) iter.Seq2[Change,
 	}
 }
 
-// Now implements [Clock]: it is the process's time.
+// Now implements [Clock]. It returns the process's time.
 func (m *MemoryBackend) Now(ctx context.Context) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err

@@ -6,24 +6,24 @@ import (
 	"weak"
 )
 
-// How a MemoryBackend gets rid of expired records. That they are invisible does
-// not depend on any of this: every method judges by the clock.
+// How a MemoryBackend reclaims expired records. They are invisible before that: every
+// method checks the clock itself.
 const (
-	reclaimPerWrite = 8    // more than a write can add, so the dead do not pile up
-	reclaimPerSweep = 1000 // what a sweep does before it lets others have the lock
+	reclaimPerWrite = 8    // more than a write can add, so expired records do not pile up
+	reclaimPerSweep = 1000 // records, then a sweep lets others have the lock
 	sweepInterval   = 100 * time.Millisecond
 	sweepLookahead  = 24 * time.Hour // a Duration does not reach the year 9999
 )
 
-// What is in an expiryHeap knows when it is due and where it is.
+// An expiring element of an expiryHeap knows when it is due and its place in the heap.
 type expiring interface {
 	due() int64 // Unix ms
 	place() *int
 }
 
-// An expiryHeap has what is due soonest first. A backend has one of its collections, and
-// each collection one of its records: what a collection costs does not depend on how
-// many others there are.
+// An expiryHeap has the element that is due soonest first. A backend has a heap of its
+// collections, and each collection one of its records: the cost of one collection does
+// not depend on the number of others.
 type expiryHeap[T expiring] []T
 
 func (r *memoryRecord) due() int64      { return r.expiresAt }
@@ -53,7 +53,7 @@ func (h *expiryHeap[T]) Pop() any {
 	return e
 }
 
-// setExpiry gives r an expiry, 0 for none. m.mu is held.
+// setExpiry gives r an expiry, 0 for no expiry. m.mu is held.
 func (m *MemoryBackend) setExpiry(r *memoryRecord, expiresAt, now int64) {
 	c := r.in
 	switch {
@@ -78,14 +78,14 @@ func (m *MemoryBackend) setExpiry(r *memoryRecord, expiresAt, now int64) {
 	m.schedule(now)
 }
 
-// dropExpiry takes r out of what expires, if it is there. m.mu is held.
+// dropExpiry removes r from the heaps, if it is in them. m.mu is held.
 func (m *MemoryBackend) dropExpiry(r *memoryRecord) {
 	if r.expiresAt == 0 {
 		return
 	}
 	c := r.in
 	if len(c.expiring) == 1 {
-		heap.Remove(&m.expiring, c.heapIndex) // first: it goes by what c has
+		heap.Remove(&m.expiring, c.heapIndex) // first, as the heap compares c by its first record
 	}
 	heap.Remove(&c.expiring, r.heapIndex)
 	if len(c.expiring) > 0 {
@@ -106,8 +106,7 @@ func (m *MemoryBackend) reclaim(now int64, limit int) (removed int) {
 	return removed
 }
 
-// schedule sees to it that the sweeper comes soon after the next expiry. m.mu is
-// held.
+// schedule sets the timer of the sweeper for soon after the next expiry. m.mu is held.
 func (m *MemoryBackend) schedule(now int64) {
 	if len(m.expiring) == 0 {
 		if m.sweeper != nil {
@@ -116,8 +115,8 @@ func (m *MemoryBackend) schedule(now int64) {
 		}
 		return
 	}
-	// Not at once, however dense the expiries: a sweep that removes one record is
-	// a waste.
+	// At least an interval from now, however dense the expiries: a sweep should remove more
+	// than one record.
 	at := max(m.expiring[0].due()+1, now+sweepInterval.Milliseconds())
 	at = min(at, now+sweepLookahead.Milliseconds())
 	if m.sweeper != nil && m.sweepAt <= at {
@@ -127,7 +126,7 @@ func (m *MemoryBackend) schedule(now int64) {
 		m.sweeper.Stop()
 	}
 	m.sweepAt = at
-	// A backend that nobody holds any more must not live on in its own timer.
+	// The timer holds the backend weakly, so that it does not keep an unused one alive.
 	self := weak.Make(m)
 	m.sweeper = time.AfterFunc(time.Duration(at-now)*time.Millisecond, func() {
 		if m := self.Value(); m != nil {
@@ -136,13 +135,13 @@ func (m *MemoryBackend) schedule(now int64) {
 	})
 }
 
-// sweep is what the timer that was set for at does.
+// sweep runs when the timer that was set for at fires.
 func (m *MemoryBackend) sweep(at int64) {
 	for m.sweepSome() == reclaimPerSweep {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sweepAt == at { // no later one has taken its place
+	if m.sweepAt == at { // no later timer has replaced it
 		m.sweeper = nil
 	}
 	m.schedule(time.Now().UnixMilli())

@@ -6,7 +6,7 @@ import (
 	"github.com/taskstore/taskstore/internal/hub"
 )
 
-// All of this is called with m.mu held, for writing except where it says so.
+// The caller of all of this holds m.mu, for writing unless a comment says otherwise.
 
 // A memoryCollection holds the records of one collection of an owner, by task, by age
 // and by expiry.
@@ -15,7 +15,7 @@ type memoryCollection struct {
 	tasks     map[string]*memoryRecord
 	order     []*memoryRecord           // by sequence; removed ones stay until they are many
 	removed   int                       // how many of order are removed
-	expiring  expiryHeap[*memoryRecord] // those that expire
+	expiring  expiryHeap[*memoryRecord] // the records that expire
 	heapIndex int                       // in MemoryBackend.expiring, while expiring is not empty
 }
 
@@ -24,15 +24,15 @@ type memoryRecord struct {
 	task      string
 	sequence  uint64 // order of creation
 	version   Version
-	data      []byte // never changed in place, so that readers may copy it later
-	expiresAt int64  // Unix ms, 0: never
+	data      []byte // not changed in place, so that readers may copy it later
+	expiresAt int64  // Unix ms, 0: no expiry
 	heapIndex int    // in memoryCollection.expiring, while expiresAt is not 0
 	removed   bool
 }
 
 func (r *memoryRecord) expired(now int64) bool { return r.expiresAt != 0 && r.expiresAt < now }
 
-// record returns r with its own data, to be copied before it is handed out.
+// record returns r with its own data; the caller copies the data before returning it.
 func (r *memoryRecord) record() Record {
 	return Record{
 		Key:     Key{Owner: r.in.Owner, Collection: r.in.Collection, Task: r.task},
@@ -41,7 +41,7 @@ func (r *memoryRecord) record() Record {
 	}
 }
 
-// collection returns that of key, nil where it has no records. A read lock is enough.
+// collection returns the collection of key, nil if it has no records. A read lock is enough.
 func (m *MemoryBackend) collection(key Key) *memoryCollection {
 	if key.Collection == "" {
 		return m.owners[key.Owner]

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// A memoryWrite is one write, checked as far as it can be without the lock.
+// A memoryWrite is one write; all checks that need no lock have been made.
 type memoryWrite struct {
 	key       Key
 	data      []byte
-	expiresAt int64 // Unix ms, 0: never
+	expiresAt int64 // Unix ms, 0: no expiry
 	expected  Version
-	any       bool // in place of expected: whatever is there
-	limit     int  // of records in the collection, 0: none
+	any       bool // instead of expected: any version, or no record
+	limit     int  // of records in the collection, 0: no limit
 	actual    Version
-	adds      int // by how many records it changes the collection: -1, 0 or 1
+	adds      int // the change in the collection's number of records: -1, 0 or 1
 }
 
 // Put implements [StorageBackend].
@@ -90,10 +90,10 @@ func (m *MemoryBackend) PutBatch(ctx context.Context, writes []Write) error {
 	return nil
 }
 
-// The rest is called with m.mu held.
+// The caller of the rest holds m.mu.
 
-// judge refuses w, or completes it, where earlier writes of its batch change the
-// collection by added records. It removes nothing but what is past.
+// judge refuses w, or completes it. Earlier writes of its batch change the collection by
+// added records. It removes only past records.
 func (m *MemoryBackend) judge(w *memoryWrite, added int, now int64) error {
 	r := m.find(w.key)
 	if r != nil && r.expired(now) {
@@ -120,12 +120,12 @@ func (m *MemoryBackend) judge(w *memoryWrite, added int, now int64) error {
 	return nil
 }
 
-// past says that w leaves no record.
+// past reports that w leaves no record.
 func (w *memoryWrite) past(now int64) bool { return w.expiresAt != 0 && w.expiresAt <= now }
 
-// admit refuses one more record of a collection if that goes beyond the limit. Expired
-// records make room: as many of the collection's own as it takes, so that no owner waits
-// for what others have left behind.
+// admit refuses one more record of a collection if that is beyond the limit. It first
+// removes expired records, as many of the collection's own as necessary, so that no owner
+// waits for the cleanup of other owners' records.
 func (m *MemoryBackend) admit(w *memoryWrite, added int, now int64) error {
 	c := m.collection(w.key)
 	for w.limit != 0 {
@@ -144,7 +144,7 @@ func (m *MemoryBackend) admit(w *memoryWrite, added int, now int64) error {
 	return nil
 }
 
-// apply makes a write that judge has let through.
+// apply makes a write that judge has completed.
 func (m *MemoryBackend) apply(w *memoryWrite, now int64) {
 	r := m.find(w.key)
 	if w.past(now) {

@@ -9,33 +9,34 @@ import (
 	"time"
 )
 
-// undoTimeout bounds how long PutBatch takes to undo a batch, whose ctx may be done.
+// undoTimeout is the time limit for PutBatch to undo a batch, whose ctx may be done.
 const undoTimeout = 5 * time.Second
 
-// PutBatch makes the writes by the [Batcher] of b. Where b has none it reads all records,
-// refuses what it finds wrong as a Batcher does, and makes the writes one after the
+// PutBatch makes the writes by the [Batcher] of b. If b has no Batcher, it reads all
+// records, refuses faulty writes as a Batcher does, and makes the writes one after the
 // other, which promises less:
 //
-//   - The first write is made last, behind all others in their order. A reader that has
-//     seen it sees the others too, or what came later. Before that a reader may see some
-//     of the others, also those of a batch that is refused in the end.
+//   - The first write is made last, after all others in their order. A reader that has
+//     seen it sees the others too, or later states. Before that a reader may see some
+//     of the others, even of a batch that is refused in the end.
 //   - A process that ends in between leaves some of the others without the first. So let
 //     the first write be the one that gives the others a meaning: a reader ignores a
-//     record whose first one is not there, and a retry of the batch, which creates it,
+//     record whose first one is absent, and a retry of the batch, which creates it,
 //     writes the others with AnyVersion.
-//   - Of two batches that meet in a record both may be refused.
-//   - A write that is refused or fails after others have been made has PutBatch undo
-//     them, the latest first, for up to 5 seconds, also when ctx is done. A record that
-//     the batch created is removed; any other holds again what it held, under a greater
-//     version, and as a new record of version 1 where the batch had removed it. A record
-//     that another caller has written since stays as that one left it.
-//   - Limits are those of the writes as they are made: a create beyond [Write.RecordLimit]
-//     is refused by b. The first write makes no room for the others, since it comes last.
+//   - If two batches share a record, both may be refused.
+//   - If a write is refused or fails after others have been made, PutBatch undoes them,
+//     the latest first, for up to 5 seconds, even when ctx is done. It removes a record
+//     that the batch created. It restores the content of any other, under a greater
+//     version, or as a new record of version 1 if the batch had removed it. It leaves a
+//     record that another caller has written since.
+//   - Limits apply to the writes as they are made: b refuses a create beyond
+//     [Write.RecordLimit]. The first write makes no room for the others, since it comes
+//     last.
 //
 // An error that matches [ErrOutcomeUnknown] then says that records may be left as the
-// batch made them: a write whose own outcome is unknown stays as it is, and so do all
-// others where that is the first one; or what was made could not be undone. The cause is
-// wrapped too, so look for ErrOutcomeUnknown before any other.
+// batch made them: a write whose own outcome is unknown is not undone, and if it is the
+// first one, the others are not either; or the undo failed. The error wraps the cause
+// too, so check for ErrOutcomeUnknown before any other.
 func PutBatch(ctx context.Context, b StorageBackend, writes []Write) error {
 	if batcher, ok := As[Batcher](b); ok {
 		return batcher.PutBatch(ctx, writes)
@@ -67,15 +68,15 @@ func PutBatch(ctx context.Context, b StorageBackend, writes []Write) error {
 	return nil
 }
 
-// A batchStep is a write of a batch that is made write by write.
+// A batchStep is one write of a batch that is made write by write.
 type batchStep struct {
 	b StorageBackend
 	Write
-	before Record  // what it replaces; Version 0: no record
-	made   Version // what PutIfVersion returned
+	before Record  // the record that it replaces; Version 0: no record
+	made   Version // the result of PutIfVersion
 }
 
-// read keeps what is there, and returns the error of a write that cannot succeed.
+// read keeps the present record, and returns the error of a write that cannot succeed.
 func (s *batchStep) read(ctx context.Context) error {
 	var err error
 	s.before, err = s.b.Get(ctx, s.Key)
@@ -91,7 +92,7 @@ func (s *batchStep) read(ctx context.Context) error {
 	return nil
 }
 
-// make makes the write in the place of what was read, so that it can be undone.
+// make makes the write on the record that was read, so that it can be undone.
 func (s *batchStep) make(ctx context.Context) (err error) {
 	limited := ctx
 	if s.MaxRecords != 0 {
@@ -102,15 +103,15 @@ func (s *batchStep) make(ctx context.Context) (err error) {
 		if s.Expected != AnyVersion || !errors.Is(err, ErrVersionConflict) || errors.Is(err, ErrOutcomeUnknown) {
 			return err
 		}
-		// Another caller was faster. AnyVersion takes what that one wrote.
+		// Another caller was faster. AnyVersion overwrites that caller's record.
 		if err := s.read(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// undo takes back the steps, the latest first, and returns the error of a batch that
-// failed for err.
+// undo reverts the steps, the latest first, and returns the error of a batch that
+// failed with err.
 func undo(ctx context.Context, steps []batchStep, err error) error {
 	ctx, cancel := context.WithTimeout(WithRecordLimit(context.WithoutCancel(ctx), 0), undoTimeout)
 	defer cancel()
@@ -126,7 +127,7 @@ func undo(ctx context.Context, steps []batchStep, err error) error {
 	return fmt.Errorf("%w: the batch failed (%w) and could not be undone: %w", ErrOutcomeUnknown, err, left)
 }
 
-// undo puts back what was there before, unless another caller has written since.
+// undo restores the earlier record, unless another caller has written since.
 func (s *batchStep) undo(ctx context.Context) error {
 	now, err := s.b.Get(ctx, s.Key)
 	gone := errors.Is(err, ErrNotFound)

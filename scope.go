@@ -10,7 +10,7 @@ import (
 // scopeOf is the collection of key.
 func scopeOf(key Key) hub.Scope { return hub.Scope{Owner: key.Owner, Collection: key.Collection} }
 
-// changes makes of yield what a watcher of prefix yields to.
+// changes returns a function that passes hints to yield as the changes of a watch on prefix.
 func changes(prefix Key, yield func(Change, error) bool) func(hub.Hint, error) bool {
 	return func(h hub.Hint, err error) bool {
 		switch {
