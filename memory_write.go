@@ -44,7 +44,7 @@ func (m *MemoryBackend) write(ctx context.Context, key Key, v Value, w memoryWri
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now().UnixMilli()
-	if err := m.judge(&w, 0, now); err != nil {
+	if err := m.check(&w, 0, now); err != nil {
 		return 0, err
 	}
 	m.apply(&w, now)
@@ -79,7 +79,7 @@ func (m *MemoryBackend) PutBatch(ctx context.Context, writes []Write) error {
 				added += earlier.adds
 			}
 		}
-		if err := m.judge(&batch[i], added, now); err != nil {
+		if err := m.check(&batch[i], added, now); err != nil {
 			return &BatchError{Index: i, Err: err}
 		}
 	}
@@ -92,9 +92,9 @@ func (m *MemoryBackend) PutBatch(ctx context.Context, writes []Write) error {
 
 // The caller of the rest holds m.mu.
 
-// judge refuses w, or completes it. Earlier writes of its batch change the collection by
+// check refuses w, or completes it. Earlier writes of its batch change the collection by
 // added records. It removes only past records.
-func (m *MemoryBackend) judge(w *memoryWrite, added int, now int64) error {
+func (m *MemoryBackend) check(w *memoryWrite, added int, now int64) error {
 	r := m.find(w.key)
 	if r != nil && r.expired(now) {
 		m.remove(r)
@@ -144,7 +144,7 @@ func (m *MemoryBackend) admit(w *memoryWrite, added int, now int64) error {
 	return nil
 }
 
-// apply makes a write that judge has completed.
+// apply makes a write that check has completed.
 func (m *MemoryBackend) apply(w *memoryWrite, now int64) {
 	r := m.find(w.key)
 	if w.past(now) {

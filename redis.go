@@ -223,7 +223,7 @@ func (b *RedisBackend) Get(ctx context.Context, key Key) (Record, error) {
 	}
 	rec, ok, err := b.read(ctx, key)
 	if err == nil && ok && b.link.MaybePast(rec.expiresAt) {
-		rec, ok, err = b.judge(ctx, key)
+		rec, ok, err = b.slowGet(ctx, key)
 	}
 	switch {
 	case errors.Is(err, ErrCorrupt):

@@ -139,10 +139,10 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.judgeVersion(info)
-	n.judgeMode(info)
-	n.judgeEviction(info)
-	n.judgeReplicas(info)
+	n.checkVersion(info)
+	n.checkMode(info)
+	n.checkEviction(info)
+	n.checkReplicas(info)
 	setting := "save" // it matters without an AOF
 	if info["aof_enabled"] == "1" {
 		setting = "appendfsync"
@@ -151,28 +151,28 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	if err != nil && !redislink.Refused(err) {
 		return err
 	}
-	n.judgePersistence(info, value, told)
+	n.checkPersistence(info, value, told)
 	return n.inspectSlots(ctx)
 }
 
-func (n *checkedNode) judgeVersion(info map[string]string) {
+func (n *checkedNode) checkVersion(info map[string]string) {
 	version := info["redis_version"] // Valkey has it too, for its clients
 	if tooOld(version) {
 		n.add("the version is "+version, "what is promised was never tried on it, and it lacks "+missing(version), "upgrade to Redis "+leastVersion+", Valkey 7.2 or later")
 	}
 }
 
-// judgeMode finds a client for one server whose server is a node of a Cluster.
-func (n *checkedNode) judgeMode(info map[string]string) {
+// checkMode finds a client for one server whose server is a node of a Cluster.
+func (n *checkedNode) checkMode(info map[string]string) {
 	if n.Addr == "" && info["cluster_enabled"] == "1" {
 		n.fatal("the server is a node of a Cluster, and the client is for one server",
 			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
 	}
 }
 
-// judgeEviction looks at the policy if there is a limit: without maxmemory the
+// checkEviction looks at the policy if there is a limit: without maxmemory the
 // server evicts no key under any policy.
-func (n *checkedNode) judgeEviction(info map[string]string) {
+func (n *checkedNode) checkEviction(info map[string]string) {
 	policy := info["maxmemory_policy"]
 	if policy == "" || policy == "noeviction" || info["maxmemory"] == "0" {
 		return
@@ -181,9 +181,9 @@ func (n *checkedNode) judgeEviction(info map[string]string) {
 		"records vanish when memory is short, and with an index all that it lists", "set maxmemory-policy to noeviction")
 }
 
-// judgePersistence takes the value of appendfsync if there is an AOF, else that
+// checkPersistence takes the value of appendfsync if there is an AOF, else that
 // of save.
-func (n *checkedNode) judgePersistence(info map[string]string, value string, told bool) {
+func (n *checkedNode) checkPersistence(info map[string]string, value string, told bool) {
 	aof := info["aof_enabled"] == "1"
 	const remedy = "set appendonly to yes, and appendfsync to everysec (about a second may be lost) or always (nothing)"
 	switch {
@@ -203,8 +203,8 @@ func (n *checkedNode) judgePersistence(info map[string]string, value string, tol
 	}
 }
 
-// judgeReplicas counts the replicas that a write can wait for.
-func (n *checkedNode) judgeReplicas(info map[string]string) {
+// checkReplicas counts the replicas that a write can wait for.
+func (n *checkedNode) checkReplicas(info map[string]string) {
 	if n.Replica {
 		return
 	}

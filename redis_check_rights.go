@@ -77,7 +77,7 @@ func (n *checkedNode) inspectRights(ctx context.Context) error {
 			return err
 		}
 	}
-	n.judgeRights(d)
+	n.checkRights(d)
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (d *denials) note(name string, err error) error {
 	return nil
 }
 
-func (n *checkedNode) judgeRights(d denials) {
+func (n *checkedNode) checkRights(d denials) {
 	const failing, unheard = "calls that come to that fail", "watches fail, or hints are lost"
 	ofHints := func(command string) bool {
 		return strings.HasSuffix(command, "publish") || strings.HasSuffix(command, "subscribe")

@@ -82,10 +82,10 @@ func TestCheckJudgesSettings(t *testing.T) {
 			n := checkedNode{b: new(RedisBackend)}
 			n.b.opts.MinReplicas = c.minReplicas
 			info := redislink.ParseInfo("# Server\r\n" + healthy + c.info)
-			n.judgeVersion(info)
-			n.judgeEviction(info)
-			n.judgeReplicas(info)
-			n.judgePersistence(info, c.config, !c.refused)
+			n.checkVersion(info)
+			n.checkEviction(info)
+			n.checkReplicas(info)
+			n.checkPersistence(info, c.config, !c.refused)
 			if c.says == "" {
 				assert.Empty(t, n.findings)
 				return

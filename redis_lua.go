@@ -51,13 +51,13 @@ if keeps and ARGV[3] ~= '' then
 end
 `
 
-// luaJudge begins the slow path. It finds the state of the record:
+// luaSlowPath begins the slow path. It finds the state of the record:
 //
 //	version  the present version, false if the record does not exist
 //	was      its expires_at, '' for no expiry
 //	expired  its key exists, but its time is over
 //	us, ms   TIME in micro- and milliseconds
-const luaJudge = `
+const luaSlowPath = `
 local record, index, expiry = KEYS[1], KEYS[2], KEYS[3]
 local op, data, expires, task, nth = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 ` + luaTime + `
@@ -72,7 +72,7 @@ local us, stamp = t[1] * 1000000 + t[2], t[1] .. string.sub('00000' .. t[2], -6)
 local ms = math.floor(us / 1000)
 `
 
-// luaState is the part of luaJudge that each write of a batch has too. nth is the number
+// luaState is the part of luaSlowPath that each write of a batch has too. nth is the number
 // of the write in the batch, and nil for a single write.
 const luaState = `
 version, was, ops = fields[1], fields[2] or '', fields[3] or ''
@@ -106,7 +106,7 @@ if keeps and not ARGV[5] and fields[1] and #fields[1] < 16
 ` + luaHint + `
   return next
 end
-` + luaJudge + `
+` + luaSlowPath + `
 limit = tonumber(ARGV[5]) or limit
 ` + luaPutAny
 
@@ -145,7 +145,7 @@ if keeps and not ARGV[7] and fields[1] == ARGV[5] then
 ` + luaHint + `
   return hint
 end
-` + luaJudge + `
+` + luaSlowPath + `
 limit = tonumber(ARGV[7]) or limit
 ` + luaPutExpected
 
@@ -235,7 +235,7 @@ if place and wait then redis.call('HSET', record, 'ops', ops) end
 //
 //	ARGV  1-5 as luaPut
 //	reply as luaPut, and unknown <present version>
-const luaPutAgain = luaFields + luaJudge + `
+const luaPutAgain = luaFields + luaSlowPath + `
 limit = tonumber(ARGV[5])
 ` + luaRecall + `
 if place then
@@ -259,7 +259,7 @@ end
 //
 //	ARGV  1-7 as luaPutIfVersion, 8 an instant before the first copy was sent, in µs
 //	reply as luaPutIfVersion, and unknown <present version>
-const luaPutIfVersionAgain = luaFields + luaJudge + `
+const luaPutIfVersionAgain = luaFields + luaSlowPath + `
 limit = tonumber(ARGV[7])
 ` + luaRecall + `
 if place then return ARGV[6] end

@@ -171,9 +171,9 @@ func (b *RedisBackend) read(ctx context.Context, key Key) (rec redisRecord, ok b
 	return decodeRecord(key, fields)
 }
 
-// judge is the slow path of Get. It returns the record unless it is past by the clock of
+// slowGet is the slow path of Get. It returns the record unless it is past by the clock of
 // its server.
-func (b *RedisBackend) judge(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
+func (b *RedisBackend) slowGet(ctx context.Context, key Key) (rec redisRecord, ok bool, err error) {
 	o := b.keys.scope(scopeOf(key))
 	shown, err := redislink.Retry(ctx, b.link, func() (shownRecords, error) {
 		from := b.link.Clock.Local()
