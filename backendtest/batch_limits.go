@@ -8,19 +8,19 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// fullBatching returns a Batcher with a limit of 3 records and an owner who has them.
+// fullBatching returns a Batcher with a limit of 3 records, and an owner that has 3.
 func (t *trial) fullBatching() (s batching, owner string) {
 	t.Helper()
 	f, owner := t.full()
 	return f.batching(), owner
 }
 
-// upTo is a create that may make its collection have that many records.
+// upTo is a create in a collection that may have most records.
 func upTo(most int, key taskstore.Key) taskstore.Write {
 	return taskstore.Write{Key: key, Value: text("x"), MaxRecords: most}
 }
 
-// wantFull checks that a batch was refused for a limit of records.
+// wantFull checks that a batch was refused because of a limit of records.
 func (s *store) wantFull(what string, err error, index int, most uint64) {
 	s.Helper()
 	s.wantCapacity(what, s.wantRefused(what, err, index), taskstore.LimitRecords, most)

@@ -7,7 +7,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// These rules belong to the areas reconnect and reopen, and are about batches.
+// These rules about batches belong to the areas reconnect and reopen.
 
 var reconnectBatchRules = []rule{{
 	name: "reconnect/batch",
@@ -17,7 +17,7 @@ var reconnectBatchRules = []rule{{
 		w := s.startBatches()
 		defer w.end()
 		for range 10 {
-			select { // in the midst of their work
+			select { // while they work
 			case <-w.finished:
 			case <-time.After(5 * time.Millisecond):
 			}
@@ -47,8 +47,8 @@ var reopenBatchRules = []rule{{
 	},
 }}
 
-// batchWriters make batches, each of an owner of its own, until they are ended or a batch
-// can not be made.
+// batchWriters make batches, each of an owner of its own, until the rule ends them or a
+// batch cannot be made.
 type batchWriters struct {
 	tallies  [4]tally
 	keys     [4][]taskstore.Key
@@ -89,7 +89,7 @@ func (s *store) startBatches() *batchWriters {
 	return w
 }
 
-// end waits until no batch is under way. Nothing may be reported when the rule has ended.
+// end waits until no batch is under way. A test must not report after it has ended.
 func (w *batchWriters) end() {
 	w.ended.Store(true)
 	<-w.finished
@@ -102,7 +102,7 @@ func (w *batchWriters) wantWhole(s *store) {
 		s.wantTally(keys[0], &w.tallies[i])
 		first, err := s.Get(s.ctx, keys[0])
 		if isNotFound(err) {
-			continue // the tally has judged
+			continue // wantTally has checked this writer
 		}
 		if err != nil {
 			s.Errorf("Get: %v", err)

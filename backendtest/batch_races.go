@@ -86,7 +86,7 @@ var batchRaceRules = []rule{
 	},
 }
 
-// raceBatches checks that one of several batches wins, and that what it wrote stays.
+// raceBatches checks that exactly one of several batches wins, and that its writes stay.
 func (s batching) raceBatches(expected taskstore.Version, batch func(i int) []taskstore.Write, keys ...taskstore.Key) {
 	s.Helper()
 	const n = 9
@@ -111,14 +111,14 @@ func (s batching) raceBatches(expected taskstore.Version, batch func(i int) []ta
 	}
 }
 
-// Readers look at this many batches, and for so long: in a fast backend a batch that
-// is made in steps shows it rarely.
+// Readers read this many batches, for this long: in a fast backend a reader rarely sees
+// that a batch is made in steps.
 const (
 	batchRounds = 150
 	batchTime   = 200 * time.Millisecond
 )
 
-// number reads the number that a record holds, 0 where there is none.
+// number reads the number that a record holds, 0 if the record is absent.
 func (s *store) number(key taskstore.Key) int {
 	s.Helper()
 	r, err := s.Get(s.ctx, key)
@@ -132,7 +132,7 @@ func (s *store) number(key taskstore.Key) int {
 	return n
 }
 
-// listed is number by a list.
+// listed is number by means of a list.
 func (s *store) listed(key taskstore.Key) int {
 	s.Helper()
 	records, err := s.ListByPrefix(s.ctx, key)
@@ -147,7 +147,7 @@ func (s *store) listed(key taskstore.Key) int {
 	return 0
 }
 
-// beside calls write again and again while several readers call read.
+// beside calls write repeatedly while several readers call read.
 func (s batching) beside(write func(round int) error, read func()) {
 	s.Helper()
 	var ended atomic.Bool

@@ -40,13 +40,13 @@ func at(version taskstore.Version, key taskstore.Key, v taskstore.Value) tasksto
 	return taskstore.Write{Key: key, Value: v, Expected: version}
 }
 
-// whatever is a write that needs no version.
+// whatever is a write at any version.
 func whatever(key taskstore.Key, v taskstore.Value) taskstore.Write {
 	return at(taskstore.AnyVersion, key, v)
 }
 
 // wantRefused checks that a batch was refused for the write of that index, and returns
-// what that write got.
+// the error of that write.
 func (s *store) wantRefused(what string, err error, index int) error {
 	s.Helper()
 	var refused *taskstore.BatchError
@@ -380,7 +380,7 @@ var batchRules = []rule{
 			w := s.watch(of(k[0].Owner, ""))
 			defer w.stop()
 			s.wantRefused("PutBatch", s.batch(at(1, k[0], text("y")), whatever(k[3], text("y")), at(4, k[6], text("y"))), 2)
-			// What was to come about the batch has come when this one has.
+			// Hints of the batch arrive before the hint of this write.
 			w.wantHint("Put", k[9], func() taskstore.Version { return s.mustPut(k[9], text("x")) })
 			for _, c := range w.seen() {
 				if !c.Resync && c.Key != k[9] {

@@ -39,7 +39,7 @@ func Benchmark(b *testing.B, open func(tb testing.TB) taskstore.StorageBackend) 
 	})
 	b.Run("Update", func(b *testing.B) {
 		run(b, open, func(b *bench) operation {
-			// Every caller has a record, so that none meets another's version.
+			// Every caller has a record of its own, so that versions do not conflict.
 			versions := make([]taskstore.Version, mostCallers)
 			return func(caller, _ int) (err error) {
 				versions[caller], err = b.PutIfVersion(b.Context(), of(b.owner, fmt.Sprint(caller)), b.value, versions[caller])
@@ -94,10 +94,10 @@ func Benchmark(b *testing.B, open func(tb testing.TB) taskstore.StorageBackend) 
 	})
 }
 
-// mostCallers is more than b.RunParallel starts on any machine.
+// mostCallers is more than the callers that b.RunParallel starts on any machine.
 const mostCallers = 1 << 14
 
-// An operation is what is measured: the i-th call in all, made by that caller.
+// An operation is the measured call: the i-th call in all, made by that caller.
 type operation func(caller, i int) error
 
 type bench struct {

@@ -9,10 +9,10 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A churning is writers at work on the records of one owner while somebody
-// reads, one reading after the other. Each reading has records of its own that
-// stay through it, are updated and must be read exactly once; between them are
-// others that the writers delete meanwhile.
+// A churning is writers at work on the records of one owner while a reader reads them,
+// one reading after the other. Each reading has records of its own that stay through it,
+// are updated and must be read exactly once; between them are others that the writers
+// delete meanwhile.
 type churning struct {
 	s     *store
 	owner string
@@ -29,7 +29,7 @@ const (
 	churnRecords  = 20 // that stay through each
 )
 
-// churn calls read, which has to read again while next says so.
+// churn calls read, which must read again while next returns true.
 func (s *store) churn(read func(c *churning)) {
 	s.Helper()
 	c := &churning{s: s, owner: newOwner(), now: s.now(), work: make(chan churnJob, churnRecords)}
@@ -53,9 +53,9 @@ func (c *churning) key(kind string, n, i int) taskstore.Key {
 	return of(c.owner, fmt.Sprintf("%s-%d-%d", kind, n, i))
 }
 
-// next prepares another reading and sets the writers to work. Work is handed out
-// by the reading, so that neither side is done before the other has begun, and
-// no walk runs after what is created faster than it reads.
+// next prepares another reading and hands work to the writers. As the reading hands out
+// the work, both sides work at the same time, and the writers do not create records
+// faster than a walk reads them.
 func (c *churning) next() bool {
 	c.s.Helper()
 	if c.n == churnReadings || c.s.Failed() {
@@ -72,7 +72,7 @@ func (c *churning) next() bool {
 	return true
 }
 
-// write does a writer's share of the work beside a reading.
+// write does one writer's share of the work during a reading.
 func (c *churning) write(job churnJob) (failed error) {
 	put := func(key taskstore.Key, v taskstore.Value) {
 		if _, err := c.s.Put(c.s.ctx, key, v); err != nil {
@@ -102,8 +102,8 @@ func (c *churning) write(job churnJob) (failed error) {
 	return failed
 }
 
-// wantStaying checks that the reading has read what stayed, once and in order, and
-// nothing twice.
+// wantStaying checks that the reading has read the staying records, once and in order, and
+// no record twice.
 func (c *churning) wantStaying(what string, records []taskstore.Record) {
 	c.s.Helper()
 	var got, want []string

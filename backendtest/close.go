@@ -16,7 +16,7 @@ func (t *trial) closable() (*store, io.Closer) {
 	return s, c
 }
 
-// skipIfShared skips the rule where other rules use the backend that it has to end.
+// skipIfShared skips the rule if other rules use the backend that it has to close.
 func (t *trial) skipIfShared(s *store) {
 	t.Helper()
 	other := t.openBackend()

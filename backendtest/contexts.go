@@ -63,13 +63,13 @@ func (s *store) wantDone(ctx context.Context, want error) {
 	s.wantNone(missing)
 }
 
-// A tally counts the writes of one record that is only Put, so that its version
-// tells how many were applied.
+// A tally counts the writes of a record that only Put writes, so that the record's
+// version is the number of applied writes.
 type tally struct {
 	succeeded, unknown atomic.Uint64
 }
 
-// count counts a write and returns the error that is left to judge.
+// count counts a write and returns the error that the rule has to check.
 func (c *tally) count(err error) error {
 	switch {
 	case err == nil:
@@ -80,8 +80,7 @@ func (c *tally) count(err error) error {
 	return err
 }
 
-// wantTally checks that the record's version agrees with what the writers were
-// told.
+// wantTally checks that the record's version agrees with the results that the writers got.
 func (s *store) wantTally(key taskstore.Key, c *tally) {
 	s.Helper()
 	least, most := c.succeeded.Load(), c.succeeded.Load()+c.unknown.Load()
@@ -103,7 +102,7 @@ func checkDoneDuring(t *trial) {
 	owner := newOwner()
 	tasks := []string{"a", "b", "c"}
 	tallies := make([]tally, len(tasks))
-	// How long a write takes tells when to cancel the others.
+	// The duration of a write decides when to cancel the others.
 	usual := t.patience
 	for range 10 {
 		start := time.Now()

@@ -8,8 +8,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// cursorAfter returns a cursor that stands somewhere behind the first record.
-// The first pages of some backends may be empty.
+// cursorAfter returns a cursor at some place behind the first record. The first pages of
+// some backends may be empty.
 func (s *store) cursorAfter(p taskstore.Pager, prefix taskstore.Key) (first taskstore.Record, cursor string) {
 	s.Helper()
 	for range 1000 {
@@ -157,7 +157,7 @@ func checkAlteredCursor(t *trial) {
 		if c == "" || c == cursor {
 			continue
 		}
-		// What it may return at most is what its owner can list anyway.
+		// A forged cursor may return only records that its owner can list anyway.
 		page, _, err := p.ListPage(t.ctx, prefix, c, 10)
 		if err != nil && !errors.Is(err, taskstore.ErrInvalidCursor) {
 			t.Errorf("ListPage with the cursor %q altered to %q: error %v, want none or one that matches ErrInvalidCursor", cursor, c, err)

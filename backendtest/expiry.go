@@ -8,8 +8,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// clockError is how far taskstore.Now may be from the time by which a backend
-// expires its records.
+// clockError is the allowed difference between taskstore.Now and the time by which a
+// backend expires its records.
 const clockError = 100 * time.Millisecond
 
 var (
@@ -218,13 +218,13 @@ func checkInstant(t *trial) {
 	t.Fatalf("the backend's clock did not reach an instant that was near within %v", s.patience)
 }
 
-// outlives checks that records that were about to expire do not when change has
-// written to them what it returns.
+// outlives checks that records about to expire do not expire once change has written to
+// them the value that it returns.
 func (s *store) outlives(change func(put, cas taskstore.Key) taskstore.Value) {
 	s.Helper()
 	put, cas := newKey(), newKey()
-	// One that is not changed tells when the others would have gone; it is written
-	// last. A second is time enough for change, without being long.
+	// The witness is not changed, and shows when the others would have expired; it is
+	// written last. A second is enough for change, and not long.
 	witness := newKey()
 	soon := s.now().Add(time.Second)
 	s.mustPut(put, until("x", soon))

@@ -19,8 +19,8 @@ func (s *store) awaitGone(key taskstore.Key) {
 	})
 }
 
-// wantGone checks that the record does not exist for any method, and leaves it
-// so. It is the only one of its owner.
+// wantGone checks that the record does not exist for any method, and leaves it so. It is
+// the only one of its owner.
 func (s *store) wantGone(key taskstore.Key) {
 	s.Helper()
 	s.wantNone(key)
@@ -130,7 +130,7 @@ var goneRules = []rule{
 			s.mustPut(key, text("new"))
 			s.wantTasks("list", s.mustList(of(key.Owner, "")), key.Owner, "younger", key.Task)
 
-			// Nothing is written between the end and the create: no write has tidied up.
+			// No write between the expiry and the create has tidied up.
 			key = newKey()
 			s.mustPut(key, until("old", s.now().Add(50*time.Millisecond)))
 			s.mustPut(of(key.Owner, "younger"), text("x"))

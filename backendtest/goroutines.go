@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// countingGoroutines calls f with a function that counts the goroutines which f, and
-// those that it started, have started and that still run. Those of the rest of the
-// process do not count, so other tests may run beside f.
+// countingGoroutines calls f with a function that counts the running goroutines that f,
+// and those that it started, have started. Other goroutines of the process do not count,
+// so other tests may run beside f.
 func countingGoroutines(ctx context.Context, f func(count func() int)) {
 	const label = "backendtest.started-by"
 	by := newOwner()

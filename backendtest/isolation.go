@@ -95,7 +95,7 @@ var isolationRules = []rule{
 			s.mustPut(theirs, text("theirs"))
 			s.mustCAS(theirs, text("theirs"), 1)
 			s.mustDelete(theirs)
-			// What was to come about theirs has come when this one has.
+			// Hints about theirs arrive before the hint of this write.
 			w.wantHint("Put", mine, func() taskstore.Version { return s.mustPut(mine, text("mine")) })
 			for _, c := range w.seen() {
 				if c.Key.Owner != mine.Owner {
@@ -191,15 +191,15 @@ func similar(n string) []string {
 	}
 }
 
-// tricky are owners and tasks on which key formats break.
+// tricky are owners and tasks that break naive key formats.
 var tricky = []string{
 	"a", "a:b", "b:c", "a:b:c", "a}b", "{", "}", "{}", "}{", "{a}", "auth0|x", "urn:x:y", "urn", "%", "%3A", "+",
 	" ", "\x00", "\n", "\r\n", "\xff\xfe", "\ufffd", strings.Repeat("k", taskstore.MaxKeyLength),
 	"*", "?", "[a]", `\`, "o", "o2", "0", "-1", "nil", "..", "/", `"`, "'",
 }
 
-// checkAnyBytes is the only rule whose owners are not random: a random part
-// would take the point out of some.
+// checkAnyBytes is the only rule without random owners: a random part would make some of
+// these harmless.
 func checkAnyBytes(t *trial) {
 	s := t.open()
 	data := func(owner, task string) taskstore.Value { return text(fmt.Sprintf("%q of %q", task, owner)) }

@@ -75,8 +75,8 @@ var keyRules = []rule{
 	},
 }
 
-// wantInvalid checks that every method refuses key; not those that take a prefix
-// if they may have it.
+// wantInvalid checks that every method refuses key; if prefixValid, only the methods that
+// do not take a prefix.
 func (s *store) wantInvalid(key taskstore.Key, prefixValid bool) {
 	s.Helper()
 	for _, v := range s.verbs(text("x")) {

@@ -25,7 +25,7 @@ func (s *store) wantCapacity(what string, err error, limit taskstore.Limit, most
 	}
 }
 
-// full returns a backend with a limit of 3 records and an owner who has them.
+// full returns a backend with a limit of 3 records, and an owner that has 3.
 func (t *trial) full() (s *store, owner string) {
 	t.Helper()
 	s = t.limited(3, 0)

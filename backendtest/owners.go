@@ -98,7 +98,7 @@ var ownerRules = []rule{
 	},
 }
 
-// walkOwners returns how often each owner was yielded.
+// walkOwners returns how often the walk yielded each owner.
 func (s *store) walkOwners(lister taskstore.OwnerLister) map[string]int {
 	s.Helper()
 	times := make(map[string]int)

@@ -53,7 +53,7 @@ func (t *trial) cuttable() *store {
 	return t.open()
 }
 
-// insist puts until that succeeds.
+// insist retries a Put until it succeeds.
 func (s *store) insist(key taskstore.Key) (version taskstore.Version) {
 	s.Helper()
 	s.eventually("a Put succeeds after a lost connection", func() bool {
@@ -83,8 +83,8 @@ func checkExactlyOnce(t *trial) {
 					_ = tallies[i].count(err)
 					continue
 				}
-				// Nobody else writes this record, so a conflict needs a write whose
-				// outcome is unknown.
+				// This is the record's only writer, so a conflict follows only a write
+				// whose outcome is unknown.
 				r, err := s.Get(t.ctx, keys[i])
 				if err != nil && !isNotFound(err) {
 					continue
@@ -97,12 +97,12 @@ func checkExactlyOnce(t *trial) {
 			}
 		})
 	}()
-	defer func() { // nothing may be reported when the rule has ended
+	defer func() { // a test must not report after it has ended
 		cutting.Store(false)
 		<-finished
 	}()
 	for range cuts {
-		select { // in the midst of their work
+		select { // while they work
 		case <-finished:
 		case <-time.After(5 * time.Millisecond):
 		}

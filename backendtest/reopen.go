@@ -179,7 +179,7 @@ var reopenRules = []rule{
 	},
 }
 
-// checkAcknowledged opens the store again in the midst of writes.
+// checkAcknowledged opens the store again while writes are under way.
 func checkAcknowledged(t *trial) {
 	s := t.lasting()
 	const writers, rounds, enough = 4, 5, 20
@@ -232,8 +232,8 @@ func checkAcknowledged(t *trial) {
 	}
 }
 
-// underWay waits until a writer has succeeded that often, however slow the machine is, or
-// all writers have finished.
+// underWay waits until writers have succeeded enough times, however slow the machine is,
+// or all writers have finished.
 func (s *store) underWay(c *tally, enough uint64, finished <-chan struct{}) {
 	for c.succeeded.Load() < enough {
 		select {

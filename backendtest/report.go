@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	maxFailures  = 20   // that one broken rule reports: more say nothing new
-	maxLineBytes = 1000 // of one of them
+	maxFailures  = 20   // of one broken rule; more would add no information
+	maxLineBytes = 1000 // of one failure
 )
 
 // Errorf reports a failure, unless the rule has reported many.
@@ -29,7 +29,7 @@ func (t *trial) Fatalf(format string, args ...any) {
 	t.reporter.Fatalf("%s", printable(fmt.Sprintf(format, args...)))
 }
 
-// sayUnsaid tells how many failures Errorf has left out.
+// sayUnsaid reports how many failures Errorf has left out.
 func (t *trial) sayUnsaid() {
 	t.Helper()
 	if more := t.said.Load() - maxFailures; more > 0 {
@@ -37,8 +37,8 @@ func (t *trial) sayUnsaid() {
 	}
 }
 
-// printable quotes the bytes of a message that a terminal or a log would not show as
-// they are, an error of the backend's among them, and cuts it where it is long.
+// printable quotes the bytes of a message that a terminal or a log would not show as they
+// are, including those of a backend's error, and cuts a long message.
 func printable(message string) string {
 	var b strings.Builder
 	for i, r := range message {
@@ -59,7 +59,7 @@ func printable(message string) string {
 	return b.String()
 }
 
-// A tallyOfRules knows which rules are broken.
+// A tallyOfRules records which rules are broken.
 type tallyOfRules struct {
 	mu     sync.Mutex
 	broken []string
@@ -73,8 +73,8 @@ func (l *tallyOfRules) note(name string, broken bool) {
 	}
 }
 
-// summary names the broken rules in the order in which to mend them; it is empty where
-// there are none.
+// summary names the broken rules in the order in which to mend them; it is empty if
+// every rule is kept.
 func (l *tallyOfRules) summary() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,10 +12,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A store is the backend of a trial, with what the rules do again and again.
-// The must methods end the rule when they fail, the want methods mark it as
-// broken and go on. Only the want methods may be called by other goroutines than
-// the rule's own.
+// A store is the backend of a trial, with helpers for the rules. The must methods end the
+// rule when they fail, the want methods mark it as broken and go on. Goroutines other
+// than the rule's own may call only the want methods.
 type store struct {
 	*trial
 	taskstore.StorageBackend
@@ -26,7 +25,7 @@ func (t *trial) open() *store {
 	return &store{t, t.openBackend()}
 }
 
-// limited opens a backend with limits, 0 for none.
+// limited opens a backend with limits, 0 for no limit.
 func (t *trial) limited(maxRecordsPerOwner, maxDataBytes int) *store {
 	t.Helper()
 	if t.openLimited == nil {
@@ -35,7 +34,7 @@ func (t *trial) limited(maxRecordsPerOwner, maxDataBytes int) *store {
 	return &store{t, t.openLimited(maxRecordsPerOwner, maxDataBytes)}
 }
 
-// power returns the backend's P, and skips the rule where it has none.
+// power returns the backend's P, or skips the rule if the backend has no P.
 func power[P any](s *store, name string) P {
 	s.Helper()
 	p, ok := taskstore.As[P](s.StorageBackend)
@@ -50,10 +49,10 @@ func (s *store) pager() taskstore.Pager {
 	return power[taskstore.Pager](s, "Pager")
 }
 
-// newOwner returns an owner that nobody else uses.
+// newOwner returns an owner that only the caller uses.
 func newOwner() string { return "Owner-" + rand.Text() }
 
-// newKey returns a key whose owner nobody else uses.
+// newKey returns a key of an owner that only the caller uses.
 func newKey() taskstore.Key { return taskstore.Key{Owner: newOwner(), Task: "task"} }
 
 func of(owner, task string) taskstore.Key { return taskstore.Key{Owner: owner, Task: task} }
@@ -118,7 +117,7 @@ func (s *store) now() time.Time {
 	return now
 }
 
-// wantVersion checks what a write returned.
+// wantVersion checks the version that a write returned.
 func (s *store) wantVersion(what string, got, want taskstore.Version) {
 	s.Helper()
 	if got != want {
@@ -137,7 +136,7 @@ func (s *store) wantRecord(key taskstore.Key, version taskstore.Version, v tasks
 	s.wantSame("Get", r, taskstore.Record{Key: key, Version: version, Value: v})
 }
 
-// wantSame compares all that a record is.
+// wantSame compares all parts of two records.
 func (s *store) wantSame(what string, got, want taskstore.Record) {
 	s.Helper()
 	if got.Key != want.Key {
@@ -154,7 +153,7 @@ func (s *store) wantSame(what string, got, want taskstore.Record) {
 	}
 }
 
-// wantNone checks that Get finds nothing.
+// wantNone checks that Get does not find the record.
 func (s *store) wantNone(key taskstore.Key) {
 	s.Helper()
 	if r, err := s.Get(s.ctx, key); err == nil {
@@ -234,8 +233,7 @@ func clipAll(list []string) []string {
 	return short
 }
 
-// atOnce runs f n times, at the same time as far as that can be, and waits for
-// all.
+// atOnce runs f n times, as far as possible at the same time, and waits for all.
 func atOnce(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})

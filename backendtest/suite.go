@@ -7,9 +7,9 @@
 //		}, nil)
 //	}
 //
-// Each rule is a subtest, named area/rule, and prints the sentence that it
-// checks when it fails. Rules about an optional power, such as
-// [taskstore.Pager], are skipped where the backend does not have it.
+// Each rule is a subtest, named area/rule, and prints the sentence that it checks
+// when it fails. Rules about an optional power, such as [taskstore.Pager], are
+// skipped if the backend does not have it.
 package backendtest
 
 import (
@@ -22,19 +22,19 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Hooks lends the suite what cannot be done through the contract alone.
+// Hooks are functions for rules that the contract alone cannot check.
 type Hooks struct {
-	// OpenLimited opens a backend with these limits (0: none). Where it is nil the
+	// OpenLimited opens a backend with these limits (0: no limit). If it is nil, the
 	// rules about limits are skipped.
 	OpenLimited func(tb testing.TB, maxRecordsPerOwner, maxDataBytes int) taskstore.StorageBackend
 	// Break cuts the connections between b and its store, so that b has to connect
-	// again, and returns when they are cut. It may be called while b is in use.
-	// Where it is nil the rules about lost connections are skipped.
+	// again, and returns when they are cut. It may be called while b is in use. If it
+	// is nil, the rules about lost connections are skipped.
 	Break func(tb testing.TB, b taskstore.StorageBackend)
-	// Reopen ends b and opens its store again with the options that b had, as a process
-	// does that starts once more. It may be called while b is in use, whose calls then
-	// give errors. Where it is nil the rules about durability are skipped: a store that
-	// lives in the process has no more to keep.
+	// Reopen ends b and opens its store again with the options of b, as a restarted
+	// process does. It may be called while b is in use; the calls on b then give errors.
+	// If it is nil, the rules about durability are skipped: a store that lives in the
+	// process has no more to keep.
 	Reopen func(tb testing.TB, b taskstore.StorageBackend) taskstore.StorageBackend
 }
 
@@ -46,10 +46,9 @@ type Hooks struct {
 // because one before it does.
 //
 // Every rule calls open, from its own subtest, and most rules run in parallel.
-// The backends that open returns may share one store, as long as no record of
-// one is seen through another. They may even be one and the same: the rules use
-// owners of their own; only the rules about closing are skipped then. To release
-// what it opens, open uses tb.Cleanup.
+// The backends that open returns may share one store, as long as each sees only its own
+// records. They may even be one and the same: each rule uses owners of its own, and only
+// the rules about closing are skipped then. open should release its backend with tb.Cleanup.
 func Run(t *testing.T, open func(tb testing.TB) taskstore.StorageBackend, hooks *Hooks) {
 	t.Helper()
 	if hooks == nil {
@@ -70,8 +69,7 @@ func Run(t *testing.T, open func(tb testing.TB) taskstore.StorageBackend, hooks 
 	}
 }
 
-// A rule is a sentence of the contract and the way to find out whether a backend
-// keeps it.
+// A rule is a sentence of the contract, with the check that a backend keeps it.
 type rule struct {
 	name  string // area/rule
 	text  string // the sentence
@@ -79,8 +77,8 @@ type rule struct {
 }
 
 // rules returns all rules, in the order in which to mend them: a record first, then keys
-// and lists, then time, limits and what the process or the network can do, and optional
-// powers at the end.
+// and lists, then time, limits, effects of the process or the network, and optional powers
+// at the end.
 func rules() []rule {
 	return slices.Concat(
 		versionRules,
@@ -129,9 +127,8 @@ func (r rule) run(t *trial) {
 	r.check(t)
 }
 
-// A reporter is as much of a [testing.TB] as the rules need. A testing.TB cannot
-// be implemented outside package testing, and the tests of the suite run rules
-// that have to fail.
+// A reporter is the part of [testing.TB] that the rules need. Only package testing can
+// implement a testing.TB, and the tests of the suite run rules that have to fail.
 type reporter interface {
 	Helper()
 	Logf(format string, args ...any)
@@ -143,8 +140,8 @@ type reporter interface {
 	Cleanup(func())
 }
 
-// patience is how long a rule waits for what has to happen. What must happen
-// usually does at once; only a broken backend pays.
+// patience is how long a rule waits for an expected event. The event usually comes at
+// once, so only a broken backend takes that long.
 const patience = 10 * time.Second
 
 // A trial is one run of one rule.
@@ -183,7 +180,7 @@ func newTrial(r reporter, tb testing.TB, open func(testing.TB) taskstore.Storage
 	return t
 }
 
-// skip skips the rule and says which one that is.
+// skip skips the rule and reports its sentence.
 func (t *trial) skip(why string) {
 	t.Helper()
 	t.Skipf("%s: %s", why, t.text)

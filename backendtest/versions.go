@@ -108,8 +108,8 @@ var versionRules = []rule{
 	},
 }
 
-// checkLinearizable has one writer, whose data is the version it makes, and
-// readers.
+// checkLinearizable runs readers beside one writer, whose data is the version that it
+// makes.
 func checkLinearizable(t *trial) {
 	s := t.open()
 	key := newKey()

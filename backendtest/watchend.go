@@ -41,7 +41,7 @@ var watchEndRules = []rule{
 			}
 			s.wantError("a watch whose ctx has a deadline", errs[0], context.DeadlineExceeded)
 
-			// What has come in by then and was not read is not yielded either.
+			// Changes that arrived by then and were not read are not yielded either.
 			owner := newOwner()
 			ctx, cancel = context.WithCancel(t.ctx)
 			defer cancel()
@@ -105,9 +105,9 @@ var watchEndRules = []rule{
 			countingGoroutines(t.ctx, func(count func() int) {
 				s := t.open()
 				watcher := power[taskstore.Watcher](s, "Watcher")
-				// The first connects and the like.
+				// The first watch connects and the like.
 				s.watch(of(newOwner(), "")).stop()
-				// So many that what the backend does besides does not matter.
+				// Enough watches that the backend's other goroutines do not matter.
 				const many, few = 60, 30
 				before := count()
 				for range many {

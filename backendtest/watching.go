@@ -11,12 +11,12 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A watching is a running loop over Watch that keeps what it sees.
+// A watching is a running loop over Watch that keeps the changes that it sees.
 type watching struct {
 	s      *store
 	cancel context.CancelFunc
 	ended  chan struct{}
-	gate   sync.Mutex  // held by who wants the loop to wait
+	gate   sync.Mutex  // held by a rule that wants the loop to wait
 	waits  atomic.Bool // at the gate
 
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func (s *store) watch(prefix taskstore.Key) *watching {
 	return w
 }
 
-// pass waits while somebody holds the gate.
+// pass waits while the rule holds the gate.
 func (w *watching) pass() {
 	if !w.gate.TryLock() {
 		w.waits.Store(true)
@@ -88,7 +88,7 @@ func (w *watching) failure() error {
 	return w.err
 }
 
-// await waits until one of the changes after the first n tells what is so.
+// await waits until tells is true of one of the changes after the first n.
 func (w *watching) await(what string, n int, tells func(taskstore.Change) bool) {
 	w.s.Helper()
 	w.s.eventually(what, func() bool {
@@ -282,7 +282,7 @@ func checkSlowReader(t *trial) {
 	open := sync.OnceFunc(w.gate.Unlock)
 	defer open()
 
-	// Only what comes after this change can be about the writes that follow.
+	// Only changes after this one can be about the writes that follow.
 	s.mustPut(of(owner, "before"), text("x"))
 	s.eventually("the Put is hinted", w.waits.Load)
 	n := len(w.seen())
@@ -318,7 +318,7 @@ func checkSlowReader(t *trial) {
 		}
 		return len(missing) == 0
 	})
-	// And it goes on as if nothing had been.
+	// The watch continues normally.
 	key := of(owner, "afterwards")
 	w.wantHint("a Put afterwards", key, func() taskstore.Version { return s.mustPut(key, text("x")) })
 }
