@@ -24,7 +24,7 @@ var reconnectBatchRules = []rule{{
 			t.cut(s.StorageBackend)
 		}
 		w.end()
-		s.insist(newKey())
+		s.retryPut(newKey())
 		w.wantWhole(s.store)
 	},
 }}

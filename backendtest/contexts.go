@@ -103,7 +103,7 @@ func checkDoneDuring(t *trial) {
 	tasks := []string{"a", "b", "c"}
 	tallies := make([]tally, len(tasks))
 	// The duration of a write decides when to cancel the others.
-	usual := t.patience
+	usual := t.waitLimit
 	for range 10 {
 		start := time.Now()
 		s.mustPut(of(owner, "first"), text("x"))
@@ -124,7 +124,7 @@ func checkDoneDuring(t *trial) {
 				t.Errorf("Put: error %v, ctx says %v", err, ctx.Err())
 			}
 			cancel()
-			if took > t.patience/2 {
+			if took > t.waitLimit/2 {
 				t.Errorf("Put took %v although its ctx was done at once", took)
 				return
 			}

@@ -198,7 +198,7 @@ func checkInstant(t *trial) {
 		at = full.Add(1250 * time.Millisecond)
 	}
 	s.mustPut(key, until("x", at))
-	for start := time.Now(); time.Since(start) < s.patience; time.Sleep(2 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < s.waitLimit; time.Sleep(2 * time.Millisecond) {
 		before := s.now()
 		_, err := s.Get(t.ctx, key)
 		after := s.now()
@@ -215,7 +215,7 @@ func checkInstant(t *trial) {
 			return
 		}
 	}
-	t.Fatalf("the backend's clock did not reach an instant that was near within %v", s.patience)
+	t.Fatalf("the backend's clock did not reach an instant that was near within %v", s.waitLimit)
 }
 
 // outlives checks that records about to expire do not expire once change has written to

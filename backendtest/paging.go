@@ -185,7 +185,7 @@ var allRules = []rule{
 		check: func(t *trial) {
 			s := t.open()
 			owner, _ := s.fill(5)
-			ctx, cancel := context.WithTimeout(t.ctx, t.patience)
+			ctx, cancel := context.WithTimeout(t.ctx, t.waitLimit)
 			defer cancel()
 			seen := 0
 			for r, err := range taskstore.All(ctx, s.StorageBackend, of(owner, "")) {
@@ -206,7 +206,7 @@ var allRules = []rule{
 						t.Fatalf("Put: %v", err)
 					}
 				case <-ctx.Done():
-					t.Fatalf("Put inside the loop did not return within %v", t.patience)
+					t.Fatalf("Put inside the loop did not return within %v", t.waitLimit)
 				}
 			}
 			if seen != 3 {

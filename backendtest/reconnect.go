@@ -21,7 +21,7 @@ var reconnectRules = []rule{
 				n := len(w.seen())
 				t.cut(s.StorageBackend)
 				w.await("a Resync comes after a lost connection", n, func(c taskstore.Change) bool { return c.Resync })
-				w.wantHint("a Put after a lost connection", key, func() taskstore.Version { return s.insist(key) })
+				w.wantHint("a Put after a lost connection", key, func() taskstore.Version { return s.retryPut(key) })
 			}
 		},
 	},
@@ -32,7 +32,7 @@ var reconnectRules = []rule{
 			s := t.cuttable()
 			owner, tasks := s.fill(5)
 			t.cut(s.StorageBackend)
-			s.insist(newKey())
+			s.retryPut(newKey())
 			s.wantTasks("list", s.mustList(of(owner, "")), owner, tasks...)
 			s.wantRecord(of(owner, "task-3"), 1, text("task-3"))
 		},
@@ -53,8 +53,8 @@ func (t *trial) cuttable() *store {
 	return t.open()
 }
 
-// insist retries a Put until it succeeds.
-func (s *store) insist(key taskstore.Key) (version taskstore.Version) {
+// retryPut retries a Put until it succeeds.
+func (s *store) retryPut(key taskstore.Key) (version taskstore.Version) {
 	s.Helper()
 	s.eventually("a Put succeeds after a lost connection", func() bool {
 		var err error
@@ -110,7 +110,7 @@ func checkExactlyOnce(t *trial) {
 	}
 	cutting.Store(false)
 	<-finished
-	s.insist(newKey())
+	s.retryPut(newKey())
 	for i, key := range keys {
 		s.wantTally(key, &tallies[i])
 	}

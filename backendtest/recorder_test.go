@@ -33,7 +33,7 @@ func record(t *testing.T, r rule, open func(records, bytes int) *fake) *recorder
 	ctx, cancel := context.WithCancel(context.Background())
 	rec := &recorder{ctx: ctx}
 	trial := newTrial(rec, t, func(testing.TB) taskstore.StorageBackend { return open(0, 0) }, hooksOf(open))
-	trial.patience = littlePatience
+	trial.waitLimit = littlePatience
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -121,7 +121,7 @@ func (r rule) run(t *trial) {
 			t.Logf("the contract, %s: %s", r.name, r.text)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 12*t.patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*t.waitLimit)
 	defer cancel()
 	t.ctx, t.text = ctx, r.text
 	r.check(t)
@@ -140,17 +140,17 @@ type reporter interface {
 	Cleanup(func())
 }
 
-// patience is how long a rule waits for an expected event. The event usually comes at
+// waitLimit is how long a rule waits for an expected event. The event usually comes at
 // once, so only a broken backend takes that long.
-const patience = 10 * time.Second
+const waitLimit = 10 * time.Second
 
 // A trial is one run of one rule.
 type trial struct {
 	reporter
-	patience time.Duration
-	ctx      context.Context // of the calls; done when the rule takes far too long
-	text     string          // the rule's sentence
-	said     atomic.Int64    // how many failures were reported
+	waitLimit time.Duration
+	ctx       context.Context // of the calls; done when the rule takes far too long
+	text      string          // the rule's sentence
+	said      atomic.Int64    // how many failures were reported
 
 	openBackend func() taskstore.StorageBackend
 	openLimited func(maxRecordsPerOwner, maxDataBytes int) taskstore.StorageBackend // may be nil
@@ -162,7 +162,7 @@ type trial struct {
 func newTrial(r reporter, tb testing.TB, open func(testing.TB) taskstore.StorageBackend, hooks *Hooks) *trial {
 	t := &trial{
 		reporter:    r,
-		patience:    patience,
+		waitLimit:   waitLimit,
 		openBackend: func() taskstore.StorageBackend { tb.Helper(); return open(tb) },
 	}
 	if hooks.OpenLimited != nil {
@@ -190,8 +190,8 @@ func (t *trial) skip(why string) {
 func (t *trial) eventually(what string, cond func() bool) {
 	t.Helper()
 	for start := time.Now(); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(start) > t.patience {
-			t.Fatalf("waited %v and it did not happen: %s", t.patience, what)
+		if time.Since(start) > t.waitLimit {
+			t.Fatalf("waited %v and it did not happen: %s", t.waitLimit, what)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func checkLinearizable(t *trial) {
 		return true
 	}
 	start := time.Now()
-	for v := taskstore.Version(2); (v <= 200 || !enough() && time.Since(start) < t.patience/2) && !t.Failed(); v++ {
+	for v := taskstore.Version(2); (v <= 200 || !enough() && time.Since(start) < t.waitLimit/2) && !t.Failed(); v++ {
 		if v%2 == 0 {
 			s.wantVersion("Put", s.mustPut(key, value(v)), v)
 		} else {

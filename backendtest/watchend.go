@@ -33,8 +33,8 @@ var watchEndRules = []rule{
 			}()
 			select {
 			case <-ended:
-			case <-time.After(t.patience):
-				t.Fatalf("the watch did not end at the deadline of its ctx within %v", t.patience)
+			case <-time.After(t.waitLimit):
+				t.Fatalf("the watch did not end at the deadline of its ctx within %v", t.waitLimit)
 			}
 			if len(errs) != 1 {
 				t.Fatalf("at its end the watch yields %v, want one error", errs)
@@ -88,8 +88,8 @@ var watchEndRules = []rule{
 					if err != nil {
 						t.Errorf("Put inside the loop: %v", err)
 					}
-				case <-time.After(t.patience):
-					t.Fatalf("a loop with break after %d changes did not end within %v", changes, t.patience)
+				case <-time.After(t.waitLimit):
+					t.Fatalf("a loop with break after %d changes did not end within %v", changes, t.waitLimit)
 				}
 			}
 			// The next watch starts afresh.

@@ -71,8 +71,8 @@ func (w *watching) stop() {
 	w.cancel()
 	select {
 	case <-w.ended:
-	case <-time.After(w.s.patience):
-		w.s.Errorf("the watch did not end with its ctx within %v", w.s.patience)
+	case <-time.After(w.s.waitLimit):
+		w.s.Errorf("the watch did not end with its ctx within %v", w.s.waitLimit)
 	}
 }
 
@@ -295,7 +295,7 @@ func checkSlowReader(t *trial) {
 	}
 	atOnce(writers, func(writer int) {
 		for i := range each {
-			ctx, cancel := context.WithTimeout(t.ctx, t.patience)
+			ctx, cancel := context.WithTimeout(t.ctx, t.waitLimit)
 			_, err := s.Put(ctx, of(owner, fmt.Sprint(writer*each+i)), text("x"))
 			cancel()
 			if err != nil {
