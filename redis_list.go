@@ -19,8 +19,8 @@ import (
 //
 // A task that is deleted and created again after the walk read its place has moved to a
 // new place behind all earlier ones. So the walk reads the newest place before each range
-// of the index, and reads the later places after the records: it leaves a record whose
-// task has moved to its new place, if the walk gets there.
+// of the index, and the later places after the records: it skips a record whose task has
+// moved, and reads it at the new place if it gets there.
 const (
 	maxRange   = 500     // tasks; the server takes a third of a millisecond for them
 	firstBatch = 128     // records, while their lengths are not known
