@@ -2,6 +2,7 @@ package mcptasks
 
 import (
 	"context"
+	"iter"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -50,22 +51,34 @@ func (t *Tasks) around(chain mcp.MethodHandler) mcp.MethodHandler {
 	return t.opts.Around(run)
 }
 
-// has reports whether the server of session has a tool of that name now.
-func has(ctx context.Context, session *mcp.ServerSession, name string) bool {
-	params := &mcp.ListToolsParams{}
-	for {
-		res, err := dispatch()(ctx, methodList, &mcp.ListToolsRequest{Session: session, Params: params})
-		list, ok := res.(*mcp.ListToolsResult)
-		if err != nil || !ok {
-			return false
-		}
-		for _, tool := range list.Tools {
-			if tool.Name == name {
-				return true
+// listed yields the tools that the server of session has now.
+func listed(ctx context.Context, session *mcp.ServerSession) iter.Seq[*mcp.Tool] {
+	return func(yield func(*mcp.Tool) bool) {
+		params := &mcp.ListToolsParams{}
+		for {
+			res, err := dispatch()(ctx, methodList, &mcp.ListToolsRequest{Session: session, Params: params})
+			list, ok := res.(*mcp.ListToolsResult)
+			if err != nil || !ok {
+				return
+			}
+			for _, tool := range list.Tools {
+				if !yield(tool) {
+					return
+				}
+			}
+			if params.Cursor = list.NextCursor; params.Cursor == "" {
+				return
 			}
 		}
-		if params.Cursor = list.NextCursor; params.Cursor == "" {
-			return false
+	}
+}
+
+// has reports whether the server of session has a tool of that name now.
+func has(ctx context.Context, session *mcp.ServerSession, name string) bool {
+	for tool := range listed(ctx, session) {
+		if tool.Name == name {
+			return true
 		}
 	}
+	return false
 }

@@ -20,12 +20,8 @@ func (in *installation) showFallback(ctx context.Context, req mcp.Request, res m
 	if ours == nil {
 		return
 	}
-	list, _ := res.(*mcp.ListToolsResult)
-	if list != nil && slices.ContainsFunc(list.Tools, in.hasFallback) {
-		in.fallback.shown.Store(true)
-	}
-	if !in.fallback.shown.Load() {
-		if list != nil {
+	if !in.showsFallback(ctx, req) {
+		if list, _ := res.(*mcp.ListToolsResult); list != nil {
 			list.Tools = without(list.Tools, *ours)
 		}
 		return
@@ -56,6 +52,26 @@ func (in *installation) showFallback(ctx context.Context, req mcp.Request, res m
 			res.Instructions = in.withInstructions(res.Instructions)
 		}
 	}
+}
+
+// showsFallback reports whether a tool of the server has a fallback. Only Options.Tool knows
+// about tools that somebody else's code added, so all of them are looked at until one has:
+// the instructions go out before any list, and a page of a list is not all of it.
+func (in *installation) showsFallback(ctx context.Context, req mcp.Request) bool {
+	if in.fallback.shown.Load() {
+		return true
+	}
+	session, ok := req.GetSession().(*mcp.ServerSession)
+	if in.opts.Tool == nil || !ok {
+		return false
+	}
+	for tool := range listed(ctx, session) {
+		if in.hasFallback(tool) {
+			in.fallback.shown.Store(true)
+			return true
+		}
+	}
+	return false
 }
 
 // without returns the tools that are not among ours.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,12 @@ type fallbackTools struct {
 	once  sync.Once
 	tools atomic.Pointer[[]*mcp.Tool] // nil: there are none yet
 	shown atomic.Bool                 // a tool has a fallback
+}
+
+// has reports whether name is that of one of the three tools, whose calls are no tasks.
+func (f *fallbackTools) has(name string) bool {
+	ours := f.tools.Load()
+	return ours != nil && slices.ContainsFunc(*ours, func(t *mcp.Tool) bool { return t.Name == name })
 }
 
 // toolArguments are those of the three tools.

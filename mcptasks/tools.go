@@ -97,7 +97,7 @@ func (in *installation) tool(name string) (opts *ToolOptions, foreign bool) {
 	in.toolsMu.RLock()
 	opts = in.tools[name]
 	in.toolsMu.RUnlock()
-	if opts != nil || in.opts.Tool == nil {
+	if opts != nil || in.opts.Tool == nil || in.fallback.has(name) {
 		return opts, false
 	}
 	if opts = in.opts.Tool(name); opts == nil {
