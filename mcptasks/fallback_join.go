@@ -42,7 +42,7 @@ func (in *installation) jointKeyOf(owner string, call *mcp.CallToolRequest, opts
 	if !opts.joins() || strings.HasPrefix(owner, anonymousPrefix) {
 		return key, false
 	}
-	var args any
+	args := any(map[string]any{}) // as the SDK takes a call without arguments
 	if raw := call.Params.Arguments; len(raw) > 0 {
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber()

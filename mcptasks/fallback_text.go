@@ -161,4 +161,8 @@ func (p *plainTask) text() string {
 // oneLine keeps what a tool says from passing for a line of ours.
 func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, isBreak), " ") }
 
-func isBreak(r rune) bool { return r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029' }
+// isBreak reports whether some program takes r for the end of a line: Unicode has all of
+// these, Python splits lines at each.
+func isBreak(r rune) bool {
+	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == 0x85 || r == 0x2028 || r == 0x2029
+}

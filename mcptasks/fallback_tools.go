@@ -3,6 +3,7 @@ package mcptasks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -36,6 +37,23 @@ type toolArguments struct {
 	ID      string                     `json:"id"`
 	Wait    *float64                   `json:"wait"` // seconds
 	Answers map[string]json.RawMessage `json:"answers"`
+}
+
+// read decodes the arguments of a call. Its error says which of them is wrong, and quotes
+// none: models make up arguments.
+func (a *toolArguments) read(arguments json.RawMessage) error {
+	takes := map[string]string{
+		"id": "the task's id, a string", "wait": "a number of seconds",
+		"answers": "an object that has an object for each question, by its key",
+	}
+	var wrong *json.UnmarshalTypeError
+	switch err := json.Unmarshal(arguments, a); {
+	case errors.As(err, &wrong) && takes[wrong.Field] != "":
+		return fmt.Errorf("the argument %q is of the wrong type: it must be %s", wrong.Field, takes[wrong.Field])
+	case err != nil || a.ID == "":
+		return fmt.Errorf("the argument %q is missing: it must be %s", "id", takes["id"])
+	}
+	return nil
 }
 
 // A toolCall is a call of one of the three tools about a task that a client may have.
@@ -127,8 +145,8 @@ func (in *installation) fallbackTool(name string, do func(context.Context, *tool
 		}
 		c := &toolCall{progress: newProgress(ctx, req)}
 		defer c.progress.end()
-		if err := json.Unmarshal(req.Params.Arguments, &c.toolArguments); err != nil || c.ID == "" {
-			return refusal(codeArguments, "the arguments are not those of this tool: it takes the task's id as a string", "Call it again as its schema says."), nil
+		if err := c.read(req.Params.Arguments); err != nil {
+			return refusal(codeArguments, err.Error(), "Call "+name+" again as its schema says."), nil
 		}
 		if c.owner, c.stored, ok = who.stored(c.ID); !ok {
 			return unknownTask(), nil
