@@ -15,7 +15,8 @@ import (
 // It asks nobody whether the program may.
 //
 // Tasks come as the store has them, but for two fields: ID is the one that clients
-// know, and Owner the name that [Options.Owner] returned, empty for an anonymous task.
+// know, and Owner the name that [Options.Owner] returned, empty for an anonymous task and
+// for one of the LocalAccount.
 // They show the program what the client sent and got; [tasks.Task] prints nothing of
 // it.
 //
@@ -35,6 +36,13 @@ func (t *Tasks) Account(owner string) *Account {
 // AnonymousAccount returns what all anonymous callers have together. Theirs are 256
 // owners in the store, so List, Count and Purge make as many calls of it at least.
 func (t *Tasks) AnonymousAccount() *Account { return &Account{store: t.store} }
+
+// LocalAccount returns what clients without the extension have on stdio by a [Fallback]:
+// the user of this process owns that, whom no name that Options.Owner returns is. Where
+// servers on several machines share a store, that is every user of this id and name.
+func (t *Tasks) LocalAccount() *Account {
+	return &Account{store: t.store, who: localTenant()}
+}
 
 // String says nothing of the owner; neither does a log of an Account.
 func (a *Account) String() string { return "Account" }

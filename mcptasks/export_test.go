@@ -42,3 +42,10 @@ func (t *Tasks) Servers() int {
 	defer t.mu.Unlock()
 	return len(t.servers)
 }
+
+// Waiting is how many calls wait for a task.
+func (t *Tasks) Waiting() int {
+	t.waits.mu.Lock()
+	defer t.waits.mu.Unlock()
+	return len(t.waits.open)
+}

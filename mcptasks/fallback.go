@@ -121,7 +121,7 @@ func (p *plainCall) follow(ctx context.Context, known tasks.Task) outcome {
 	if passage, _ := ctx.Value(passageKey{}).(*passage); passage != nil && !t.Status.Terminal() {
 		passage.tells(func() { p.callOff(ctx, owner, id) })
 	}
-	return outcome{answer: p.in.answerOf(&t, p.call.Params.Name)}
+	return outcome{answer: p.in.answerOf(&t, p.call.Params.Name, errors.Is(err, errCrowded))}
 }
 
 // callOff cancels a task that the client does not hear of: it is gone, or middleware has
@@ -136,18 +136,26 @@ func (p *plainCall) callOff(ctx context.Context, owner, id string) {
 }
 
 // settled returns the task when it has ended or asks something, or as it is when that
-// takes longer than wait. With an error it returns the task as it was seen last, if it
-// was.
+// takes longer than wait, or the server shuts down. With an error, errCrowded say, it
+// returns the task as it was seen last, if it was.
 func (in *installation) settled(ctx context.Context, owner, id string, wait time.Duration, said *progress) (tasks.Task, error) {
 	t, err := in.store.Get(ctx, owner, id)
 	if err != nil || wait <= 0 || !busy(&t) {
 		return t, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	until, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	for next, err := range in.store.Changes(waiting, owner, id) {
+	leave, ok := in.waits.enter(&waiting{in, owner, cancel})
+	if !ok {
+		return t, errCrowded
+	}
+	defer leave()
+	if in.runs.drains(in) {
+		return t, nil
+	}
+	for next, err := range in.store.Changes(until, owner, id) {
 		switch {
-		case err != nil && waiting.Err() != nil:
+		case err != nil && until.Err() != nil:
 			return t, ctx.Err()
 		case err != nil:
 			return t, err

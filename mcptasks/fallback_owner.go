@@ -21,10 +21,13 @@ func (t *Tasks) plainTenant(ctx context.Context, session mcp.Session) (who tenan
 	case who.named != "":
 		return who, true, nil
 	case onStdio(session):
-		return tenant{named: localPrefix + localUser()}, true, nil
+		return localTenant(), true, nil
 	}
 	return who, t.opts.Fallback.Anonymous, nil
 }
+
+// localTenant is the user of this process.
+func localTenant() tenant { return tenant{named: localPrefix + localUser()} }
 
 // localUser names the user of this process, by id and name: the same in the next process.
 var localUser = sync.OnceValue(func() string {

@@ -53,8 +53,9 @@ func questionOf(request json.RawMessage) (q plainQuestion) {
 }
 
 // answerOf is what a plain client is told of a task: the result of its tool, as it was, or
-// how the task stands. tool names it where the task may not.
-func (in *installation) answerOf(t *tasks.Task, tool string) *mcp.CallToolResult {
+// how the task stands. tool names it where the task may not; crowded says that the call did
+// not wait.
+func (in *installation) answerOf(t *tasks.Task, tool string, crowded bool) *mcp.CallToolResult {
 	if t.Status == tasks.Completed {
 		res, err := ownResult(t.Result)
 		if err != nil {
@@ -63,11 +64,11 @@ func (in *installation) answerOf(t *tasks.Task, tool string) *mcp.CallToolResult
 		}
 		return res
 	}
-	return in.describe(t, tool)
+	return in.describe(t, tool, crowded)
 }
 
 // describe says how a task stands. What has ended without a result is an error.
-func (in *installation) describe(t *tasks.Task, tool string) *mcp.CallToolResult {
+func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.CallToolResult {
 	o := &in.opts.Fallback
 	f := seed(t)
 	p := plainTask{ID: f.TaskID, Status: t.Status, Message: oneLine(f.StatusMessage)}
@@ -89,6 +90,9 @@ func (in *installation) describe(t *tasks.Task, tool string) *mcp.CallToolResult
 		p.Next = status + ". It answers when the task has ended or asks something, and at the latest after that many seconds. Do not call " + tool + " again."
 		if t.CancelRequested {
 			says = tool + " was told to end. It has not ended yet."
+		}
+		if crowded {
+			p.Next = "Too many calls wait for tasks already, so this one did not wait: let pollAfterMs pass first. " + p.Next
 		}
 	case tasks.InputRequired:
 		says = tool + " asks something. Its task waits for the answers."

@@ -166,10 +166,11 @@ func (in *installation) toolStatus(ctx context.Context, c *toolCall) *mcp.CallTo
 // toolResult waits for the task and says how it stands.
 func (in *installation) toolResult(ctx context.Context, c *toolCall, wait time.Duration) *mcp.CallToolResult {
 	t, err := in.settled(ctx, c.owner, c.stored, wait, c.progress)
-	if err != nil {
+	crowded := errors.Is(err, errCrowded)
+	if err != nil && !crowded {
 		return in.refusalOf(methodGet, err)
 	}
-	return in.answerOf(&t, "")
+	return in.answerOf(&t, "", crowded)
 }
 
 func (in *installation) toolAnswer(ctx context.Context, c *toolCall) *mcp.CallToolResult {
@@ -194,10 +195,11 @@ func (in *installation) toolCancel(ctx context.Context, c *toolCall) *mcp.CallTo
 	if err == nil && !t.Status.Terminal() {
 		t, err = in.settled(ctx, c.owner, c.stored, min(cancelWait, in.opts.Fallback.Wait), c.progress)
 	}
-	if err != nil {
+	crowded := errors.Is(err, errCrowded)
+	if err != nil && !crowded {
 		return in.refusalOf(methodCancel, err)
 	}
-	res := in.describe(&t, "")
+	res := in.describe(&t, "", crowded)
 	res.IsError = false // it is what was asked for
 	return res
 }

@@ -89,11 +89,13 @@ type Options struct {
 	MaxListen int
 	// MaxSubscriptions is how many subscriptions/listen with tasks this process serves at
 	// once. One more gets an error that says to ask again, as where the server shuts
-	// down; another replica may have room. Default 1000.
+	// down; another replica may have room. As many calls with a [Fallback] may wait for
+	// their task, those of the status tool say; one more does not wait, and its answer
+	// says so. Default 1000.
 	MaxSubscriptions int
-	// MaxOwnerSubscriptions is how many of them one named owner may have. One more gets
-	// error -32603, which says so. Anonymous ones are bounded by MaxSubscriptions alone.
-	// Default 32.
+	// MaxOwnerSubscriptions is how many of them one named owner, or the process's user on
+	// stdio, may have: of the former, where one more gets error -32603, which says so, and
+	// of the latter. Anonymous ones are bounded by MaxSubscriptions alone. Default 32.
 	MaxOwnerSubscriptions int
 	// MaxRequestBytes bounds the bodies of subscriptions/listen that [Tasks.Handler]
 	// reads; all others the SDK's handler bounds. Default 4 MiB.

@@ -79,8 +79,15 @@ func tenantOf(owner string) tenant {
 	return tenant{}
 }
 
-// name returns the owner as Options.Owner named it; empty: nobody in particular.
-func (n tenant) name() string { return strings.TrimPrefix(n.named, namedPrefix) }
+// name returns the owner as Options.Owner named it; empty: nobody in particular, or the
+// process's user.
+func (n tenant) name() string {
+	name, ok := strings.CutPrefix(n.named, namedPrefix)
+	if !ok {
+		return ""
+	}
+	return name
+}
 
 // newOwner returns the owner for a new task.
 func (n tenant) newOwner() string {

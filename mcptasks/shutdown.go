@@ -10,10 +10,11 @@ import (
 const handlerPatience = 2 * time.Second
 
 // Shutdown lets the running handlers of all servers finish. From its call on no
-// handler is started for a client of the extension: calls and answers get an error that
-// says to ask again, another replica. Calls of other clients it leaves to the server's
-// own shutdown, as if this package were not there. Every subscriptions/listen ends with
-// its result, by which clients know that they should listen elsewhere. The contexts of
+// handler is started for a client of the extension, nor for a call with a [Fallback]: calls
+// and answers get an error that says to ask again, another replica. Other calls it leaves
+// to the server's own shutdown, as if this package were not there. Every
+// subscriptions/listen ends with its result, by which clients know that they should listen
+// elsewhere, and calls that wait for a task are answered with it as it is. The contexts of
 // handlers of tools with [ToolOptions].Retry end at once, with [ErrShutdown], so that
 // their tasks are handed to other replicas; those of the others when ctx ends, and their
 // tasks fail.
@@ -26,6 +27,7 @@ func (t *Tasks) Shutdown(ctx context.Context) error { return t.shutdown(ctx, nil
 func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
 	t.runs.drain(in)
 	t.subscriptions.endAll(in)
+	t.waits.endAll(in)
 	for _, e := range t.runs.of(in) {
 		if e.opts.Retry && e.task() != nil && !e.isDetached() {
 			e.cancel(ErrShutdown)

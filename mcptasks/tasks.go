@@ -29,6 +29,7 @@ type Tasks struct {
 	subscriptions subscriptions
 	warned        struct{ uninstalled, tooOld, anonymous sync.Once }
 	joints        joints
+	waits         waits
 
 	mu      sync.Mutex
 	servers map[weak.Pointer[mcp.Server]]weak.Pointer[installation]

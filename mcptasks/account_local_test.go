@@ -1,0 +1,34 @@
+package mcptasks_test
+
+import (
+	"context"
+	"testing"
+
+	domain "github.com/taskstore/taskstore/tasks"
+)
+
+// What clients without the extension have on stdio is the account of the process's user, and
+// in no other.
+func TestTheLocalAccountHoldsWhatStdioHas(t *testing.T) {
+	noLeaks(t)
+	r := start(t, memory(), patient(), fallbackTools).withSessions()
+	id := handle(t, r.localModel(nil).call("asks_early", nil))
+	handle(t, r.model("alice", nil).call("asks_early", nil))
+	local := r.tasks.LocalAccount()
+	page, _, err := local.List(t.Context(), "", 10)
+	if err != nil || len(page) != 1 || page[0].ID != id || page[0].Owner != "" {
+		t.Fatalf("the account has %d tasks, %v", len(page), err)
+	}
+	if n := total(t, r.tasks.AnonymousAccount()); n != 0 {
+		t.Errorf("anonymous callers have %d", n)
+	}
+	if got, err := local.Cancel(t.Context(), id); err != nil || got.Status != domain.Cancelled {
+		t.Errorf("cancelled: %v, %v", got, err)
+	}
+	if n, err := local.Purge(context.Background()); err != nil || n != 1 || total(t, local) != 0 {
+		t.Errorf("%d removed, %v", n, err)
+	}
+	if n := total(t, r.tasks.Account("alice")); n != 1 {
+		t.Errorf("alice has %d", n)
+	}
+}
