@@ -22,7 +22,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 	ctx = context.WithValue(ctx, passageKey{}, p)
 	var res mcp.Result
 	var err error
-	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || has(ctx, call.Session, call.Params.Name)) {
+	if opts, foreign := in.tool(call.Params.Name); foreign && (!capable(call) || in.knows(ctx, call.Session, call.Params.Name)) {
 		o := in.gate(ctx, call, opts, true)
 		res, err = o.answer, o.err
 	} else {

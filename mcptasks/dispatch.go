@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -71,6 +72,31 @@ func listed(ctx context.Context, session *mcp.ServerSession) iter.Seq[*mcp.Tool]
 			}
 		}
 	}
+}
+
+// knownFor is for how long a list of the server's tools is good for calls. The SDK tells of
+// one tool only by calling it, and of all by a list, which would make a call take longer
+// with each tool that the server has.
+const knownFor = time.Second
+
+// knows reports whether the server of session has a tool of that name now, or had one less
+// than knownFor ago.
+func (in *installation) knows(ctx context.Context, session *mcp.ServerSession, name string) bool {
+	now := time.Now()
+	in.toolsMu.RLock()
+	known := in.known[name] && now.Before(in.knownUntil)
+	in.toolsMu.RUnlock()
+	if known {
+		return true
+	}
+	all := make(map[string]bool)
+	for tool := range listed(ctx, session) {
+		all[tool.Name] = true
+	}
+	in.toolsMu.Lock()
+	defer in.toolsMu.Unlock()
+	in.known, in.knownUntil = all, now.Add(knownFor)
+	return all[name]
 }
 
 // has reports whether the server of session has a tool of that name now.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 	"weak"
 
@@ -27,8 +28,10 @@ type installation struct {
 
 	draining bool // no handler starts any more; guarded by the mutex of executions
 
-	toolsMu sync.RWMutex
-	tools   map[string]*ToolOptions
+	toolsMu    sync.RWMutex
+	tools      map[string]*ToolOptions
+	known      map[string]bool // the names of the tools that the server listed last
+	knownUntil time.Time
 
 	fallback fallbackTools
 }

@@ -56,7 +56,8 @@ type Options struct {
 	// The calls of these tools become tasks where Install is in the server's chain, which
 	// so has to be before any other receiving middleware. What was added before it runs
 	// around the first run of the handler and not around the request. Arguments are looked
-	// at in the task. Servers that need other policies get a Tasks each, of one store.
+	// at in the task. A call within a second of the removal of its tool may become a task
+	// that fails. Servers that need other policies get a Tasks each, of one store.
 	Tool func(name string) *ToolOptions
 
 	// Around is what has to be around every run of a tool's handler: the first one, one
