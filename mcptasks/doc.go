@@ -61,9 +61,11 @@
 // ctx that middleware handed down, and neither its deadline nor its end. Middleware that
 // was added before Install finds, as the result of a call that has become a task, a
 // *mcp.CallToolResult that says so in a text and names the task in its Meta, under
-// [ExtensionID]; what was added after finds the CreateTaskResult. One that returns an
-// error then, or a result with IsError, has the last word: the handler is stopped and no
-// task is left. No middleware sees what the handler returns into its task, and none is
+// [ExtensionID]; what was added after finds the CreateTaskResult. Middleware that was
+// added before Install, and returns an error then or a result with IsError, has the last
+// word: the handler is stopped and no task is left. What was added after can refuse only
+// before it hands the request on; what it makes of the answer nobody here hears of, and
+// the task goes on. No middleware sees what the handler returns into its task, and none is
 // around a run without a request, with answers or after a crash: what has to be around
 // every run, to open a span or to take secrets out of results, is [Options].Around.
 //

@@ -18,8 +18,9 @@ type FallbackOptions struct {
 	// time after which clients give up: the official SDKs do after 60 s. Default 45 s.
 	Wait time.Duration
 	// StatusTool, AnswerTool and CancelTool name the three tools. Set them where the server
-	// has tools of these names, or where one client uses several servers and confuses
-	// theirs. Default task_status, task_answer and task_cancel.
+	// has tools of these names, since of two with one name, if somebody else's code added
+	// the other, the server has the one that was added last; or where one client uses
+	// several servers and confuses theirs. Default task_status, task_answer and task_cancel.
 	StatusTool, AnswerTool, CancelTool string
 	// Anonymous gives a fallback to anonymous callers over HTTP too. The task's id is then
 	// all that guards the task, and it lies in the transcript of a conversation. By

@@ -102,3 +102,16 @@ func TestCallsOfTheThreeToolsAreNoTasks(t *testing.T) {
 		t.Errorf("%d tasks", n)
 	}
 }
+
+// Clients with the extension get the same bytes whether the policy gives tools a fallback or
+// not.
+func TestCapableClientsSeeNoFallbackOfAPolicy(t *testing.T) {
+	noLeaks(t)
+	said := func(fallback mcptasks.Fallback) string {
+		opts := fast()
+		opts.Fallback.Wait = time.Millisecond
+		opts.Tool = func(string) *mcptasks.ToolOptions { return &mcptasks.ToolOptions{Fallback: fallback} }
+		return conversation(t, opts, func(o mcptasks.ToolOptions) *mcptasks.ToolOptions { return &o })
+	}
+	sameLines(t, "with a fallback", said(mcptasks.FallbackOff), said(mcptasks.FallbackOn))
+}

@@ -32,7 +32,10 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 		typed.OutputSchema = schema
 	}
 	// The output is any to the SDK, so that it takes a result that a run has come to, and
-	// which it has completed there already, as it is.
+	// which it has completed there already, as it is. The arguments it decodes and checks on
+	// the way of the request, which refuses what is wrong before anything is begun, and on
+	// that of the run once more, where Around may have changed them: it has no typed handler
+	// without a tool to be called, and its own way with outputs is not to be copied here.
 	mcp.AddTool(server, &typed, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, any, error) {
 		if !running(ctx) {
 			res, err := in.gate(ctx, req, o, false).forHandler()

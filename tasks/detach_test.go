@@ -95,6 +95,30 @@ func TestAStaleReferenceIsRefused(t *testing.T) {
 	})
 }
 
+// A cancel is a request while the work goes on, and nothing after its end.
+func TestTheFirstEndOfDetachedWorkWins(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		_, run := detached(t, s, CreateParams{}, 0)
+		got, err := s.Cancel(ctx, owner, run.id)
+		require.NoError(t, err)
+		assert.Equal(t, Working, got.Status)
+		got, err = run.Complete(ctx, raw(`1`))
+		require.NoError(t, err)
+		assert.Equal(t, Completed, got.Status)
+		for name, end := range map[string]func() (Task, error){
+			"the same":  func() (Task, error) { return run.Complete(ctx, raw(`1`)) },
+			"cancelled": func() (Task, error) { return run.Cancelled(ctx) },
+		} {
+			_, err := end()
+			assert.ErrorIs(t, err, ErrLeaseLost, name)
+		}
+		late, err := s.Cancel(ctx, owner, run.id)
+		require.NoError(t, err)
+		assert.Equal(t, got.Version, late.Version)
+		assert.Equal(t, Completed, late.Status)
+	})
+}
+
 func TestSilenceUntilTheDeadlineFailsTheTask(t *testing.T) {
 	for _, resumable := range []bool{false, true} {
 		for _, cancelled := range []bool{false, true} {
