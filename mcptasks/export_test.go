@@ -49,3 +49,10 @@ func (t *Tasks) Waiting() int {
 	defer t.waits.mu.Unlock()
 	return len(t.waits.open)
 }
+
+// Joints is how many calls can be joined.
+func (t *Tasks) Joints() int {
+	t.joints.mu.Lock()
+	defer t.joints.mu.Unlock()
+	return len(t.joints.open)
+}

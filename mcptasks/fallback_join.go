@@ -30,9 +30,13 @@ func (j *joint) shared() bool { return j != nil && j.joined.Load() }
 
 // joints are the calls that can be joined in this process.
 type joints struct {
-	mu   sync.Mutex
-	open map[jointKey]*joint
+	mu    sync.Mutex
+	open  map[jointKey]*joint
+	swept time.Time // when tasks that nobody answered in time were taken out
 }
+
+// sweepJoints is for how long the next call leaves to others to look at all of them.
+const sweepJoints = time.Minute
 
 type jointKey [sha256.Size]byte
 
@@ -61,10 +65,12 @@ func (j *joints) enter(key jointKey, e *execution, old *joint) (mine, other *joi
 	if other := j.open[key]; other != nil && other != old {
 		return nil, other
 	}
-	now := time.Now()
-	for k, parked := range j.open {
-		if parked.e == nil && !parked.expires.IsZero() && now.After(parked.expires) {
-			delete(j.open, k)
+	if now := time.Now(); now.Sub(j.swept) > sweepJoints {
+		j.swept = now
+		for k, parked := range j.open {
+			if parked.e == nil && !parked.expires.IsZero() && now.After(parked.expires) {
+				delete(j.open, k)
+			}
 		}
 	}
 	if j.open == nil {
