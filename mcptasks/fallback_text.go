@@ -82,7 +82,7 @@ func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.
 		return fmt.Sprintf(`{"id": %q`+more+`}`, append([]any{p.ID}, args...)...)
 	}
 	status := fmt.Sprintf("Call %s with %s", o.StatusTool, about(`, "wait": %s`, in.waitSeconds()))
-	tool = cmp.Or(tool, "The tool")
+	tool = oneLine(cmp.Or(tool, "The tool"))
 	var says string
 	switch t.Status {
 	case tasks.Working:
