@@ -334,3 +334,16 @@ func TestATaskThatIsNotDetachedStaysWithItsHandler(t *testing.T) {
 		}
 	})
 }
+
+// A SaveState after Detach is the worker's too, byte for byte.
+func TestAStateSavedAfterDetachReachesTheWorkElsewhere(t *testing.T) {
+	noLeaks(t)
+	store, refs := memory(), make(chan domain.Ref, 1)
+	r := start(t, store, nil, away(refs, time.Minute, nil, func(ctx context.Context) (*mcp.CallToolResult, error) {
+		return nil, mcptasks.FromContext(ctx).SaveState(ctx, []byte("the job is number 7"))
+	}))
+	r.as("alice").create("tool", nil)
+	if got := string(elsewhere(t, store, <-refs).Task().State); got != "the job is number 7" {
+		t.Errorf("the state is %q", got)
+	}
+}
