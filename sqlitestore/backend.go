@@ -54,19 +54,20 @@ const maxData = 900_000_000
 
 // A Backend keeps records in an SQLite file. It implements [taskstore.StorageBackend],
 // [taskstore.Pager], [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock],
-// [taskstore.Pinger] and [io.Closer].
+// [taskstore.Pinger], [taskstore.OwnerLister] and [io.Closer].
 //
 // A ctx that ends while a write waits for its turn withdraws the write. Once its
 // transaction has begun the error matches [taskstore.ErrOutcomeUnknown] too.
 type Backend struct {
-	opts  Options
-	file  file
-	read  *sql.DB
-	get   *sql.Stmt
-	list  *sql.Stmt
-	match *sql.Stmt
-	w     *writer
-	feed  *feed
+	opts   Options
+	file   file
+	read   *sql.DB
+	get    *sql.Stmt
+	list   *sql.Stmt
+	match  *sql.Stmt
+	owners *sql.Stmt
+	w      *writer
+	feed   *feed
 
 	closeOnce sync.Once
 	closeErr  error
@@ -80,6 +81,7 @@ var (
 	_ taskstore.Watcher        = (*Backend)(nil)
 	_ taskstore.Clock          = (*Backend)(nil)
 	_ taskstore.Pinger         = (*Backend)(nil)
+	_ taskstore.OwnerLister    = (*Backend)(nil)
 )
 
 // String says what it is, and no more.

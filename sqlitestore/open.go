@@ -154,7 +154,7 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 	for _, s := range []struct {
 		statement **sql.Stmt
 		text      string
-	}{{&b.get, getSQL}, {&b.list, listSQL}, {&b.match, matchSQL}} {
+	}{{&b.get, getSQL}, {&b.list, listSQL}, {&b.match, matchSQL}, {&b.owners, ownersSQL}} {
 		if *s.statement, err = b.read.PrepareContext(ctx, s.text); err != nil {
 			return "", err
 		}
