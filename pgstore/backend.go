@@ -22,8 +22,8 @@ import (
 
 // A Backend keeps records in a schema of a PostgreSQL database. Any number of processes
 // may share them. It implements [taskstore.StorageBackend], [taskstore.Pager],
-// [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock], [taskstore.Pinger] and
-// [io.Closer].
+// [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock], [taskstore.Pinger],
+// [taskstore.OwnerLister] and [io.Closer].
 //
 // Each call is one function of the schema and one round trip: an implicit transaction
 // under READ COMMITTED, by a statement without a name. So a pooler in transaction mode, such
@@ -88,6 +88,7 @@ var (
 	_ taskstore.Watcher        = (*Backend)(nil)
 	_ taskstore.Clock          = (*Backend)(nil)
 	_ taskstore.Pinger         = (*Backend)(nil)
+	_ taskstore.OwnerLister    = (*Backend)(nil)
 	_ io.Closer                = (*Backend)(nil)
 )
 

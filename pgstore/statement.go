@@ -15,7 +15,7 @@ type statement struct {
 }
 
 // functions are those of the schema.
-type functions struct{ put, write, delete, get, list, poll, sweep, clock, channel, notify statement }
+type functions struct{ put, write, delete, get, list, owners, poll, sweep, clock, channel, notify statement }
 
 const (
 	byteaOID  = pgtype.ByteaOID
@@ -39,6 +39,7 @@ func newFunctions(schema string) functions {
 			[]uint32{byteaOID, byteaOID, byteaOID, uuidOID, intOID, boolOID}},
 		get:     statement{"SELECT * FROM " + s + ".get($1, $2, $3)", []uint32{byteaOID, byteaOID, byteaOID}},
 		list:    statement{"SELECT * FROM " + s + ".list($1, $2, $3, $4, $5, $6)", []uint32{byteaOID, byteaOID, byteaOID, intOID, intOID, intOID}},
+		owners:  statement{"SELECT * FROM " + s + ".owners($1, $2)", []uint32{byteaOID, pgtype.Int4OID}},
 		poll:    statement{"SELECT * FROM " + s + ".poll($1, $2)", []uint32{textOID, uuidsOID}},
 		sweep:   statement{"SELECT * FROM " + s + ".sweep($1, $2)", []uint32{pgtype.Int4OID, textOID}},
 		clock:   statement{"SELECT " + s + ".now_us()", nil},

@@ -294,6 +294,26 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- owners looks at the p_most owners behind p_after, in the order of their bytes, and says
+-- which have records. It goes from owner to owner along the index, whatever they have. What a
+-- scope counts, and the index of its expired records, tell whether it has another one.
+CREATE FUNCTION "taskstore".owners(p_after bytea, p_most int, OUT o_owner bytea, OUT o_live boolean) RETURNS SETOF record LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+	ms bigint := "taskstore".now_us() / 1000;
+BEGIN
+	o_owner := p_after;
+	FOR i IN 1..p_most LOOP
+		SELECT s.owner INTO o_owner FROM "taskstore".scope s WHERE s.owner > o_owner ORDER BY s.owner LIMIT 1;
+		EXIT WHEN NOT FOUND;
+		o_live := EXISTS (SELECT FROM "taskstore".scope s WHERE s.owner = o_owner
+			AND s.n > (SELECT count(*) FROM "taskstore".record r WHERE r.scope = s.id AND r.expires < ms));
+		RETURN NEXT;
+	END LOOP;
+END $$;
+
 -- poll reads the changes that p_since did not see. Every row has what the next poll takes
 -- as p_since, and the epoch, of which another says that changes were lost; where there is
 -- no change there is one row, without a watch.
