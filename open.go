@@ -3,6 +3,7 @@ package taskstore
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -39,8 +40,8 @@ func Register(scheme string, open Opener) {
 //	memory:                         a [MemoryBackend]
 //	redis://…, rediss://…, unix://… see [OpenRedis]
 //
-// and those of the backends that the program imports, see [Register]. A backend that
-// holds resources is an [io.Closer]; the caller closes it.
+// and those of the backends that the program imports, see [Register]. The caller closes the
+// backend by [Close].
 //
 // A URL that cannot be used gives an error that matches [ErrInvalidArgument]; a store that
 // cannot be used gives a [*ConnectError] with the reason. Both omit passwords.
@@ -59,6 +60,15 @@ func Open(ctx context.Context, rawURL string) (StorageBackend, error) {
 			": (other stores are known once the program imports their package)"}
 	}
 	return open(ctx, rawURL)
+}
+
+// Close frees what b holds: it closes the first of b and the backends that it wraps which is
+// an [io.Closer]. A backend that is none holds nothing, and the error is nil.
+func Close(b StorageBackend) error {
+	if c, ok := As[io.Closer](b); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 func openMemory(_ context.Context, rawURL string) (StorageBackend, error) {

@@ -2,6 +2,7 @@ package taskstore_test
 
 import (
 	"context"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -45,6 +46,28 @@ func TestOpenRefusesWithAReason(t *testing.T) {
 	cancel()
 	_, err := taskstore.Open(ctx, "memory:")
 	assert.ErrorIs(t, err, context.Canceled)
+}
+
+// closing counts how often it is closed.
+type closing struct {
+	taskstore.StorageBackend
+	times int
+}
+
+func (c *closing) Close() error { c.times++; return io.ErrClosedPipe }
+
+type wrapping struct{ taskstore.StorageBackend }
+
+func (w wrapping) Unwrap() taskstore.StorageBackend { return w.StorageBackend }
+
+// Close finds what is to be closed, also below decorators, and tells what it says.
+func TestCloseClosesWhatHoldsSomething(t *testing.T) {
+	c := &closing{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	assert.ErrorIs(t, taskstore.Close(wrapping{wrapping{c}}), io.ErrClosedPipe)
+	assert.Equal(t, 1, c.times)
+	assert.NoError(t, taskstore.Close(wrapping{struct{ taskstore.StorageBackend }{c}}), "what it holds is hidden")
+	assert.NoError(t, taskstore.Close(nil))
+	assert.Equal(t, 1, c.times)
 }
 
 func TestRegisterPanicsWhereItCannotDo(t *testing.T) {

@@ -120,9 +120,7 @@ func (a *app) withStore(f func(ctx context.Context, b taskstore.StorageBackend, 
 		if err != nil {
 			return err
 		}
-		if c, ok := taskstore.As[io.Closer](b); ok {
-			defer func() { err = errors.Join(err, c.Close()) }()
-		}
+		defer func() { err = errors.Join(err, taskstore.Close(b)) }()
 		return f(ctx, b, args)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -81,9 +80,7 @@ func (a *app) diagnose(ctx context.Context, l limits) ([]diagnosis, error) {
 	if err != nil {
 		return unreachable("the store cannot be opened: ", err), interrupted(ctx)
 	}
-	if c, ok := taskstore.As[io.Closer](b); ok {
-		defer c.Close()
-	}
+	defer taskstore.Close(b)
 	findings, usable, err := checkServers(ctx, b)
 	if err != nil || !usable {
 		return findings, err

@@ -71,8 +71,17 @@ type filled struct {
 
 func fill(t *testing.T) *filled {
 	t.Helper()
-	f := &filled{MemoryBackend: taskstore.NewMemoryBackend(nil)}
-	s, err := tasks.New(f.MemoryBackend, nil)
+	b := taskstore.NewMemoryBackend(nil)
+	f := fillOn(t, b)
+	f.MemoryBackend = b
+	return f
+}
+
+// fillOn gives b the tasks of a filled backend.
+func fillOn(t *testing.T, b taskstore.StorageBackend) *filled {
+	t.Helper()
+	f := &filled{}
+	s, err := tasks.New(b, nil)
 	require.NoError(t, err)
 	ctx := t.Context()
 	create := func(owner, tool string, p tasks.CreateParams) tasks.Task {

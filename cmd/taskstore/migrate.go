@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 
@@ -31,9 +30,7 @@ func (a *app) migrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c, ok := taskstore.As[io.Closer](b); ok {
-				defer c.Close()
-			}
+			defer taskstore.Close(b)
 			_, err = fmt.Fprintln(a, "the schema is up to date")
 			return err
 		}),

@@ -31,9 +31,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if c, ok := store.(io.Closer); ok {
-		defer c.Close()
-	}
+	defer taskstore.Close(store)
 	if err := run(ctx, os.Stdout, store); err != nil {
 		log.Fatal(err)
 	}

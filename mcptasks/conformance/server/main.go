@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -43,9 +42,7 @@ func run(addr, storeURL, defect string) error {
 	if err != nil {
 		return err
 	}
-	if c, ok := store.(io.Closer); ok {
-		defer c.Close()
-	}
+	defer taskstore.Close(store)
 	t, err := mcptasks.New(store, &mcptasks.Options{
 		Tasks: tasks.Options{PollInterval: 200 * time.Millisecond, Lease: 5 * time.Second},
 		// The suite goes by the letter of SEP-2243.

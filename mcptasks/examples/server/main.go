@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -53,9 +52,7 @@ func run(ctx context.Context, addr, storeURL string, stdio bool) error {
 	if err != nil {
 		return err
 	}
-	if c, ok := store.(io.Closer); ok {
-		defer c.Close()
-	}
+	defer taskstore.Close(store)
 	t, err := mcptasks.New(store, &mcptasks.Options{
 		Tasks: tasks.Options{PollInterval: 500 * time.Millisecond},
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -52,9 +51,7 @@ func run(ctx context.Context, addr, storeURL string, stdio, defect bool, opts *m
 	if err != nil {
 		return err
 	}
-	if c, ok := store.(io.Closer); ok {
-		defer c.Close()
-	}
+	defer taskstore.Close(store)
 	t, err := mcptasks.New(store, opts)
 	if err != nil {
 		return err
