@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +18,8 @@ import (
 // Check looks at the server for settings that break a promise: durability that is switched
 // off, a standby, a version that is too old, rights that are missing, an isolation level
 // that the functions do not work with, autovacuum that is off, a clock that differs from the
-// process's, a pooler that swallows notifications. None is the best answer. It is meant for
+// process's, a pooler that swallows notifications, a schema of another version. None is the
+// best answer. It is meant for
 // the start of a program, and cheap enough to ask again every now and then.
 //
 // It also creates, updates, reads, lists and deletes one record of an owner of its own.
@@ -29,7 +32,7 @@ func (b *Backend) Check(ctx context.Context) ([]taskstore.Finding, error) {
 		return nil, err
 	}
 	c := &inspection{b: b}
-	for _, look := range []func(context.Context) error{c.settings, c.rights, c.clock} {
+	for _, look := range []func(context.Context) error{c.settings, c.rights, c.schema, c.clock} {
 		if err := look(ctx); err != nil || c.hopeless {
 			return c.findings, err
 		}
@@ -53,6 +56,12 @@ func (c *inspection) add(setting, breaks, remedy string) {
 	c.findings = append(c.findings, taskstore.Finding{Setting: setting, Breaks: breaks, Remedy: remedy})
 }
 
+// fatal adds what calls fail for.
+func (c *inspection) fatal(setting, breaks, remedy string) {
+	c.findings = append(c.findings, taskstore.Finding{Setting: setting, Breaks: breaks, Remedy: remedy, Unusable: true})
+	c.hopeless = true
+}
+
 const settingsSQL = `SELECT current_setting('server_version_num')::bigint, pg_is_in_recovery(), current_setting('fsync'),
 	current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
 	current_setting('autovacuum'), current_setting('transaction_isolation'), current_setting('transaction_read_only')`
@@ -73,8 +82,7 @@ func (c *inspection) settings(ctx context.Context) error {
 		c.add(fmt.Sprintf("the version is %d", version/10000), "what is promised was never tried on it", "upgrade to PostgreSQL 14 or later")
 	}
 	if standby {
-		c.add("the server is a standby", "it takes no writes", "name its primary, or several hosts with target_session_attrs=read-write")
-		c.hopeless = true
+		c.fatal("the server is a standby", "it takes no writes", "name its primary, or several hosts with target_session_attrs=read-write")
 		return nil
 	}
 	if fsync == "off" {
@@ -96,8 +104,7 @@ func (c *inspection) settings(ctx context.Context) error {
 		c.add("default_transaction_isolation is "+level, "writes that meet others are undone and made again until they fail", "set it to read committed for the user or the database")
 	}
 	if readOnly == "on" {
-		c.add("default_transaction_read_only is on", "writes fail", "set it to off for the user or the database")
-		c.hopeless = true
+		c.fatal("default_transaction_read_only is on", "writes fail", "set it to off for the user or the database")
 	}
 	return nil
 }
@@ -112,7 +119,7 @@ var tableRights = map[string]string{
 	"epoch":   "SELECT, INSERT",
 }
 
-// rights looks for one that is missing.
+// rights looks for one that is missing. That to list owners is for operators.
 func (c *inspection) rights(ctx context.Context) error {
 	schema := pgx.Identifier{c.b.opts.Schema}.Sanitize()
 	r, err := c.b.ask(ctx, statement{"SELECT has_schema_privilege($1, 'USAGE')", []uint32{textOID}}, arguments{[]byte(c.b.opts.Schema)})
@@ -123,8 +130,8 @@ func (c *inspection) rights(ctx context.Context) error {
 		c.lacks("USAGE ON SCHEMA " + schema)
 		return nil
 	}
-	for table, all := range tableRights {
-		for right := range strings.SplitSeq(all, ", ") {
+	for _, table := range slices.Sorted(maps.Keys(tableRights)) {
+		for right := range strings.SplitSeq(tableRights[table], ", ") {
 			name := schema + "." + table
 			r, err := c.b.ask(ctx, statement{"SELECT has_table_privilege($1, $2)", []uint32{textOID, textOID}}, arguments{[]byte(name), []byte(right)})
 			if err != nil {
@@ -136,7 +143,7 @@ func (c *inspection) rights(ctx context.Context) error {
 		}
 	}
 	r, err = c.b.ask(ctx, statement{"SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace" +
-		" WHERE n.nspname = $1 AND NOT has_function_privilege(p.oid, 'EXECUTE') ORDER BY 1", []uint32{textOID}}, arguments{[]byte(c.b.opts.Schema)})
+		" WHERE n.nspname = $1 AND p.proname <> 'owners' AND NOT has_function_privilege(p.oid, 'EXECUTE') ORDER BY 1", []uint32{textOID}}, arguments{[]byte(c.b.opts.Schema)})
 	if err != nil {
 		return c.b.failure("check", err)
 	}
@@ -146,9 +153,26 @@ func (c *inspection) rights(ctx context.Context) error {
 	return nil
 }
 
+// schema looks at its version. Processes of an earlier version go on with a newer one.
+func (c *inspection) schema(ctx context.Context) error {
+	r, err := c.b.ask(ctx, statement{text: "SELECT number FROM " + pgx.Identifier{c.b.opts.Schema}.Sanitize() + ".version"}, nil)
+	if err != nil {
+		return c.b.failure("check", err)
+	}
+	if len(r) == 0 {
+		return nil // what is called next says so
+	}
+	switch version := int(decodeInt(r[0][0])); {
+	case version > schemaVersion:
+		c.add(fmt.Sprintf("the schema is version %d, this program knows %d", version, schemaVersion), "this program cannot start again", "update the program")
+	case version < schemaVersion:
+		c.fatal(fmt.Sprintf("the schema is version %d, this program needs %d", version, schemaVersion), "calls fail", "run pgstore.Migrate, or the command taskstore migrate")
+	}
+	return nil
+}
+
 func (c *inspection) lacks(right string) {
-	c.add("the user has not the right "+right, "calls that need it fail", "GRANT "+right+" to the user")
-	c.hopeless = true
+	c.fatal("the user has not the right "+right, "calls that need it fail", "GRANT "+right+" TO the user")
 }
 
 // maxClockDifference is by how much the server's clock may differ from the process's without

@@ -48,6 +48,15 @@ func TestCheckFindsSettings(t *testing.T) {
 	b, err := New(adminOf(t, config), &Options{Schema: schema})
 	require.NoError(t, err)
 	assert.Contains(t, found(t, b), "default_transaction_isolation is repeatable read")
+	config = admin(t, s.URL()).Config()
+	config.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	b, err = New(adminOf(t, config), &Options{Schema: schema})
+	require.NoError(t, err)
+	findings, err := b.Check(ctx)
+	require.NoError(t, err)
+	last := findings[len(findings)-1]
+	assert.Contains(t, last.Setting, "default_transaction_read_only is on")
+	assert.True(t, last.Unusable)
 }
 
 func TestCheckFindsAPoolerThatSwallowsNotifications(t *testing.T) {
@@ -65,6 +74,22 @@ func TestCheckFindsAWrongClock(t *testing.T) {
 	exec(t, admin(t, s.URL()), schema, `CREATE OR REPLACE FUNCTION $S.now_us() RETURNS bigint LANGUAGE sql VOLATILE
 		AS 'SELECT (extract(epoch FROM clock_timestamp() + interval ''2 min'') * 1000000)::bigint'`)
 	assert.Contains(t, found(t, b), "its clock differs by 2m0")
+}
+
+// A process of an earlier version goes on, one of a later version cannot.
+func TestCheckFindsASchemaOfAnotherVersion(t *testing.T) {
+	s := pgtest.Start(t, "fsync=on")
+	root := admin(t, s.URL())
+	b := open(t, s.URL(), Options{})
+	for step, unusable := range map[string]bool{"+ 1": false, "- 1": true} {
+		exec(t, root, b.opts.Schema, "UPDATE $S.version SET number = number "+step)
+		findings, err := b.Check(ctx)
+		require.NoError(t, err)
+		require.Len(t, findings, 1)
+		assert.Contains(t, findings[0].Setting, "the schema is version")
+		assert.Equal(t, unusable, findings[0].Unusable, step)
+		exec(t, root, b.opts.Schema, "UPDATE $S.version SET number = $1", schemaVersion)
+	}
 }
 
 // The rights that the documentation lists are enough for all that a backend does, and none
@@ -117,8 +142,23 @@ func TestLeastRights(t *testing.T) {
 				}
 				b, err := New(admin(t, url), &Options{Schema: schema})
 				require.NoError(t, err)
-				assert.Contains(t, found(t, b), "the user has not the right "+right+" ON ")
+				findings, err := b.Check(ctx)
+				require.NoError(t, err)
+				require.Len(t, findings, 1)
+				assert.Contains(t, findings[0].Setting, "the user has not the right "+right+" ON ")
+				assert.True(t, findings[0].Unusable)
 			})
 		}
+	}
+	// EXECUTE is everybody's unless it is revoked. Listing owners is for operators.
+	exec(t, root, schema, "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA $S FROM PUBLIC")
+	b, err := New(admin(t, url), &Options{Schema: schema})
+	require.NoError(t, err)
+	findings, err := b.Check(ctx)
+	require.NoError(t, err)
+	assert.Len(t, findings, query[int](t, root, schema, "SELECT count(*) FROM pg_proc WHERE pronamespace = $1::regnamespace", in(schema, "$S"))-1)
+	for _, f := range findings {
+		assert.True(t, f.Unusable)
+		assert.NotContains(t, f.Setting, ".owners")
 	}
 }

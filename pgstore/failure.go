@@ -165,7 +165,7 @@ func (e *missingSchemaError) Error() string { return e.err.Error() }
 func (e *missingSchemaError) Unwrap() error { return e.err }
 
 func (e *missingSchemaError) reason(schema string) string {
-	return "the schema " + schema + " is not there, or not complete; run pgstore.Migrate once, or open postgres://…?migrate=true"
+	return "the schema " + schema + " is not there, or not complete; run pgstore.Migrate or the command taskstore migrate once, or open postgres://…?migrate=true"
 }
 
 func tlsFailed(err error) bool {

@@ -115,7 +115,7 @@ func (b *Backend) checkSchema(ctx context.Context) error {
 	case version > schemaVersion:
 		return b.unusable(newerSchema(version).Error(), nil)
 	case version < schemaVersion:
-		return b.unusable(fmt.Sprintf("its schema is version %d, this program needs %d; run pgstore.Migrate", version, schemaVersion), nil)
+		return b.unusable(fmt.Sprintf("its schema is version %d, this program needs %d; run pgstore.Migrate or the command taskstore migrate", version, schemaVersion), nil)
 	}
 	return nil
 }

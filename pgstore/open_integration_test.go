@@ -105,6 +105,7 @@ func TestOpenRefusesAStandby(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, findings, 1)
 	assert.Contains(t, findings[0].Setting, "standby")
+	assert.True(t, findings[0].Unusable)
 	assert.ErrorContains(t, b.Ping(ctx), "standby")
 }
 

@@ -52,7 +52,8 @@ func (b *Backend) Check(ctx context.Context) (findings []taskstore.Finding, err 
 	}
 	if verdict != "ok" {
 		// The verdict itself could quote what is in the file.
-		add("quick_check finds damage", "records are lost or cannot be read", "restore the file from a backup, or recover it with the sqlite3 shell")
+		return append(findings, taskstore.Finding{Setting: "quick_check finds damage", Breaks: "records are lost or cannot be read",
+			Remedy: "restore the file from a backup, or recover it with the sqlite3 shell", Unusable: true}), nil
 	}
 	return findings, b.tryWrites(ctx)
 }

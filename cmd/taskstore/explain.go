@@ -9,11 +9,20 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-var deniedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)'`)
+// How a server says which right is missing: Redis the command, PostgreSQL the object.
+var (
+	deniedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)'`)
+	deniedObject  = regexp.MustCompile(`permission denied for (schema|table|function) (\S+) \(SQLSTATE 42501\)`)
+)
 
 // lackedRight returns what to grant where err says that a right is missing; "": it does not.
 func lackedRight(err error) string {
 	text := err.Error()
+	if named := deniedObject.FindStringSubmatch(text); named != nil {
+		return map[string]string{
+			"schema": "USAGE ON SCHEMA ", "function": "EXECUTE ON FUNCTION ", "table": "what docs/postgres.md lists ON ",
+		}[named[1]] + named[2]
+	}
 	if !strings.Contains(text, "NOPERM") {
 		return ""
 	}
