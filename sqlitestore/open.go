@@ -91,6 +91,8 @@ func validatePath(path string) error {
 		reason = "it is a URI; a path is wanted"
 	case strings.ContainsRune(path, 0):
 		reason = "it has a zero byte"
+	case os.IsPathSeparator(path[len(path)-1]):
+		reason = "it ends with a separator: name a file in the directory"
 	default:
 		return nil
 	}
@@ -99,11 +101,16 @@ func validatePath(path string) error {
 
 // open opens all that a backend holds, or nothing. why says more than the error does.
 func (b *Backend) open(ctx context.Context, path string) (why string, err error) {
-	if b.file, err = create(path); err != nil {
+	b.file, err = create(path)
+	switch {
+	case errors.Is(err, errDangling):
+		return "it is a link to nothing: make what it leads to, or remove it", nil
+	case err != nil:
 		return "the file cannot be made: see the rights of its directory", err
-	}
-	if b.file.info.IsDir() {
+	case b.file.info.IsDir():
 		return "it is a directory: name a file in it", nil
+	case !b.file.info.Mode().IsRegular(): // SQLite would make files beside it
+		return "it is no regular file: choose another path", nil
 	}
 	var opened []func() error
 	defer func() {
@@ -186,12 +193,20 @@ func create(path string) (file, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return file{}, err
 	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
+	there := err != nil
+	path, err = filepath.EvalSymlinks(path)
+	switch {
+	case there && errors.Is(err, fs.ErrNotExist):
+		return file{}, errDangling
+	case err != nil:
 		return file{}, err
 	}
 	info, err := os.Stat(path)
 	return file{path, info}, err
 }
+
+// errDangling is why a file cannot be made whose name is there and leads nowhere.
+var errDangling = errors.New("the link leads nowhere")
 
 // cause strips the path of an error, which a ConnectError has already.
 func cause(err error) error {

@@ -108,11 +108,12 @@ func TestOpenByURL(t *testing.T) {
 
 func TestOpenRefusesWhatIsNoPath(t *testing.T) {
 	for path, want := range map[string]string{
-		"":                       "taskstore.MemoryBackend",
-		":memory:":               "taskstore.MemoryBackend",
-		"file::memory:?cache=sh": "taskstore.MemoryBackend",
-		"file:tasks.db":          "a path is wanted",
-		"a\x00b":                 "zero byte",
+		"":                                   "taskstore.MemoryBackend",
+		":memory:":                           "taskstore.MemoryBackend",
+		"file::memory:?cache=sh":             "taskstore.MemoryBackend",
+		"file:tasks.db":                      "a path is wanted",
+		"a\x00b":                             "zero byte",
+		"tasks" + string(filepath.Separator): "it ends with a separator",
 	} {
 		_, err := sqlitestore.Open(t.Context(), path, nil)
 		require.ErrorIs(t, err, taskstore.ErrInvalidArgument, path)
@@ -145,6 +146,8 @@ func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 		"a short text":       {content("s3cr3t"), "it is no SQLite database"},
 		"a long text":        {content(strings.Repeat("s3cr3t\n", 10_000)), "it is no SQLite database"},
 		"another's database": {foreign, "it is the database of another program"},
+		"a link to a device": {func(t *testing.T, path string) { require.NoError(t, os.Symlink(os.DevNull, path)) }, "it is no regular file"},
+		"a link to nothing":  {func(t *testing.T, path string) { require.NoError(t, os.Symlink("s3cr3t", path)) }, "it is a link to nothing"},
 		"a directory":        {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, "it is a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
