@@ -49,6 +49,7 @@ const (
 	codeNoTable          = "42P01"
 	codeNoFunction       = "42883"
 	codeNoDatabase       = "3D000"
+	codeNoParameter      = "42704"
 )
 
 // classify says what err means for the statement that met it.
@@ -129,6 +130,8 @@ func redact(err error) error {
 		return io.ErrUnexpectedEOF
 	case tlsFailed(err):
 		return errTLS
+	case otherRole(err):
+		return errRole
 	case errors.Is(err, puddle.ErrClosedPool):
 		return puddle.ErrClosedPool
 	case errors.Is(err, errAgain):
@@ -140,6 +143,7 @@ func redact(err error) error {
 var (
 	errBroken = errors.New("the connection broke, or the other side does not speak PostgreSQL's protocol")
 	errTLS    = errors.New("TLS fails")
+	errRole   = errors.New("no server that answers has the role that target_session_attrs asks for")
 )
 
 // redactServer keeps of a server's error its SQLSTATE, and its text where that names
@@ -176,3 +180,6 @@ func tlsFailed(err error) bool {
 	return errors.As(err, &record) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &verification) ||
 		strings.Contains(err.Error(), "server refused TLS connection")
 }
+
+// otherRole reports whether pgx left a server for what target_session_attrs asks.
+func otherRole(err error) bool { return strings.Contains(err.Error(), "ValidateConnect failed") }

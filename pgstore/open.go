@@ -162,6 +162,8 @@ func reasonOf(err error) string {
 		return "it refuses the user name or password, or has no pg_hba.conf entry for them"
 	case said(err, codeNoDatabase):
 		return "it has no database of that name"
+	case said(err, codeNoParameter):
+		return "it knows no parameter of that name; see those of the URL"
 	case said(err, codeNoRight):
 		return "a right is missing"
 	case said(err, codeTooMany):
@@ -174,6 +176,8 @@ func reasonOf(err error) string {
 		return "no answer in time"
 	case tlsFailed(err):
 		return "TLS fails"
+	case otherRole(err):
+		return "it is a standby, or not what target_session_attrs asks for; name its primary"
 	case errors.As(err, &dns):
 		return "its name is unknown"
 	case errors.As(err, &dial) && dial.Op == "dial":

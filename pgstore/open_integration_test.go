@@ -79,6 +79,9 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		assert.ErrorContains(t, err, "a right is missing")
 		assert.Zero(t, query[int](t, root, "", "SELECT count(*) FROM pg_namespace WHERE nspname = 'taskstore'"))
 	})
+	t.Run("UnknownParameter", func(t *testing.T) {
+		refuses(t, s.URL("no_such_s3cret=1"), nil, "knows no parameter")
+	})
 	t.Run("NoConnectionLeft", func(t *testing.T) {
 		exec(t, root, "", "ALTER USER "+pgtest.Guarded+" CONNECTION LIMIT 0")
 		defer exec(t, root, "", "ALTER USER "+pgtest.Guarded+" CONNECTION LIMIT -1")
@@ -99,6 +102,7 @@ func TestOpenRefusesAStandby(t *testing.T) {
 	schema := newSchema(t, s.URL())
 	standby := s.StartStandby(t)
 	refuses(t, standby.URL(), &Options{Schema: schema}, "standby")
+	refuses(t, standby.URL("target_session_attrs=read-write"), &Options{Schema: schema}, "target_session_attrs")
 	b, err := New(admin(t, standby.URL()), &Options{Schema: schema})
 	require.NoError(t, err)
 	findings, err := b.Check(ctx)

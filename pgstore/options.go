@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/taskstore/taskstore"
 )
 
 // Options adjusts a Backend. The zero value means the defaults.
 type Options struct {
-	// Schema is the name of the database's schema that has the tables. Empty means
-	// "taskstore". Backends with one schema of one database share their records.
+	// Schema is the name of the database's schema that has the tables: at most 63 bytes of
+	// UTF-8 without ' and $$, that do not begin with pg_. Empty means "taskstore". Backends
+	// with one schema of one database share their records.
 	Schema string
 	// MaxRecordsPerOwner is how many records a collection of an owner may have. A create
 	// beyond it gives an error that matches [taskstore.ErrCapacityExceeded]; updates go
@@ -19,7 +21,8 @@ type Options struct {
 	// clock does not step back. A ctx from [taskstore.WithRecordLimit] takes its place.
 	MaxRecordsPerOwner int
 	// MaxDataBytes is how long a record's Data may be. A longer one gives an error that
-	// matches [taskstore.ErrCapacityExceeded]. 0 or less: 256 MiB, the most there can be.
+	// matches [taskstore.ErrCapacityExceeded]. 0 or less: 256 MiB, the most there can be. A
+	// batch may have 1,000,000,000 bytes of data altogether.
 	MaxDataBytes int
 	// PollInterval is how often a process that watches asks for changes: a hint of what
 	// another process wrote is about half of it late. What the same backend writes has it
@@ -39,6 +42,8 @@ const (
 	defaultPollInterval = 100 * time.Millisecond
 	// maxData is well below the longest message that a server reads, 1 GiB.
 	maxData = 256 << 20
+	// maxBatchData leaves room for the keys of a batch in such a message.
+	maxBatchData = 1_000_000_000
 	// maxName is how much of a name PostgreSQL keeps.
 	maxName = 63
 )
@@ -52,8 +57,9 @@ func (o *Options) complete() (Options, error) {
 	if c.Schema == "" {
 		c.Schema = defaultSchema
 	}
-	if len(c.Schema) > maxName || strings.ContainsRune(c.Schema, 0) || strings.HasPrefix(c.Schema, "pg_") {
-		return c, &taskstore.ArgumentError{Argument: "Options.Schema", Reason: fmt.Sprintf("it must be a name of at most %d bytes that does not begin with pg_", maxName)}
+	// The functions of the schema quote its name between ' and between $$.
+	if len(c.Schema) > maxName || !utf8.ValidString(c.Schema) || strings.ContainsAny(c.Schema, "\x00'") || strings.Contains(c.Schema, "$$") || strings.HasPrefix(c.Schema, "pg_") {
+		return c, &taskstore.ArgumentError{Argument: "Options.Schema", Reason: fmt.Sprintf("it must be a name of at most %d bytes of UTF-8, without ' and $$, that does not begin with pg_", maxName)}
 	}
 	if c.MaxDataBytes <= 0 || c.MaxDataBytes > maxData {
 		c.MaxDataBytes = maxData

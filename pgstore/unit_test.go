@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,7 +23,7 @@ func TestOptionsAreCompleted(t *testing.T) {
 	o, err := (*Options)(nil).complete()
 	require.NoError(t, err)
 	assert.Equal(t, Options{Schema: "taskstore", MaxDataBytes: maxData, PollInterval: defaultPollInterval}, o)
-	for _, bad := range []Options{{Schema: strings.Repeat("x", 64)}, {Schema: "a\x00b"}, {Schema: "pg_x"}, {PollInterval: 1}, {PollInterval: -1}} {
+	for _, bad := range []Options{{Schema: strings.Repeat("x", 64)}, {Schema: "a\x00b"}, {Schema: "pg_x"}, {Schema: "it's"}, {Schema: "a$$b"}, {Schema: "a\xffb"}, {PollInterval: 1}, {PollInterval: -1}} {
 		_, err := bad.complete()
 		assert.ErrorIs(t, err, taskstore.ErrInvalidArgument)
 	}
@@ -59,6 +60,24 @@ func TestBackendPrintsNoSecret(t *testing.T) {
 	require.NoError(t, b.Close())
 	_, err = b.Get(context.Background(), taskstore.Key{Owner: "o", Task: "t"})
 	assert.ErrorIs(t, err, taskstore.ErrClosed)
+}
+
+// What no message to a server can hold is refused before it is sent.
+func TestABatchThatIsTooLongIsNotSent(t *testing.T) {
+	pool, err := pgxpool.New(context.Background(), "postgres://127.0.0.1:1/db")
+	require.NoError(t, err)
+	defer pool.Close()
+	b, err := New(pool, nil)
+	require.NoError(t, err)
+	defer b.Close()
+	data := make([]byte, maxData)
+	var writes []taskstore.Write
+	for i := range 4 {
+		writes = append(writes, taskstore.Write{Key: taskstore.Key{Owner: "o", Task: fmt.Sprint(i)}, Value: taskstore.Value{Data: data}})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	assert.ErrorIs(t, b.PutBatch(ctx, writes), taskstore.ErrCapacityExceeded)
 }
 
 func TestErrorsAreClassified(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/taskstore/taskstore"
@@ -65,7 +66,13 @@ func (b *Backend) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 	if err := taskstore.ValidateBatch(writes, b.opts.MaxDataBytes); err != nil {
 		return err
 	}
-	n := len(writes)
+	n, bytes := len(writes), 0
+	for _, w := range writes {
+		bytes += len(w.Data)
+	}
+	if bytes > maxBatchData {
+		return fmt.Errorf("%w: the batch has %d bytes of data, a message to PostgreSQL takes %d", taskstore.ErrCapacityExceeded, bytes, maxBatchData)
+	}
 	collections, tasks, data, expires := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
 	expected, limits, watches := make([][]byte, n), make([][]byte, n), make([][]byte, n)
 	for i, w := range writes {
