@@ -237,6 +237,17 @@ type Change struct {
 	Resync bool
 }
 
+// ChangeOf returns the Change that a watcher of prefix gets when task has that version, 0 if
+// it is gone. An empty task stands for all: it is a Resync. It is for implementations of
+// [Watcher].
+func ChangeOf(prefix Key, task string, version Version) Change {
+	if task == "" {
+		return Change{Key: prefix, Resync: true}
+	}
+	prefix.Task = task
+	return Change{Key: prefix, Version: version}
+}
+
 // A Pinger tells whether its store can be reached.
 type Pinger interface {
 	Ping(ctx context.Context) error

@@ -133,7 +133,7 @@ func (m *MemoryBackend) ListPage(ctx context.Context, prefix Key, from string, l
 	if err := ValidatePage(limit); err != nil {
 		return nil, "", err
 	}
-	after, err := decodeCursor(memoryCursor, prefix, from)
+	after, err := DecodeCursor(memoryCursor, prefix, from)
 	if err != nil {
 		return nil, "", err
 	}
@@ -141,7 +141,7 @@ func (m *MemoryBackend) ListPage(ctx context.Context, prefix Key, from string, l
 	if last == 0 {
 		return records, "", nil
 	}
-	return records, encodeCursor(memoryCursor, prefix, last), nil
+	return records, EncodeCursor(memoryCursor, prefix, last), nil
 }
 
 // scan returns the records of prefix created after the sequence number after, at

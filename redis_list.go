@@ -56,7 +56,7 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if err := ValidatePage(limit); err != nil {
 		return nil, "", err
 	}
-	after, err := decodeCursor(redisCursor, prefix, cursor)
+	after, err := DecodeCursor(redisCursor, prefix, cursor)
 	if err != nil {
 		return nil, "", err
 	}
@@ -67,7 +67,7 @@ func (b *RedisBackend) ListPage(ctx context.Context, prefix Key, cursor string, 
 	if l.atEnd() {
 		return l.lives(), "", damage(l.damaged)
 	}
-	return l.records, encodeCursor(redisCursor, prefix, l.passed), damage(l.damaged)
+	return l.records, EncodeCursor(redisCursor, prefix, l.passed), damage(l.damaged)
 }
 
 // damage joins the errors of the records that cannot be read.

@@ -2,10 +2,8 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/taskstore/taskstore"
-	"github.com/taskstore/taskstore/internal/cursor"
 )
 
 // cursorKind marks the cursors of this package; a position is a seq of the schema.
@@ -40,16 +38,16 @@ func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from strin
 	if err := taskstore.ValidatePage(limit); err != nil {
 		return nil, "", err
 	}
-	after, err := cursor.Decode(cursorKind, cursor.Prefix(prefix), from)
+	after, err := taskstore.DecodeCursor(cursorKind, prefix, from)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", taskstore.ErrInvalidCursor, err)
+		return nil, "", err
 	}
 	most := min(int64(limit), 1<<32)
 	records, last, err := b.list(ctx, prefix, after, encodeInt(most), encodeInt(most+scanPerPage))
 	if err != nil || last == 0 {
 		return records, "", err
 	}
-	return records, cursor.Encode(cursorKind, cursor.Prefix(prefix), last), nil
+	return records, taskstore.EncodeCursor(cursorKind, prefix, last), nil
 }
 
 // list returns the records of prefix behind the place after, and the place to go on behind,

@@ -31,15 +31,10 @@ func (b *Backend) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[tas
 		w := b.feed.join(prefix)
 		defer b.feed.leave(w)
 		w.Run(ctx, func(h hub.Hint, err error) bool {
-			switch {
-			case err != nil:
+			if err != nil {
 				return yield(taskstore.Change{}, err)
-			case h.Resync:
-				return yield(taskstore.Change{Key: prefix, Resync: true}, nil)
 			}
-			key := prefix
-			key.Task = h.Task
-			return yield(taskstore.Change{Key: key, Version: taskstore.Version(h.Version)}, nil)
+			return yield(taskstore.ChangeOf(prefix, h.Task, taskstore.Version(h.Version)), nil)
 		})
 	}
 }

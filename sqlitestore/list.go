@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/taskstore/taskstore"
-	"github.com/taskstore/taskstore/internal/cursor"
 )
 
 // A collection is listed along its index in the order of creation. A prefix is looked up
@@ -50,15 +48,15 @@ func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from strin
 	if err := taskstore.ValidatePage(limit); err != nil {
 		return nil, "", err
 	}
-	after, err := cursor.Decode(cursorKind, cursor.Prefix(prefix), from)
+	after, err := taskstore.DecodeCursor(cursorKind, prefix, from)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", taskstore.ErrInvalidCursor, err)
+		return nil, "", err
 	}
 	records, last, err := b.scan(ctx, prefix, int64(after), limit)
 	if err != nil || last == 0 {
 		return records, "", err
 	}
-	return records, cursor.Encode(cursorKind, cursor.Prefix(prefix), uint64(last)), nil
+	return records, taskstore.EncodeCursor(cursorKind, prefix, uint64(last)), nil
 }
 
 // scan returns the records of prefix created after the position after, at most limit if
