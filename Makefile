@@ -82,8 +82,8 @@ release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45
 mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices (hours)
 	@bash scripts/mutants.sh $(FILES)
 
-bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (17 min)
-	@$(redis); cd bench && go run .
+bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (20 min)
+	@$(redis); $(postgres); cd bench && go run .
 
 need-go:
 	@command -v go >/dev/null || { \

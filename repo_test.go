@@ -81,8 +81,8 @@ func imports(t *testing.T) map[string][]string {
 // can send a command, so only it can have one resent; redis.go names the client in its
 // signatures, and redis_url.go makes one of a URL. The command silences the client, and an
 // example has a queue of its own. Other packages and modules import nothing of internal,
-// as a user could not, but for stores, which share the hub; bench measures
-// what go-redis does by itself, on servers that redistest starts.
+// as a user could not, but for stores, which share the hub; bench measures what go-redis
+// does by itself, on servers that redistest and pgtest start.
 func TestImportsGoOneWay(t *testing.T) {
 	const root = "github.com/taskstore/taskstore"
 	seen := make(map[string]int) // by the first part of the path
@@ -106,7 +106,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			case name == root+"/internal/hub":
 				allowed = !strings.Contains(path, "/") || within("sqlitestore") || within("pgstore")
 			case strings.HasPrefix(name, root+"/internal/"):
-				allowed = within("bench") && name == root+"/internal/redistest"
+				allowed = within("bench") && (name == root+"/internal/redistest" || name == root+"/internal/pgtest")
 			case name == root || strings.HasPrefix(name, root+"/"):
 				allowed = !within("internal")
 			default:

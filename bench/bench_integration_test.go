@@ -52,10 +52,10 @@ func TestTheWholeRun(t *testing.T) {
 	text := string(raw)
 	for _, want := range []string{
 		"## Targets", "## Work on single tasks, on servers", "## Work on single tasks, in memory", "## Many writers on one task",
-		"## The server's time", "## Lists", "## A limit of tasks per owner", "## Many tasks expire at once", "## Watching",
+		"## The server's time", "## Lists", "## A limit of tasks per owner", "## Many tasks expire at once", "## Watching", "## The stores side by side",
 		"## Memory of a task", "## The whole stack, over HTTP", "## Growth: tasks of one owner", "## Growth: owners",
 		"| tasks per GiB |", "## Who is not here",
-		"| taskstore |", "| model |", "| valkeyrie's commands |", "| asynq |", "| NATS KV, TCP |", "| a2a-go, memory |", "| mcp-go, in its process |",
+		"| taskstore |", "| model |", "| valkeyrie's commands |", "| asynq |", "| NATS KV, TCP |", "| a2a-go, memory |", "| taskstore, SQLite |", "| taskstore, PostgreSQL |", "| mcp-go, in its process |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q", want)

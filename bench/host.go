@@ -27,16 +27,19 @@ type fatal string
 
 // start starts a server. It persists nothing.
 func (h *host) start() (server *redistest.Server, err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case fatal:
-			err = errors.New(string(p))
-		default:
-			panic(p)
-		}
-	}()
+	defer h.recovered(&err)
 	return redistest.Start(h), nil
+}
+
+// recovered is deferred: it has a function return what Fatal said.
+func (h *host) recovered(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case fatal:
+		*err = errors.New(string(p))
+	default:
+		panic(p)
+	}
 }
 
 func (h *host) end() {

@@ -10,7 +10,8 @@
 // to the file that -out names.
 //
 // It starts a redis-server of its own: the one that TASKSTORE_REDIS_SERVER names, or
-// the first that is found. The module is no dependency of the others.
+// the first that is found; and for the stores side by side a PostgreSQL, of the directory
+// that TASKSTORE_POSTGRES_BIN names, or the first that is found. The module is no dependency of the others.
 package main
 
 import (
@@ -43,6 +44,7 @@ var topics = []topic{
 	{"quota", (*bench).quotaSections},
 	{"expiry", (*bench).expirySections},
 	{"watch", (*bench).watchSections},
+	{"stores", (*bench).storeSections},
 	{"memory", (*bench).usageSections},
 	{"stack", (*bench).stackSections},
 	{"growth", (*bench).growthSections},

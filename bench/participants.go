@@ -3,6 +3,7 @@ package main
 // participants says who is in the tables.
 const participants = `- **taskstore** is this repository's store, called as a server calls it: with a ctx that can end. *ctx without end* is called with one that cannot.
   *automatic pipelining* is RedisOptions.AutoPipeline. *no hints* is RedisOptions.NoHints: writes tell watchers nothing.
+  *SQLite* is sqlitestore on one file, *SynchronousNormal* its option; *PostgreSQL* is pgstore.
 - **go-redis** is the limit: what taskstore sends, recorded and sent again by the client with nothing around it. Its automatic pipelining has two ways, of which
   one heeds ctx. *again* is the same client a second time: as far as its ratio is from 1, ratios mean nothing.
 - **redis-benchmark** is Redis's own client, in C, which makes nothing of the answers.
