@@ -3,7 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -53,8 +56,12 @@ func (a *app) readAddress() (string, error) {
 }
 
 // hasPassword reports whether a password stands in the URL, before the host or as a
-// parameter. One that is no URL may have one anywhere, where it has an @.
+// parameter. One that is no URL may have one anywhere, where it has an @, but for the path
+// of a file.
 func hasPassword(address string) bool {
+	if _, file := fileOf(address); file {
+		return false
+	}
 	u, err := url.Parse(address)
 	if err != nil {
 		return strings.Contains(address, "@")
@@ -68,6 +75,18 @@ func hasPassword(address string) bool {
 		}
 	}
 	return strings.Contains(u.Opaque, "@")
+}
+
+// fileOf returns the path of sqlite:PATH and sqlite:///PATH.
+func fileOf(address string) (path string, ok bool) {
+	scheme, path, _ := strings.Cut(address, ":")
+	if !strings.EqualFold(scheme, "sqlite") {
+		return "", false
+	}
+	if strings.HasPrefix(path, "///") {
+		path = path[2:]
+	}
+	return path, true
 }
 
 // openStore opens the store that the flags name.
@@ -109,6 +128,10 @@ func openAddress(ctx context.Context, address, prefix string, parameters url.Val
 	default:
 		if prefix != "" {
 			return nil, usagef("--prefix is for Redis and PostgreSQL")
+		}
+		path, file := fileOf(address)
+		if _, err := os.Stat(path); file && errors.Is(err, fs.ErrNotExist) && path != "" {
+			return nil, fmt.Errorf("there is no such file: %s; servers make it", path)
 		}
 	}
 	return taskstore.Open(ctx, address)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/taskstore/taskstore/sqlitestore"
 )
 
 // A password on the command line is refused, as other users can see it, and is not repeated.
@@ -58,6 +60,29 @@ func TestWaysToNameAStore(t *testing.T) {
 	r = runStore(t, wrong, "", "doctor")
 	assert.Equal(t, exitUnusable, r.code)
 	assert.NotContains(t, r.out+r.err, "s3cret")
+}
+
+// The command looks into a file that is there, whatever its name, and makes none: a name that
+// is mistyped would else be a store without tasks.
+func TestAFileThatIsNotThereIsNotMade(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "new", "tasks@home%20.db")
+	for _, url := range []string{"sqlite:" + path, "SQLite://" + path} {
+		for _, command := range [][]string{{"ls", "--all"}, {"doctor"}, {"bench", "--duration", "10ms"}} {
+			r := runStore(t, "", "", append(command, "--store", url)...)
+			assert.NotEqual(t, exitOK, r.code)
+			assert.Contains(t, r.out+r.err, "there is no such file", "%v", command)
+		}
+	}
+	assert.NoDirExists(t, filepath.Dir(path))
+	b, err := sqlitestore.Open(t.Context(), path, nil)
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	t.Chdir(filepath.Dir(path))
+	for _, url := range []string{"sqlite:" + path, "SQLite://" + path, "sqlite:tasks@home%20.db"} {
+		r := runStore(t, "", "", "ls", "--all", "--store", url)
+		assert.Equal(t, exitOK, r.code, "%s: %s", url, r.err)
+	}
 }
 
 // runStore runs the command as it opens stores, with an environment and an input.
