@@ -77,11 +77,11 @@ func TestAWalkOverOwnersOutlivesItsConnection(t *testing.T) {
 	assert.Len(t, times, 1200)
 	var errs []error
 	for _, err := range b.Owners(ctx) {
-		if err == nil {
-			err = b.Close()
-		} else {
+		if err != nil {
 			errs = append(errs, err)
+			continue
 		}
+		require.NoError(t, b.Close())
 	}
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], taskstore.ErrClosed)
