@@ -110,8 +110,13 @@ func (s *samples) add(d time.Duration) {
 	}
 }
 
-// cleanUp is how long the removal of the last task may take.
-const cleanUp = 10 * time.Second
+const (
+	// cleanUp is how long the removal of the last task may take.
+	cleanUp = 10 * time.Second
+	// lastCall is how long the call under way may go on when the time is over: one that is
+	// cut off may create its task behind the removal.
+	lastCall = 2 * time.Second
+)
 
 // live takes tasks through their lives until ctx ends, and leaves none.
 func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
@@ -125,23 +130,29 @@ func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
 		}
 		err = errors.Join(err, purgeErr)
 	}()
+	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCall, cut) })()
 	request, result := json.RawMessage(`{"name":"bench","arguments":{}}`), json.RawMessage(`{"content":[]}`)
 	for ctx.Err() == nil {
 		var t tasks.Task
 		for call, f := range []func() error{
 			func() (err error) {
-				t, _, err = s.Create(ctx, owner, tasks.CreateParams{Holder: "bench", Request: request})
+				t, _, err = s.Create(calls, owner, tasks.CreateParams{Holder: "bench", Request: request})
 				return err
 			},
-			func() error { _, err := s.Get(ctx, owner, t.ID); return err },
-			func() error { _, err := s.Complete(ctx, owner, t.ID, result); return err },
-			func() error { return s.Delete(ctx, owner, t.ID) },
+			func() error { _, err := s.Get(calls, owner, t.ID); return err },
+			func() error { _, err := s.Complete(calls, owner, t.ID, result); return err },
+			func() error { return s.Delete(calls, owner, t.ID) },
 		} {
 			begin := time.Now()
 			if err := f(); err != nil {
 				return err
 			}
 			took[call].add(time.Since(begin))
+			if ctx.Err() != nil {
+				return nil // and what is left is purged
+			}
 		}
 	}
 	return nil
