@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -61,7 +62,10 @@ const (
 //	the next version, of another name     was not, and never will be
 //	a later version, or nothing           cannot be told
 //	a task of another CreatedAt           cannot be told: its versions began anew
-func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, error) {
+func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task, err error) {
+	if o := s.opts.Observer; o != nil {
+		defer func() { o.changeEnds(ctx, err) }()
+	}
 	key, err := taskKey(owner, id)
 	if err != nil {
 		return Task{}, err
@@ -96,7 +100,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 			switch {
 			case cur.write == name || cur.write == settling:
 				cur.settledNow = cur.write == settling
-				s.leave(ctx, cur)
+				s.leave(ctx, cur, cur.Request)
 				return c.verdict(cur)
 			case !cur.CreatedAt.Equal(created):
 				return Task{}, unknown
@@ -142,7 +146,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (Task, e
 		switch {
 		case err == nil:
 			next.Version = version
-			s.leave(ctx, next)
+			s.leave(ctx, next, cur.Request)
 			return c.verdict(next)
 		case undecided(err):
 			if lost++; lost == maxUnknown {
@@ -254,9 +258,16 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	return next, nil
 }
 
-// leave has the registry forget r, if it has ended.
-func (s *Store) leave(ctx context.Context, r *record) {
-	if r.Status.Terminal() {
-		s.unregister(ctx, &r.Task)
+// leave has the registry forget r, which this call has written, if it has ended, and
+// tells the observer, who gets the request that r had before.
+func (s *Store) leave(ctx context.Context, r *record, request json.RawMessage) {
+	if !r.Status.Terminal() {
+		return
+	}
+	s.unregister(ctx, &r.Task)
+	if o := s.opts.Observer; o != nil && o.Ended != nil {
+		ended := r.Task
+		ended.Request = request
+		o.Ended(ctx, &ended, r.settledNow)
 	}
 }

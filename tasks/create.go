@@ -40,9 +40,12 @@ type CreateParams struct {
 	// tasks in one store: see [Store.Orphans]. At most 256 bytes of UTF-8. Empty: none
 	// is named.
 	Service string
+	// Trace names the call that makes the task, and its first run where there is a
+	// Holder. Zero: neither is traced.
+	Trace Trace
 }
 
-// maxNameBytes is the longest holder and the longest service.
+// maxNameBytes is the longest holder, the longest service and the longest part of a Trace.
 const maxNameBytes = 256
 
 // Create makes a working task, which every replica sees when Create has
@@ -59,6 +62,9 @@ const maxNameBytes = 256
 // there; what the registry has of a Resumable one is taken back, which may take a second
 // more when ctx is done.
 func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Task, created bool, err error) {
+	if o := s.opts.Observer; o != nil {
+		defer func() { o.createEnds(ctx, t, created, err) }()
+	}
 	if err := checkOwner(owner); err != nil {
 		return Task{}, false, err
 	}
@@ -96,7 +102,7 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 		Task: Task{
 			ID: id.String(), Owner: owner, Status: Working, StatusMessage: s.statusMessage(p.StatusMessage),
 			CreatedAt: now, UpdatedAt: now, TTL: s.opts.ttl(p.TTL), PollInterval: s.opts.PollInterval,
-			Resumable: p.Resumable, Service: p.Service, Revision: 1,
+			Resumable: p.Resumable, Service: p.Service, Trace: p.Trace, Revision: 1,
 		},
 	}
 	if p.IdempotencyKey != "" {
@@ -121,6 +127,9 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 	if len(p.Service) > maxNameBytes || !utf8.ValidString(p.Service) {
 		return nil, &InvalidError{Argument: "Service", Reason: "it must be UTF-8, of at most 256 bytes"}
 	}
+	if err := checkTrace(p.Trace); err != nil {
+		return nil, err
+	}
 	if p.Holder != "" {
 		if err := checkHolder(p.Holder); err != nil {
 			return nil, err
@@ -134,6 +143,15 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 func checkHolder(holder string) error {
 	if holder == "" || len(holder) > maxNameBytes || !utf8.ValidString(holder) {
 		return &InvalidError{Argument: "holder", Reason: "it must be UTF-8, of 1 to 256 bytes"}
+	}
+	return nil
+}
+
+func checkTrace(t Trace) error {
+	for _, part := range []string{t.Call, t.Run} {
+		if len(part) > maxNameBytes || !utf8.ValidString(part) {
+			return &InvalidError{Argument: "Trace", Reason: "its parts must be UTF-8, of at most 256 bytes"}
+		}
 	}
 	return nil
 }

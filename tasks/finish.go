@@ -66,6 +66,11 @@ func (s *Store) checkContent(cur, next *record) (err error) {
 			return err
 		}
 	}
+	if next.Trace != cur.Trace {
+		if err := checkTrace(next.Trace); err != nil {
+			return err
+		}
+	}
 	if next.TTL != cur.TTL {
 		if next.TTL < 0 {
 			return &InvalidError{Argument: "TTL", Reason: "it is negative"}

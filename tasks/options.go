@@ -64,6 +64,9 @@ type Options struct {
 	// or more.
 	Lease time.Duration
 
+	// Observer is told what the store does. Nil: nobody is.
+	Observer *Observer
+
 	MaxTasks              int
 	MaxActive             int
 	MaxRequestBytes       int

@@ -31,6 +31,7 @@ const recordFormat = 1
 //	service
 //	lease            {holder, token, expires_at, idle_since, detached}
 //	state            base64
+//	trace            {call, run}
 //
 // What is zero is left out. Owner and id are not in it, nor when it expires: the backend
 // has them beside it, and two places could contradict each other.
@@ -135,6 +136,17 @@ func (r *record) encode() []byte {
 	}
 	if len(r.State) > 0 {
 		w.string("state", base64.StdEncoding.EncodeToString(r.State))
+	}
+	if r.Trace != (Trace{}) {
+		w.name("trace")
+		w.open()
+		if r.Trace.Call != "" {
+			w.string("call", r.Trace.Call)
+		}
+		if r.Trace.Run != "" {
+			w.string("run", r.Trace.Run)
+		}
+		w.close()
 	}
 	w.close()
 	return w.buf

@@ -73,7 +73,7 @@ var recordFields = map[string]bool{
 	"created_at": true, "updated_at": true, "ttl_ms": false, "poll_ms": true, "revision": true,
 	"request": false, "input_requests": false, "input_responses": false, "input_keys": false,
 	"result": false, "error": false, "cancel_requested": false, "resumable": false,
-	"lost_runs": false, "service": false, "lease": false, "state": false,
+	"lost_runs": false, "service": false, "lease": false, "state": false, "trace": false,
 }
 
 var errUnknownName = errors.New("it has a name that this version does not know")
@@ -129,6 +129,8 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 		r.Lease, err = decodeLease(value)
 	case "state":
 		r.State, err = jsonBase64(value)
+	case "trace":
+		r.Trace, err = decodeTrace(value)
 	default:
 		err = errUnknownName
 	}
@@ -182,6 +184,29 @@ func decodeProgress(raw json.RawMessage) (Progress, error) {
 		err = errors.New("no current, or less than nothing")
 	}
 	return p, err
+}
+
+func decodeTrace(raw json.RawMessage) (Trace, error) {
+	var room [fewMembers]member
+	given, err := splitObject(raw, room[:0])
+	if err == nil && len(given) == 0 {
+		err = errEmpty
+	}
+	var t Trace
+	for _, m := range given {
+		if err != nil {
+			break
+		}
+		switch string(m.name) {
+		case "call":
+			t.Call, err = jsonName(m.value)
+		case "run":
+			t.Run, err = jsonName(m.value)
+		default:
+			err = errUnknownName
+		}
+	}
+	return t, err
 }
 
 func decodeError(raw json.RawMessage) (*Error, error) {

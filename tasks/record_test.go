@@ -57,6 +57,8 @@ func examples() map[string]*record {
 	retried := base(Working)
 	retried.Resumable, retried.LostRuns, retried.Progress = true, 4, Progress{Current: 1 << 40}
 	retried.Lease = Lease{Holder: "replica 5", Token: 5, ExpiresAt: at.Add(time.Minute)}
+	traced := base(Working)
+	traced.Trace = Trace{Call: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Run: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 	away := base(Working)
 	away.Lease = Lease{Holder: "replica 1", Token: 2, ExpiresAt: at.Add(time.Hour), Detached: true}
 	asking := base(InputRequired)
@@ -64,7 +66,7 @@ func examples() map[string]*record {
 	asking.Lease = Lease{Holder: "replica 1", Token: 2, ExpiresAt: at.Add(time.Hour), IdleSince: at.Add(time.Minute), Detached: true}
 	return map[string]*record{
 		"detached": away, "detached_asking": asking,
-		"progressing": progressing, "retried": retried,
+		"progressing": progressing, "retried": retried, "traced": traced,
 		"suspected": suspected, "released": released,
 		"working": working, "input_required": input, "completed": completed, "failed": failed, "cancelled": cancelled, "offered": offered,
 	}
@@ -102,6 +104,7 @@ func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode
 func TestDecodingIsStrict(t *testing.T) {
 	e := examples()
 	progressing, retried := string(e["progressing"].encode()), string(e["retried"].encode())
+	traced := string(e["traced"].encode())
 	away, asking := string(e["detached"].encode()), string(e["detached_asking"].encode())
 	suspected, released := string(e["suspected"].encode()), string(e["released"].encode())
 	working, input, failed, completed := string(e["working"].encode()), string(e["input_required"].encode()), string(e["failed"].encode()), string(e["completed"].encode())
@@ -187,6 +190,10 @@ func TestDecodingIsStrict(t *testing.T) {
 		"progress unknown":       change(progressing, `"current":5`, `"current":5,"x":1`),
 		"progress twice":         change(progressing, `"current":5`, `"current":5,"current":5`),
 		"progress after the end": change(failed, `"created_at"`, `"progress":{"current":1},"created_at"`),
+		"empty trace":            change(traced, traced[strings.Index(traced, `"trace":`):], `"trace":{}}`),
+		"no call of a trace":     change(traced, `"call":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"`, `"call":""`),
+		"no run of a trace":      change(traced, `"run":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"`, `"run":""`),
+		"unknown in a trace":     change(traced, `"run":`, `"walk":`),
 		"no lost runs":           change(retried, `"lost_runs":4`, `"lost_runs":0`),
 		"lost runs below 0":      change(retried, `"lost_runs":4`, `"lost_runs":-4`),
 		"no input requests":      change(input, `{"b":{},"c":null}`, `{}`),

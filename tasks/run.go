@@ -39,7 +39,8 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 	if err := checkHolder(holder); err != nil {
 		return nil, err
 	}
-	held := false
+	var held, lost bool
+	var wait time.Duration
 	t, err := s.change(ctx, owner, id, change{step: func(now time.Time, t *record) error {
 		if t.Status != Working {
 			return &TransitionError{From: t.Status, To: Working}
@@ -47,7 +48,8 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 		if held = !s.free(t.Lease, now); held {
 			return nil // and no error, which would keep a new suspicion from being written
 		}
-		if t.Lease.Holder != "" {
+		lost, wait = t.Lease.Holder != "", t.waited(now)
+		if lost {
 			t.LostRuns++
 		}
 		t.Lease = Lease{Holder: holder, Token: t.Lease.Token + 1, ExpiresAt: now.Add(s.opts.Lease)}
@@ -59,7 +61,25 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 	case held:
 		return nil, ErrLeaseHeld
 	}
+	if o := s.opts.Observer; o != nil && o.Acquired != nil {
+		lent := t
+		o.Acquired(ctx, &lent, wait, lost)
+	}
 	return s.RunOf(t), nil
+}
+
+// waited returns for how long t, which is up for a runner, has been so at now: since its
+// lease was found over or released, since its last answer, or since it was created.
+func (t *Task) waited(now time.Time) time.Duration {
+	since := t.Lease.IdleSince
+	switch {
+	case !since.IsZero():
+	case t.Lease.Token == 0:
+		since = t.CreatedAt
+	default:
+		since = t.UpdatedAt
+	}
+	return max(now.Sub(since), 0)
 }
 
 // RunOf returns the work on a task that Create made with a Holder and returned

@@ -84,11 +84,20 @@ type Task struct {
 	// State is the runner's checkpoint. The store does not look into it, and drops
 	// it when the task ends.
 	State []byte
+	// Trace names the spans that the task belongs to.
+	Trace Trace
 	// Revision counts the changes of what a client can see: everything above but
-	// ExpiresAt, LostRuns, Lease and State. 1 when the task is created.
+	// ExpiresAt, LostRuns, Lease, State and Trace. 1 when the task is created.
 	Revision uint64
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
+}
+
+// A Trace names spans as the traceparent of W3C Trace Context does. The store keeps the
+// texts, of at most 256 bytes of UTF-8 each, and does not look into them.
+type Trace struct {
+	Call string // the call that created the task. Empty: it was not traced
+	Run  string // the latest run. Empty: it was not traced
 }
 
 // A Progress is how much of the work is done, in whatever unit its runner counts.
@@ -186,7 +195,7 @@ func sameVisible(a, b *Task) bool {
 
 // same reports whether a and b are one state, whatever their versions.
 func same(a, b *Task) bool {
-	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && a.Resumable == b.Resumable && bytes.Equal(a.State, b.State)
+	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && a.Resumable == b.Resumable && a.Trace == b.Trace && bytes.Equal(a.State, b.State)
 }
 
 func sameLease(a, b Lease) bool {

@@ -10,8 +10,8 @@ import (
 // Update changes the task by fn, which is called with a copy of the present state
 // and makes it the next one. It returns the task as written.
 //
-// fn may set Status, StatusMessage, Progress, TTL, PollInterval, Result, Error, State and,
-// to true, CancelRequested. It must leave the rest alone ([ErrInvalid]), take a
+// fn may set Status, StatusMessage, Progress, TTL, PollInterval, Result, Error, State, Trace
+// and, to true, CancelRequested. It must leave the rest alone ([ErrInvalid]), take a
 // step that the state machine has ([ErrTransition]) and keep the limits
 // ([ErrLimit]). A step to Working takes the questions back; the task is
 // then offered as ProvideInput says. What a step to a terminal status does to the
