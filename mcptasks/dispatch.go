@@ -28,17 +28,21 @@ type runningKey struct{}
 func running(ctx context.Context) bool { return ctx.Value(runningKey{}) != nil }
 
 // reached is called where a run has come to the handler, which from then on no removal of
-// the tool can take from it. It returns an error if the handler must not be called.
-func reached(ctx context.Context) error {
+// the tool can take from it. It returns the handler's ctx, and an error if the handler must
+// not be called.
+func reached(ctx context.Context) (context.Context, error) {
 	t := FromContext(ctx)
 	if t == nil {
-		return nil
+		return ctx, nil
 	}
 	t.e.entered.Store(true)
 	if t.e.request == nil || t.e.opts.Mode != Auto || t.e.opts.Grace > 0 {
-		return nil
+		return ctx, nil
 	}
-	return t.e.promoteAtOnce()
+	if err := t.e.promoteAtOnce(); err != nil {
+		return ctx, err
+	}
+	return t.e.handlerContext(ctx), nil
 }
 
 // around returns chain with [Options.Around] around it.

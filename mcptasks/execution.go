@@ -45,13 +45,17 @@ type execution struct {
 	reported  report        // before there is a task; interval too, 0: nothing
 	interval  time.Duration
 	state     checkpoint
-	stop      func() // ends what keeps the lease
-	over      bool   // the lease is not to be kept any more
-	detached  bool   // the work goes on elsewhere
+	stop      func()       // ends what keeps the lease
+	over      bool         // the lease is not to be kept any more
+	detached  bool         // the work goes on elsewhere
+	observed  *RunObserver // nil: nobody is told of the run
 
 	expired sync.Once // that it is logged
 
 	saves sync.Mutex // one SaveState at a time, so that the last one stays
+
+	// For whoever observes the run, set by the goroutine that ends it.
+	toolError, lost bool
 }
 
 // begin makes an execution. Its ctx has the values of ctx and not its end. It
@@ -70,6 +74,7 @@ func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallT
 }
 
 func (e *execution) end() {
+	e.observeEnd()
 	e.cancel(nil)
 	e.giveUp()
 	if e.ended != nil {
@@ -123,9 +128,10 @@ func (e *execution) create(ctx context.Context) error {
 	request, err := savedRequest(e.call.Params)
 	var t tasks.Task
 	if err == nil {
+		e.observe(RunBegin{First: true})
 		t, _, err = e.in.store.Create(ctx, e.owner, tasks.CreateParams{
 			Request: request, StatusMessage: before.message, TTL: e.opts.TTL, PollInterval: interval,
-			Holder: e.in.holder, Resumable: e.opts.Retry, Service: e.in.service,
+			Holder: e.in.holder, Resumable: e.opts.Retry, Service: e.in.service, Trace: e.observer().Trace,
 		})
 	}
 	e.mu.Lock()

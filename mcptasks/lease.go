@@ -13,13 +13,16 @@ import (
 // ctx when a cancel is requested or the task is lost. run.Changes brings a cancel
 // from another replica at once, and the suspicion of one that met the lease when it
 // was over, which a renewal answers; a renewal sees a cancel too, so that lost hints
-// only make it later. stop ends it and waits until nothing is left.
+// only make it later. It is called under mu. stop ends it and waits until nothing is left.
 func (e *execution) keep(run *tasks.Run) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.ctx))
 	suspected := make(chan struct{}, 1)
 	var both sync.WaitGroup
 	both.Go(func() { e.renew(ctx, run, suspected) })
 	both.Go(func() { e.follow(ctx, run, suspected) })
+	if o := e.observed; o != nil && o.Trace.Run != run.Task().Trace.Run {
+		both.Go(func() { e.saveTrace(ctx, run, o.Trace.Run) })
+	}
 	return func() { cancel(); both.Wait() }
 }
 

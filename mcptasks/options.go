@@ -69,6 +69,10 @@ type Options struct {
 	// does so where Around has let it come to the handler. Nil: nothing.
 	Around mcp.Middleware
 
+	// ObserveRun is told of every run of a handler as a task; see [RunObserver]. What
+	// becomes of tasks is told to the Observer of Tasks. Nil: nobody is told.
+	ObserveRun func(context.Context, RunBegin) RunObserver
+
 	// Fallback is what clients without the extension get of tools with a fallback.
 	Fallback FallbackOptions
 

@@ -57,6 +57,7 @@ func (e *execution) work() (o outcome, answer bool) {
 		return o, true
 	}
 	defer e.rest()
+	e.toolError = o.result() != nil && o.result().IsError
 	e.conclude(o)
 	return outcome{}, false
 }
@@ -76,7 +77,7 @@ func (e *execution) invoke() outcome {
 	if extra := e.call.Extra; extra != nil {
 		call.Extra = &mcp.RequestExtra{TokenInfo: extra.TokenInfo, Header: extra.Header}
 	}
-	return e.in.protect(e.ctx, call, e.chain)
+	return e.in.protect(e.handlerContext(e.ctx), call, e.chain)
 }
 
 // protect has chain call the handler and makes an error of a panic, which the SDK would
@@ -125,8 +126,10 @@ func (e *execution) conclude(o outcome) {
 	}
 	switch {
 	case errors.Is(err, tasks.ErrNotFound): // it has expired
+		e.lost = true
 		e.in.log.outcomeLost(e.call.Params.Name, err)
 	case errors.Is(err, tasks.ErrLeaseLost):
+		e.lost = true
 		e.in.log.lost(e.call.Params.Name)
 	case err != nil:
 		e.in.log.outcomeLost(e.call.Params.Name, err)
@@ -147,6 +150,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	res, detached := o.result(), e.isDetached()
 	switch {
 	case errors.Is(cause, ErrLost):
+		e.lost = true
 		e.in.log.lost(e.call.Params.Name)
 		return ended, nil
 	case errors.Is(cause, ErrExpired):
@@ -160,9 +164,8 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	case !detached && (cutShort && e.opts.Retry || e.opts.Retry && e.toolIsGone(o)):
 		return e.release, nil
 	case cutShort:
-		const reason = "the server was shut down"
-		e.in.log.failed(e.call.Params.Name, reason)
-		return nil, internalError(reason)
+		e.in.log.failed(e.call.Params.Name, MessageShutdown)
+		return nil, internalError(MessageShutdown)
 	case o.err != nil:
 		return nil, o.err
 	case res == nil:

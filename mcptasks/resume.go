@@ -94,7 +94,7 @@ var errCannotResume = errors.New("mcptasks: this server cannot run the task")
 // goOn acquires the task with this id and runs its handler; lost says that the task
 // has lost its runner, which is logged.
 func (e *execution) goOn(id string, lost bool) {
-	if !e.acquire(id) {
+	if !e.acquire(id, lost) {
 		e.end()
 		return
 	}
@@ -106,7 +106,7 @@ func (e *execution) goOn(id string, lost bool) {
 
 // acquire makes the execution that of a stored task. It tries again while the
 // store fails: nobody else may know that the task was answered.
-func (e *execution) acquire(id string) bool {
+func (e *execution) acquire(id string, lost bool) bool {
 	var run *tasks.Run
 	err := e.persist(func(ctx context.Context) (err error) {
 		run, err = e.in.store.Acquire(ctx, e.owner, id, e.in.holder)
@@ -120,6 +120,7 @@ func (e *execution) acquire(id string) bool {
 		return false
 	}
 	t := run.Task()
+	e.observe(RunBegin{Before: t.Trace, Lost: lost})
 	state, err := decodeCheckpoint(t.State)
 	if err == nil {
 		err = state.answers(&t, e.call.Params)
@@ -149,10 +150,14 @@ func lostRuns(t *tasks.Task) uint64 {
 	return t.LostRuns
 }
 
-// The reasons for which a task is failed that no server is to run any more.
+// The Error.Message of a task that a server fails by itself, beside those of package tasks.
 const (
-	reasonAbandoned = "no server can go on with this task: its tool is gone, or is not to be run again"
-	reasonExhausted = "this task was begun as often as it may, and the server that ran it was lost each time"
+	// MessageAbandoned: no server that looks after the task has its tool, or may run it again.
+	MessageAbandoned = "no server can go on with this task: its tool is gone, or is not to be run again"
+	// MessageExhausted: [ToolOptions].MaxRuns runners were lost.
+	MessageExhausted = "this task was begun as often as it may, and the server that ran it was lost each time"
+	// MessageShutdown: the handler was told to end, and its tool has no Retry.
+	MessageShutdown = "the server was shut down"
 )
 
 // giveUp fails a task that no server is to run any more.

@@ -53,9 +53,9 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		what, tool := in.judge(ctx, &t, now)
 		switch what {
 		case abandon:
-			in.giveUp(ctx, t, tool, reasonAbandoned)
+			in.giveUp(ctx, t, tool, MessageAbandoned)
 		case exhausted:
-			in.giveUp(ctx, t, tool, reasonExhausted)
+			in.giveUp(ctx, t, tool, MessageExhausted)
 		case resume:
 			select {
 			case in.slots <- struct{}{}:

@@ -41,7 +41,8 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 			res, err := in.gate(ctx, req, o, false).forHandler()
 			return res, nil, in.wired(tool.Name, err)
 		}
-		if err := reached(ctx); err != nil {
+		ctx, err := reached(ctx)
+		if err != nil {
 			return nil, nil, err
 		}
 		res, out, err := handler(ctx, req, args)
@@ -60,7 +61,8 @@ func AddRawTool(t *Tasks, server *mcp.Server, tool *mcp.Tool, handler mcp.ToolHa
 		if !running(ctx) {
 			return in.gate(ctx, req, o, false).forHandler()
 		}
-		if err := reached(ctx); err != nil {
+		ctx, err := reached(ctx)
+		if err != nil {
 			return nil, err
 		}
 		return handler(ctx, req)
