@@ -150,7 +150,7 @@ func NewRedisBackend(client redis.UniversalClient, opts *RedisOptions) (*RedisBa
 	b.scripts = newScripts(most, publish, b.keys.database, b.opts.MinReplicas > 0)
 	b.link, err = redislink.New(client, redislink.Options{
 		Closed: ErrClosed, Damage: ErrCorrupt, Clock: b.scripts.clock, Key: b.keys.clock(),
-		AutoPipeline: b.opts.AutoPipeline, MinReplicas: b.opts.MinReplicas, ReplicaTimeout: b.opts.ReplicaTimeout,
+		AutoPipeline: b.opts.AutoPipeline, MinReplicas: b.opts.MinReplicas, ReplicaTimeout: b.opts.ReplicaTimeout, Resent: b.opts.Resent,
 	})
 	if err != nil {
 		return nil, argument(err)

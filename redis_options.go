@@ -64,6 +64,12 @@ type RedisOptions struct {
 	// yet. It must be shorter than the client's read timeout, which is checked if the
 	// client reveals it.
 	ReplicaTimeout time.Duration
+	// Resent is called each time that the backend sends something again which got no
+	// usable answer: the answer was lost, a failover is under way, a slot moves. It is for
+	// metrics. The call that resends makes it, on its own goroutine, and waits for it, so it
+	// must not block; those of several calls overlap. A panic reaches the caller. Nil: nothing
+	// is called.
+	Resent func()
 }
 
 // argument is the error of an option, or of a client, that a link cannot use.

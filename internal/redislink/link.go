@@ -44,6 +44,7 @@ type Options struct {
 	AutoPipeline   bool          // calls made at the same time share round trips
 	MinReplicas    int           // how many are to acknowledge a write; 0 or less: none
 	ReplicaTimeout time.Duration // how long they have; 0: a second
+	Resent         func()        // called before a command is sent again; nil: nothing is
 }
 
 // An OptionError says what a client, or one of Options, cannot be used for.

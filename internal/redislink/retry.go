@@ -68,18 +68,27 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 	}
 	p.l.RefreshSlots(ctx)
 	p.tries++
-	if p.tries == 1 {
-		return nil // mostly it was the connection
+	if p.tries == 1 { // mostly it was the connection
+		p.again()
+		return nil
 	}
 	pause := time.NewTimer(rand.N(min(minPause<<min(p.tries, 8), maxPause)))
 	defer pause.Stop()
 	select {
 	case <-pause.C:
+		p.again()
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%w, after: %w", ctx.Err(), err)
 	case <-p.l.closed:
 		return p.l.Ended(err)
+	}
+}
+
+// again tells that a command is sent again.
+func (p *retryBudget) again() {
+	if p.l.opts.Resent != nil {
+		p.l.opts.Resent()
 	}
 }
 

@@ -29,7 +29,8 @@ func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 		}
 		return fakeredis.HangUp // the answer of the first is lost
 	})
-	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock})
+	resent := 0
+	l, err := New(connect(t, s, redis.Options{}), Options{Clock: clock, Resent: func() { resent++ }})
 	require.NoError(t, err)
 	keys := []string{"record", "index", "expiry"}
 	r, err := l.Write(t.Context(), &Write{
@@ -37,6 +38,7 @@ func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 	}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, Reply{Status: StatusOK, Number: 7, Resent: true}, r)
+	assert.Equal(t, 1, resent)
 	asked := s.Got("evalsha " + string(clock.SHA))
 	require.Len(t, asked, 1)
 	assert.Equal(t, "evalsha "+string(clock.SHA)+" 1 index", asked[0].Text)
