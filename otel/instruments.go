@@ -1,0 +1,60 @@
+package taskotel
+
+import (
+	"errors"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// The bounds of the buckets of histograms, in seconds.
+var (
+	operationBounds = []float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20}
+	requestBounds   = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300} // of the conventions
+	taskBounds      = []float64{0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400}
+)
+
+// instruments are all metrics of the package.
+type instruments struct {
+	created, ended, resumed, lost, refused metric.Int64Counter
+	running                                metric.Int64UpDownCounter
+	duration, wait                         metric.Float64Histogram
+
+	operation                 metric.Float64Histogram
+	resends, unknown, resyncs metric.Int64Counter
+
+	request metric.Float64Histogram
+}
+
+func newInstruments(m metric.Meter) (i instruments, err error) {
+	var errs []error
+	counter := func(name, unit, description string) metric.Int64Counter {
+		c, err := m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return c
+	}
+	seconds := func(name, description string, bounds []float64) metric.Float64Histogram {
+		h, err := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
+			metric.WithExplicitBucketBoundaries(bounds...))
+		errs = append(errs, err)
+		return h
+	}
+	i = instruments{
+		created:  counter("taskstore.tasks.created", "{task}", "Tasks that were created."),
+		ended:    counter("taskstore.tasks.ended", "{task}", "Tasks that have ended."),
+		resumed:  counter("taskstore.tasks.resumed", "{task}", "Tasks that went on here after their runner was lost or shut down."),
+		duration: seconds("taskstore.task.duration", "From the creation of a task to its end.", taskBounds),
+		wait:     seconds("taskstore.task.wait", "For how long a task that was taken over had waited for a runner.", taskBounds),
+		lost:     counter("taskstore.leases.lost", "{lease}", "Runners that were found lost, by who took over or failed the task."),
+		refused:  counter("taskstore.limits.refused", "{refusal}", "Calls that were refused because of a limit."),
+
+		operation: seconds("taskstore.operation.duration", "Operations of the store.", operationBounds),
+		resends:   counter("taskstore.operation.resends", "{resend}", "What a Redis backend sent again."),
+		unknown:   counter("taskstore.outcomes.unknown", "{operation}", "Writes that may have been applied or not."),
+		resyncs:   counter("taskstore.watch.resyncs", "{resync}", "Times that a watch may have lost hints."),
+
+		request: seconds("mcp.server.operation.duration", "Requests and notifications of MCP, until they were answered.", requestBounds),
+	}
+	i.running, err = m.Int64UpDownCounter("taskstore.tasks.running", metric.WithUnit("{task}"),
+		metric.WithDescription("Tasks whose handlers run in this process."))
+	return i, errors.Join(append(errs, err)...)
+}
