@@ -105,7 +105,7 @@ func (r *replica) do(ctx context.Context, user, method string, params map[string
 	} {
 		req.Header.Set(key, value)
 	}
-	for _, name := range []string{"name", "taskId"} {
+	for _, name := range []string{"name", "taskId", "uri"} {
 		if s, ok := params[name].(string); ok {
 			req.Header.Set("Mcp-Name", s)
 		}

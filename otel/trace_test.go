@@ -160,6 +160,9 @@ func TestARunIsLinkedToTheRunBefore(t *testing.T) {
 	r.until(t.Context(), "alice", id, "completed")
 	eventually(t, "the ends of three runs", func() bool { return len(e.named("task ask")) == 3 })
 	runs, call := e.named("task ask"), e.one("tools/call ask").SpanContext.SpanID().String()
+	for _, run := range runs {
+		assert.False(t, run.Parent.IsValid(), "a run is a trace of its own")
+	}
 	assert.Equal(t, map[string]string{"taskstore.link=call": call}, links(runs[0]))
 	assert.Equal(t, map[string]string{"taskstore.link=call": call, "taskstore.link=run_before": runs[0].SpanContext.SpanID().String()}, links(runs[1]))
 	assert.Equal(t, map[string]string{"taskstore.link=call": call, "taskstore.link=run_before": runs[1].SpanContext.SpanID().String()}, links(runs[2]))
