@@ -117,7 +117,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			assert.True(t, allowed, "%s imports %s", path, name)
 		}
 	}
-	for _, part := range []string{"internal", "tasks", "backendtest", "mcptasks", "pgstore", "sqlitestore", "torture", "bench", "examples", "redis.go"} {
+	for _, part := range []string{"internal", "tasks", "backendtest", "mcptasks", "otel", "pgstore", "sqlitestore", "torture", "bench", "examples", "redis.go"} {
 		assert.NotZero(t, seen[part], "the files of %s were found", part)
 	}
 }

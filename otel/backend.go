@@ -83,7 +83,7 @@ func (m *measured) since(ctx context.Context, begin time.Time, operation string,
 	}
 	m.metrics.operation.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
 	if errors.Is(err, taskstore.ErrOutcomeUnknown) {
-		m.metrics.unknown.Add(ctx, 1, metric.WithAttributes(attribute.String("operation", operation)))
+		m.metrics.unknown.Add(ctx, 1)
 	}
 }
 

@@ -159,7 +159,7 @@ func TestUnknownOutcomesAreCounted(t *testing.T) {
 	b := e.Backend(failing{err: fmt.Errorf("%w: %w", taskstore.ErrOutcomeUnknown, context.DeadlineExceeded)})
 	_, err := b.PutIfVersion(t.Context(), taskstore.Key{}, taskstore.Value{}, 0)
 	require.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
-	assert.Equal(t, map[string]int64{"operation=put_if_version": 1}, e.counts("taskstore.outcomes.unknown"))
+	assert.Equal(t, map[string]int64{"": 1}, e.counts("taskstore.outcomes.unknown"))
 	assert.Equal(t, map[string]int64{"error.type=outcome_unknown operation=put_if_version": 1}, e.counts("taskstore.operation.duration"))
 }
 

@@ -1,8 +1,10 @@
 package taskotel
 
 import (
+	"context"
 	"errors"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
 
@@ -56,5 +58,16 @@ func newInstruments(m metric.Meter) (i instruments, err error) {
 	}
 	i.running, err = m.Int64UpDownCounter("taskstore.tasks.running", metric.WithUnit("{task}"),
 		metric.WithDescription("Tasks whose handlers run in this process."))
-	return i, errors.Join(append(errs, err)...)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return instruments{}, err
+	}
+	// A counter of what is rare begins with 0, or the first time would be no increase.
+	ctx := context.Background()
+	for _, c := range []metric.Int64Counter{i.lost, i.resends, i.unknown, i.resyncs} {
+		c.Add(ctx, 0)
+	}
+	for _, limit := range limits {
+		i.refused.Add(ctx, 0, metric.WithAttributes(attribute.String("limit", limit)))
+	}
+	return i, nil
 }

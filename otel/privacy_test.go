@@ -160,8 +160,9 @@ func TestNothingPersonalIsExported(t *testing.T) {
 	assert.Contains(t, all, `span "prompts/get greet"`)
 	assert.Contains(t, all, `span "prompts/get"`)
 	assert.Contains(t, all, `span "resources/read"`)
-	assert.Contains(t, all, `limit=request_bytes`)
-	assert.Contains(t, all, `limit=input_key_bytes`)
+	refused := e.counts("taskstore.limits.refused")
+	assert.EqualValues(t, 1, refused["limit=request_bytes"])
+	assert.EqualValues(t, 1, refused["limit=input_key_bytes"])
 	assert.Contains(t, all, `error.type=_OTHER operation=get`)
 }
 

@@ -50,10 +50,7 @@ func start(tb testing.TB, e *exporter, store taskstore.StorageBackend, opts *mcp
 		tb.Fatal(err)
 	}
 	server.AddReceivingMiddleware(e.Middleware())
-	h := auth.RequireBearerToken(func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-		return &auth.TokenInfo{UserID: token, Expiration: time.Now().Add(time.Hour)}, nil
-	}, nil)(ts.Handler(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true})))
-	web := httptest.NewServer(h)
+	web := httptest.NewServer(handlerOf(ts, server))
 	r := &replica{TB: tb, tasks: ts, mcp: server, url: web.URL, stop: func() {
 		web.CloseClientConnections()
 		web.Close()
@@ -65,6 +62,13 @@ func start(tb testing.TB, e *exporter, store taskstore.StorageBackend, opts *mcp
 		_ = ts.Shutdown(ctx)
 	})
 	return r
+}
+
+// handlerOf serves server to the users whom bearer tokens name.
+func handlerOf(ts *mcptasks.Tasks, server *mcp.Server) http.Handler {
+	return auth.RequireBearerToken(func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		return &auth.TokenInfo{UserID: token, Expiration: time.Now().Add(time.Hour)}, nil
+	}, nil)(ts.Handler(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true})))
 }
 
 // A reply is an answer as it came over the wire.

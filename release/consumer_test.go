@@ -56,6 +56,7 @@ func TestReleaseServesConsumers(t *testing.T) {
 		"redis":     {get: []string{""}, links: append([]string{"github.com/google/uuid"}, root...), prints: "no server"},
 		"mcpserver": {get: []string{"", "/mcptasks"}, absent: []string{"modernc.org/", "github.com/jackc/", "go.opentelemetry.io/"}, prints: "installed <nil>"},
 		"sqlite":    {get: []string{"", "/sqlitestore"}, absent: []string{"github.com/jackc/", "go.opentelemetry.io/", "github.com/modelcontextprotocol/"}, prints: "version 1 <nil>"},
+		"telemetry": {get: []string{"", "/mcptasks", "/otel"}, absent: []string{"modernc.org/", "github.com/jackc/", "github.com/prometheus/", "go.opentelemetry.io/otel/sdk"}, prints: "installed <nil>"},
 		"postgres":  {get: []string{"", "/pgstore"}, absent: []string{"modernc.org/", "go.opentelemetry.io/", "github.com/modelcontextprotocol/"}, prints: "no server"},
 	} {
 		t.Run(name, func(t *testing.T) {
