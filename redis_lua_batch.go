@@ -66,7 +66,7 @@ local op, n = ARGV[1], #KEYS / 3
 local writes, scopes, goes = {false, false, false, false}, false, false
 local fresh, records = true, {}
 for nth = 1, n do
-  fresh = fresh and ARGV[5 * nth] == '0' and ARGV[5 * nth - 2] ~= ''
+  fresh = fresh and (ARGV[5 * nth] == '0' or ARGV[5 * nth] == '') and ARGV[5 * nth - 2] ~= ''
   records[nth] = KEYS[3 * nth - 2]
 end
 fresh = fresh and redis.call('EXISTS', unpack(records)) == 0
@@ -87,12 +87,15 @@ for nth = 1, n do
   end
 `
 
-// luaBatchDamage refuses a write that meets a value of another type. again repeats the call
-// that failed with another error; the error then stops the script.
+// luaBatchDamage refuses a write that meets a value of another type. Where the batch is fresh
+// and the expiry index of the first write, which is not known yet, has another type too, it
+// refuses the first write. again repeats the call that failed with another error; the error
+// then stops the script.
 func luaBatchDamage(again string) string {
 	return `
     if damage then
       if not string.find(damage, 'WRONGTYPE') then ` + again + ` end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
       return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
     end
 `
@@ -128,6 +131,11 @@ var luaBatchCheck = `
       local limit, live = tonumber(ARGV[at + 5]), scope.live
       if limit > 0 and live >= limit then
         if not scope.counted then
+          if fresh then
+            damage = redis.pcall('ZCARD', KEYS[3])
+            damage = type(damage) == 'table' and damage.err
+` + luaBatchDamage("redis.call('ZCARD', KEYS[3])") + `
+          end
           live = live - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
           scope.counted, scope.settle = true, true
         end

@@ -262,3 +262,41 @@ func TestRedisBatchHintsEachWrite(t *testing.T) {
 		assert.Equal(t, taskstore.Change{Key: taskOf("other", "stays"), Version: 1}, <-heard["other"])
 	}
 }
+
+// A batch of creates meets an expiry index of another type late. It is refused for the
+// first write that it cannot make all the same, and not for one that finds no room.
+func TestRedisDamageOfTheExpiryIndexIsToldBeforeALimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second taskstore.Write
+		spoiled       []string
+	}{
+		"AtTheFirstWrite":          {taskstore.Write{MaxRecords: 1}, taskstore.Write{}, nil},
+		"AtALaterWrite":            {taskstore.Write{}, taskstore.Write{MaxRecords: 2}, nil},
+		"InAnotherCollection":      {taskstore.Write{}, taskstore.Write{Key: taskOf("other", ""), MaxRecords: 1}, nil},
+		"WithAnotherDamagedIndex":  {taskstore.Write{}, taskstore.Write{Key: taskOf("other", "")}, []string{":idx:{o}.other"}},
+		"WithAnotherDamagedExpiry": {taskstore.Write{}, taskstore.Write{Key: taskOf("other", "")}, []string{":exp:{o}.other"}},
+	} {
+		for _, expected := range []taskstore.Version{0, taskstore.AnyVersion} {
+			t.Run(name, func(t *testing.T) {
+				s := storetest.New(t, taskstore.RedisOptions{})
+				for _, collection := range []string{"", "other"} {
+					_, err := s.Put(ctx, taskOf(collection, "there"), lasts)
+					require.NoError(t, err)
+				}
+				for _, k := range append(c.spoiled, ":exp:{o}") {
+					require.NoError(t, s.Client.Del(ctx, s.Prefix+k).Err())
+					require.NoError(t, s.Client.SAdd(ctx, s.Prefix+k, "payload").Err())
+				}
+				first, second := c.first, c.second
+				first.Key, first.Value = taskOf("", "first"), lasts
+				second.Key, second.Value, second.Expected = taskOf(second.Key.Collection, "second"), lasts, expected
+				before := dump(t, s)
+				err := s.PutBatch(ctx, []taskstore.Write{first, second})
+				var corrupt *taskstore.CorruptError
+				require.ErrorAs(t, refusedAt(t, 0, err), &corrupt)
+				assert.Equal(t, first.Key, corrupt.Key)
+				assert.Equal(t, before, dump(t, s))
+			})
+		}
+	}
+}

@@ -8,7 +8,7 @@ local ms = math.floor(us / 1000)
 local writes, scopes, goes = {false, false, false, false}, false, false
 local fresh, records = true, {}
 for nth = 1, n do
-  fresh = fresh and ARGV[5 * nth] == '0' and ARGV[5 * nth - 2] ~= ''
+  fresh = fresh and (ARGV[5 * nth] == '0' or ARGV[5 * nth] == '') and ARGV[5 * nth - 2] ~= ''
   records[nth] = KEYS[3 * nth - 2]
 end
 fresh = fresh and redis.call('EXISTS', unpack(records)) == 0
@@ -41,6 +41,7 @@ for nth = 1, n do
 
     if damage then
       if not string.find(damage, 'WRONGTYPE') then redis.call('HMGET', record, 'version') end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
       return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
     end
 
@@ -66,6 +67,7 @@ end
 
     if damage then
       if not string.find(damage, 'WRONGTYPE') then redis.call('ZSCORE', index, task) end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
       return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
     end
 
@@ -111,6 +113,7 @@ end
 
     if damage then
       if not string.find(damage, 'WRONGTYPE') then redis.call('ZCARD', index) end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
       return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
     end
 
@@ -125,6 +128,17 @@ end
       local limit, live = tonumber(ARGV[at + 5]), scope.live
       if limit > 0 and live >= limit then
         if not scope.counted then
+          if fresh then
+            damage = redis.pcall('ZCARD', KEYS[3])
+            damage = type(damage) == 'table' and damage.err
+
+    if damage then
+      if not string.find(damage, 'WRONGTYPE') then redis.call('ZCARD', KEYS[3]) end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
+      return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
+    end
+
+          end
           live = live - redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', ms))
           scope.counted, scope.settle = true, true
         end
@@ -184,6 +198,7 @@ for nth = 1, n do
 
     if damage then
       if not string.find(damage, 'WRONGTYPE') then redis.call('ZADD', expiry, expires, task) end
+      if fresh and type(redis.pcall('ZCARD', KEYS[3])) == 'table' then nth = 1 end
       return {'corrupt', 'a key of the record or its indexes holds a value of another type', nth}
     end
 
