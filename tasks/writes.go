@@ -57,13 +57,34 @@ func (s *Store) write(ctx context.Context, cur, next *record) (taskstore.Version
 		entry = gone()
 	}
 	// Of cur, since an end may drop the request.
-	err := taskstore.PutBatch(ctx, s.backend, together(cur, next.value(), entry, keyValue(cur, next.ExpiresAt)))
-	return cur.Version + 1, err
+	return cur.Version + 1, s.replace(ctx, together(cur, next.value(), entry, keyValue(cur, next.ExpiresAt)))
 }
 
 // remove removes r and all that belongs to it, but for what the registry has.
 func (s *Store) remove(ctx context.Context, r *record) error {
-	return taskstore.PutBatch(ctx, s.backend, together(r, gone(), gone(), gone()))
+	return s.replace(ctx, together(r, gone(), gone(), gone()))
+}
+
+// replace makes writes, those of a task that is there. An entry or a key that cannot be read
+// would keep the task from its end for ever: it is deleted first, and the writes make it anew.
+// Where the damage is that of an index, the record stays.
+func (s *Store) replace(ctx context.Context, writes []taskstore.Write) error {
+	err := taskstore.PutBatch(ctx, s.backend, writes)
+	for range writes[activeWrite:] {
+		var refused *taskstore.BatchError
+		if undecided(err) || !errors.Is(err, taskstore.ErrCorrupt) || !errors.As(err, &refused) || refused.Index == taskWrite {
+			break
+		}
+		key := writes[refused.Index].Key
+		if _, got := s.backend.Get(ctx, key); !errors.Is(got, taskstore.ErrCorrupt) && !errors.Is(got, taskstore.ErrNotFound) {
+			break
+		}
+		if _, deleted := s.backend.Delete(ctx, key); deleted != nil {
+			break
+		}
+		err = taskstore.PutBatch(ctx, s.backend, writes)
+	}
+	return err
 }
 
 // together returns the writes that put task in the place of r, and entry and key with it.
