@@ -5,6 +5,7 @@ package taskstore
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore/internal/hub"
+	"github.com/taskstore/taskstore/internal/redislink"
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
@@ -215,5 +217,56 @@ func TestRedisReadersThatAreHeldUpLoseNoRecord(t *testing.T) {
 				assert.Equal(t, 1, n)
 			})
 		}
+	}
+}
+
+// Records that are created in one microsecond get places of their own, also where the one
+// before has the very microsecond of the create.
+func TestRedisPlacesInOneMicrosecondDiffer(t *testing.T) {
+	ctx := context.Background()
+	c := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})
+	t.Cleanup(func() { _ = c.Close() })
+	scripts, keys := newScripts(0, "", "", false), redisKeys{prefix: "p"}
+	key := Key{Owner: "o", Task: "new"}
+	all := keys.all(key)
+	const ends = "253402300799999"
+	create := map[string]*redislink.Call{
+		"put":   {Script: scripts.put, Keys: all[:], Args: []string{"12345678", "", ends, key.Task}},
+		"batch": {Script: scripts.batch, Keys: all[:], Args: []string{"12345678", "", ends, key.Task, "0", "0"}},
+	}
+	const plant = `
+local t = redis.call('TIME')
+local at = t[1] * 1000000 + t[2] + ARGV[1]
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('ZADD', KEYS[2], at, 'last')
+redis.call('ZADD', KEYS[3], ARGV[2], 'last')
+return string.format('%.0f', at)`
+	for name, call := range create {
+		t.Run(name, func(t *testing.T) {
+			args := make([]any, len(call.Args))
+			for i, a := range call.Args {
+				args[i] = a
+			}
+			require.NoError(t, c.ScriptLoad(ctx, call.Script.Source).Err())
+			behind, before := 0, 0
+			for i := range 6000 {
+				p := c.TxPipeline()
+				planted := p.Eval(ctx, plant, all[:], i%120, ends)
+				p.EvalSha(ctx, string(call.Script.SHA), call.Keys, args...)
+				_, err := p.Exec(ctx)
+				require.NoError(t, err)
+				last, err := strconv.ParseFloat(planted.Val().(string), 64)
+				require.NoError(t, err)
+				score := c.ZScore(ctx, all[1], key.Task).Val()
+				require.Greater(t, score, last)
+				if score == last+1 {
+					before++
+				} else {
+					behind++
+				}
+			}
+			assert.NotZero(t, before, "creates up to the microsecond of the last record")
+			assert.NotZero(t, behind, "creates after it")
+		})
 	}
 }

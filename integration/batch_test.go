@@ -265,16 +265,21 @@ func TestRedisBatchHintsEachWrite(t *testing.T) {
 
 // A batch of creates meets an expiry index of another type late. It is refused for the
 // first write that it cannot make all the same, and not for one that finds no room.
-func TestRedisDamageOfTheExpiryIndexIsToldBeforeALimit(t *testing.T) {
+func TestRedisDamageOfAnExpiryIndexRefusesABatchOfCreates(t *testing.T) {
+	const mine, others = ":exp:{o}", ":exp:{o}.other"
+	other := taskOf("other", "")
 	for name, c := range map[string]struct {
 		first, second taskstore.Write
 		spoiled       []string
+		index         int
 	}{
-		"AtTheFirstWrite":          {taskstore.Write{MaxRecords: 1}, taskstore.Write{}, nil},
-		"AtALaterWrite":            {taskstore.Write{}, taskstore.Write{MaxRecords: 2}, nil},
-		"InAnotherCollection":      {taskstore.Write{}, taskstore.Write{Key: taskOf("other", ""), MaxRecords: 1}, nil},
-		"WithAnotherDamagedIndex":  {taskstore.Write{}, taskstore.Write{Key: taskOf("other", "")}, []string{":idx:{o}.other"}},
-		"WithAnotherDamagedExpiry": {taskstore.Write{}, taskstore.Write{Key: taskOf("other", "")}, []string{":exp:{o}.other"}},
+		"BeyondALimit":             {taskstore.Write{MaxRecords: 1}, taskstore.Write{}, []string{mine}, 0},
+		"ALaterOneBeyondALimit":    {taskstore.Write{}, taskstore.Write{MaxRecords: 2}, []string{mine}, 0},
+		"AnotherBeyondALimit":      {taskstore.Write{}, taskstore.Write{Key: other, MaxRecords: 1}, []string{mine}, 0},
+		"WithAnotherDamagedIndex":  {taskstore.Write{}, taskstore.Write{Key: other}, []string{mine, ":idx:{o}.other"}, 0},
+		"WithAnotherDamagedExpiry": {taskstore.Write{}, taskstore.Write{Key: other}, []string{mine, others}, 0},
+		"OfTheSecond":              {taskstore.Write{}, taskstore.Write{Key: other}, []string{others}, 1},
+		"OfARemoval":               {taskstore.Write{Value: gone}, taskstore.Write{Key: other}, []string{mine}, 0},
 	} {
 		for _, expected := range []taskstore.Version{0, taskstore.AnyVersion} {
 			t.Run(name, func(t *testing.T) {
@@ -283,18 +288,21 @@ func TestRedisDamageOfTheExpiryIndexIsToldBeforeALimit(t *testing.T) {
 					_, err := s.Put(ctx, taskOf(collection, "there"), lasts)
 					require.NoError(t, err)
 				}
-				for _, k := range append(c.spoiled, ":exp:{o}") {
+				for _, k := range c.spoiled {
 					require.NoError(t, s.Client.Del(ctx, s.Prefix+k).Err())
 					require.NoError(t, s.Client.SAdd(ctx, s.Prefix+k, "payload").Err())
 				}
-				first, second := c.first, c.second
-				first.Key, first.Value = taskOf("", "first"), lasts
-				second.Key, second.Value, second.Expected = taskOf(second.Key.Collection, "second"), lasts, expected
+				writes := []taskstore.Write{c.first, c.second}
+				writes[0].Key, writes[1].Key.Owner, writes[1].Key.Task = taskOf("", "first"), "o", "second"
+				writes[1].Value, writes[1].Expected = lasts, expected
+				if writes[0].ExpiresAt.IsZero() {
+					writes[0].Value = lasts
+				}
 				before := dump(t, s)
-				err := s.PutBatch(ctx, []taskstore.Write{first, second})
+				err := s.PutBatch(ctx, writes)
 				var corrupt *taskstore.CorruptError
-				require.ErrorAs(t, refusedAt(t, 0, err), &corrupt)
-				assert.Equal(t, first.Key, corrupt.Key)
+				require.ErrorAs(t, refusedAt(t, c.index, err), &corrupt)
+				assert.Equal(t, writes[c.index].Key, corrupt.Key)
 				assert.Equal(t, before, dump(t, s))
 			})
 		}
