@@ -105,3 +105,25 @@ func TestABatchBeyondMaxVersionIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Record{Key: last, Version: MaxVersion, Value: Value{Data: []byte("before")}}, r)
 }
+
+// Batches reclaim for each of their writes, so a busy backend does not depend on the timer.
+func TestMemoryBatchesReclaimMoreThanTheyAdd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryBackend(nil)
+		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+		batch := func(i int, ttl time.Duration) {
+			var writes []Write
+			for j := range MaxBatch {
+				writes = append(writes, Write{Key: Key{Owner: "o", Task: fmt.Sprint(i, j)}, Value: Value{ExpiresAt: time.Now().Add(ttl)}})
+			}
+			require.NoError(t, m.PutBatch(t.Context(), writes))
+		}
+		for i := range 4 {
+			batch(i, time.Millisecond)
+		}
+		time.Sleep(2 * time.Millisecond)
+		batch(4, time.Hour)
+		assert.Equal(t, MaxBatch, m.held())
+		m.sweeper.Stop()
+	})
+}

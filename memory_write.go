@@ -86,7 +86,7 @@ func (m *MemoryBackend) PutBatch(ctx context.Context, writes []Write) error {
 	for i := range batch {
 		m.apply(&batch[i], now)
 	}
-	m.reclaim(now, reclaimPerWrite)
+	m.reclaim(now, reclaimPerWrite*len(batch))
 	return nil
 }
 
