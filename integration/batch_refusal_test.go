@@ -33,10 +33,11 @@ func storeOn(t *testing.T, server *redistest.Server, opts taskstore.RedisOptions
 // refusedBatches are batches that begin in all the ways there are. A server that refuses
 // writes refuses each as a whole, also one whose first write only frees memory.
 var refusedBatches = map[string][]taskstore.Write{
-	"Creates": {{Key: taskOf("", "new"), Value: lasts}, {Key: taskOf("other", "new"), Value: hello}},
-	"Update":  {{Key: taskOf("", "permanent"), Value: text("x"), Expected: 1}, {Key: taskOf("", "goes"), Value: gone, Expected: 1}},
-	"Expiry":  {{Key: taskOf("", "permanent"), Value: lasts, Expected: 1}, {Key: taskOf("", "expires"), Value: hello, Expected: 1}},
-	"Past":    {{Key: taskOf("", "past"), Value: lasts}, {Key: taskOf("", "goes"), Value: gone, Expected: 1}},
+	"Expiring": {{Key: taskOf("", "new"), Value: lasts}, {Key: taskOf("other", "new"), Value: lasts, Expected: taskstore.AnyVersion}},
+	"Creates":  {{Key: taskOf("", "new"), Value: lasts}, {Key: taskOf("other", "new"), Value: hello}},
+	"Update":   {{Key: taskOf("", "permanent"), Value: text("x"), Expected: 1}, {Key: taskOf("", "goes"), Value: gone, Expected: 1}},
+	"Expiry":   {{Key: taskOf("", "permanent"), Value: lasts, Expected: 1}, {Key: taskOf("", "expires"), Value: hello, Expected: 1}},
+	"Past":     {{Key: taskOf("", "past"), Value: lasts}, {Key: taskOf("", "goes"), Value: gone, Expected: 1}},
 	"RemovalAndCreate": {{Key: taskOf("", "goes"), Value: gone, Expected: 1}, {Key: taskOf("", "goes too"), Value: gone, Expected: taskstore.AnyVersion},
 		{Key: taskOf("other", "new"), Value: lasts}},
 	"RemovalAndUpdate":     {{Key: taskOf("", "goes"), Value: gone, Expected: 1}, {Key: taskOf("", "permanent"), Value: text("x"), Expected: 1}},

@@ -54,6 +54,13 @@ func TestResentBatchIsAppliedOnce(t *testing.T) {
 			r.wantEntry(1, "created")
 			r.passes(250 * time.Millisecond)
 
+			others := taskstore.Key{Owner: r.key.Owner, Collection: "expiring", Task: r.key.Task}
+			r.next(fault, nil)
+			require.NoError(r.t, r.mine.PutBatch(ctx, []taskstore.Write{{Key: others, Value: lasts}, {Key: taskstore.Key{Owner: others.Owner, Task: others.Task + "+"}, Value: lasts}}))
+			rec, err := r.other.Get(ctx, others)
+			require.NoError(r.t, err)
+			assert.EqualValues(r.t, 1, rec.Version)
+
 			r.next(fault, nil)
 			require.NoError(r.t, r.mine.PutBatch(ctx, r.batchOf(
 				taskstore.Write{Value: text("updated"), Expected: 1}, taskstore.Write{Value: text("put"), Expected: taskstore.AnyVersion})))
