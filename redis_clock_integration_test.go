@@ -228,16 +228,16 @@ func TestRedisPlacesInOneMicrosecondDiffer(t *testing.T) {
 	t.Cleanup(func() { _ = c.Close() })
 	scripts, keys := newScripts(0, "", "", false), redisKeys{prefix: "p"}
 	key := Key{Owner: "o", Task: "new"}
-	all := keys.all(key)
+	all, newer := keys.all(key), keys.all(Key{Owner: "o", Task: "newer"})
 	const ends = "253402300799999"
 	create := map[string]*redislink.Call{
 		"put":   {Script: scripts.put, Keys: all[:], Args: []string{"12345678", "", ends, key.Task}},
-		"batch": {Script: scripts.batch, Keys: all[:], Args: []string{"12345678", "", ends, key.Task, "0", "0"}},
+		"batch": {Script: scripts.batch, Keys: append(all[:], newer[:]...), Args: []string{"12345678", "", ends, key.Task, "0", "0", "", ends, "newer", "0", "0"}},
 	}
 	const plant = `
 local t = redis.call('TIME')
 local at = t[1] * 1000000 + t[2] + ARGV[1]
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', unpack(KEYS))
 redis.call('ZADD', KEYS[2], at, 'last')
 redis.call('ZADD', KEYS[3], ARGV[2], 'last')
 return string.format('%.0f', at)`
@@ -251,7 +251,7 @@ return string.format('%.0f', at)`
 			behind, before := 0, 0
 			for i := range 6000 {
 				p := c.TxPipeline()
-				planted := p.Eval(ctx, plant, all[:], i%120, ends)
+				planted := p.Eval(ctx, plant, call.Keys, i%120, ends)
 				p.EvalSha(ctx, string(call.Script.SHA), call.Keys, args...)
 				_, err := p.Exec(ctx)
 				require.NoError(t, err)
@@ -259,6 +259,9 @@ return string.format('%.0f', at)`
 				require.NoError(t, err)
 				score := c.ZScore(ctx, all[1], key.Task).Val()
 				require.Greater(t, score, last)
+				if name == "batch" {
+					require.Greater(t, c.ZScore(ctx, all[1], "newer").Val(), score)
+				}
 				if score == last+1 {
 					before++
 				} else {
