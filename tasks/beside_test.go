@@ -43,7 +43,7 @@ var ways = map[string]func(s *Store, id string) error{
 	},
 }
 
-// What belongs to a task and cannot be read keeps it neither from its end nor from being
+// A damaged entry or key keeps its task neither from its end nor from being
 // deleted: it is made anew, or goes.
 func TestDamageBesideATaskStopsNoWrite(t *testing.T) {
 	for name, write := range ways {
