@@ -8,32 +8,32 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A clusterClient is what a client of a Cluster can do besides: tell which node
-// has a key, and do something on all masters or all replicas.
+// A clusterClient has the further methods of a Cluster's client: find the node that has a
+// key, and visit all masters or all replicas.
 type clusterClient interface {
 	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 	ForEachMaster(ctx context.Context, f func(ctx context.Context, master *redis.Client) error) error
 	ForEachSlave(ctx context.Context, f func(ctx context.Context, replica *redis.Client) error) error
 }
 
-// A slotMap is what goes on where a client of a Cluster learns anew which node has
-// what.
+// A slotMap coordinates the refreshes of the slot map in a Cluster's client.
 type slotMap struct {
 	mu   sync.Mutex
-	done chan struct{} // closed when there is news; nil: nobody asks
+	done chan struct{} // closed when the refresh has ended; nil: none is under way or recent
 }
 
-// refreshTimes are how long the answer of a node is waited for. The client asks one
-// that it picks, which may be the one that hangs.
+// refreshTimes are the timeouts of the attempts of one refresh. The client asks a node of
+// its choice, which may be the one that hangs.
 var refreshTimes = []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second}
 
-// refreshPause is how long the news counts as new: so often nodes are asked at most.
+// refreshPause is how long a refresh counts as recent: nodes are asked at most this often.
 const refreshPause = 100 * time.Millisecond
 
-// RefreshSlots returns when the client of a Cluster has learned anew which node has
-// what, or could not, or ctx is done. By itself go-redis learns of a failover up to
-// a minute later, and its ReloadState in the background, when whoever asked has
-// been to the old node again. However many need it, one refresh runs at a time.
+// RefreshSlots has the client of a Cluster read its slot map again. It returns when the
+// client has succeeded or failed, or when ctx is done. go-redis by itself notices a
+// failover up to a minute later. Its ReloadState works in the background, so the caller
+// would go to the old node once more. One refresh runs at a time, for all callers that need
+// it.
 func (l *Link) RefreshSlots(ctx context.Context) {
 	if l.cluster == nil {
 		return
@@ -64,8 +64,8 @@ func (l *Link) RefreshSlots(ctx context.Context) {
 func askForSlots(cluster clusterClient) {
 	for _, limit := range refreshTimes {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		// It asks before it begins. If ctx ended that for it, it would begin with what it
-		// knew, and not say so.
+		// ForEachMaster reloads the slot map first. If ctx ended the reload, it would go on
+		// with the old map and report no error.
 		_, err := Detach(ctx, func() (struct{}, error) {
 			return struct{}{}, cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
 		})

@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A DeniedError says that a script came to a command that the user may not run, or that
-// was taken away from the server. Servers before 7.2 name the line of the script and not
-// the command, and none names one that it does not have.
+// A DeniedError says that a script reached a command that the user may not run or that was
+// removed from the server. Servers before 7.2 name the script's line instead of the
+// command, and all servers do so for a command that they do not have.
 type DeniedError struct {
-	Commands []string // of that line
-	Missing  bool     // from the server
-	Changed  bool     // the line says that a record may have been changed by then
+	Commands []string // on that line
+	Missing  bool     // the server does not have it
+	Changed  bool     // the line is marked: a record may have been changed by then
 	Err      error
 }
 
@@ -29,9 +29,9 @@ func (e *DeniedError) Error() string {
 
 func (e *DeniedError) Unwrap() error { return e.Err }
 
-// harmless are the commands that leave a record as it was where they are refused:
-// they read before the first write, or are the write that everything else is about. A
-// script marks the lines on which they are not.
+// harmless are the commands whose refusal leaves a record as it was: they read before the
+// first write, or are the write of the record itself. A script marks the lines that are
+// exceptions.
 var harmless = []string{"hmget", "hget", "exists", "time", "zcard", "zcount", "zscore", "hset", "del"}
 
 // unchanged reports whether the record is surely as it was.
@@ -46,11 +46,11 @@ var (
 	callInScript    = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
 
-// changedMark ends a script's line that may come behind the change of a record.
+// changedMark ends a line of a script that may run after a record has changed.
 const changedMark = "-- changed"
 
-// Denied returns err, which came of s, and says which right or command is missing where
-// that is why.
+// Denied returns err, which came of s, as a DeniedError if a missing right or command is
+// the cause.
 func (s *Script) Denied(err error) error {
 	var said redis.Error
 	if !errors.As(err, &said) {
@@ -84,10 +84,10 @@ func (s *Script) Denied(err error) error {
 	return &DeniedError{commands, missing, strings.HasSuffix(lines[n-1], changedMark), Redact(err)}
 }
 
-// namedCommand is how servers name the command; inside scripts those from 7.2 on do.
+// namedCommand matches the command that servers name; inside scripts those from 7.2 on do.
 var namedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)`)
 
-// NamedCommand returns the command that a server's refusal names; "": none.
+// NamedCommand returns the command that a server's refusal names, or "" if it names none.
 func NamedCommand(err error) string {
 	if named := namedCommand.FindStringSubmatch(err.Error()); named != nil {
 		return named[1]

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Detach returns what f returns, or ctx's error if ctx is done first. go-redis
-// looks at a ctx between commands, and on most clients not while it waits for an
-// answer, so f runs aside and is left behind: it ends with the client's own
-// timeouts. Nothing that f uses may belong to the caller.
+// Detach returns the results of f, or ctx's error if ctx is done first. go-redis looks at a
+// ctx between commands, and on most clients not while it waits for an answer. So f runs on
+// another goroutine, and once abandoned it ends with the client's own timeouts. f must use
+// no data that belongs to the caller.
 func Detach[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {
@@ -31,7 +31,7 @@ func Detach[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	case <-j.done:
 	case <-ctx.Done():
 		select {
-		case <-j.done: // both: what is known is told
+		case <-j.done: // both are done: return the result
 		default:
 			return zero, ctx.Err()
 		}
@@ -46,29 +46,29 @@ func Detach[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	return result.value, result.err
 }
 
-// A job is something to do aside.
+// A job is a function for a worker to run.
 type job struct {
 	do   func()
 	done chan struct{} // holds one
 }
 
-// jobs has those whose end was waited for, and only those.
+// jobs holds only jobs whose end was waited for.
 var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
 
-// aside does the jobs of all backends of the process.
+// aside runs the jobs of all backends of the process.
 var aside workers
 
-// workers do jobs, each on a goroutine of its own for the time. A goroutine that
-// has done one waits for another: its stack has grown to what go-redis needs, and
-// growing it would take a new one a quarter of what go-redis itself does.
+// workers run jobs, each on its own goroutine. A goroutine that has done its job waits for
+// another: its stack has grown to the size that go-redis needs, and growing the stack of a
+// new one takes a quarter of the time that go-redis itself takes.
 type workers struct {
 	mu       sync.Mutex
-	idle     []chan *job // the latest last, whose stack is in the caches yet
-	unused   int         // how many of them, the first, no job came to lately
+	idle     []chan *job // the latest last: its stack is still in the caches
+	unused   int         // how many of them, from the first, have had no job since the last sweep
 	sweeping bool
 }
 
-// idleTime is how long a worker is unused before it goes, or up to twice that.
+// idleTime is how long a worker stays unused before it exits, or up to twice as long.
 const idleTime = time.Second
 
 func (w *workers) run(j *job) {
@@ -86,11 +86,11 @@ func (w *workers) run(j *job) {
 }
 
 func (w *workers) work(j *job) {
-	own := make(chan *job, 1) // so that nobody waits to put one in
+	own := make(chan *job, 1) // buffered, so that the sender does not wait
 	for ; j != nil; j = <-own {
 		j.do()
-		w.rest(own)          // first, so that it is there
-		j.done <- struct{}{} // for the next job of who waits
+		w.rest(own) // before done, so that the caller's next job finds it
+		j.done <- struct{}{}
 	}
 }
 
@@ -104,7 +104,7 @@ func (w *workers) rest(worker chan *job) {
 	}
 }
 
-// sweep has the workers go that were unused since the last time.
+// sweep ends the workers that have been unused since the last sweep.
 func (w *workers) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

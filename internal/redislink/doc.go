@@ -1,4 +1,4 @@
-// Package redislink is the way of taskstore's commands to Redis. It knows nothing of
-// records: it evaluates scripts, sends each command once, resends it where that is
-// right, and says what an error means for a command. Nothing else sends any.
+// Package redislink sends taskstore's commands to Redis. It knows no records: it evaluates
+// scripts, sends each command once, resends it if that is safe, and classifies errors by
+// their meaning for the command. No other package sends commands.
 package redislink

@@ -13,7 +13,7 @@ type Call struct {
 	Args   []string
 }
 
-// These are made interfaces once, not at every call.
+// Converted to interfaces once, not at every call.
 var eval, evalsha any = "eval", "evalsha"
 
 // command returns EVALSHA of the script, or EVAL of its source, carried by a.
@@ -32,7 +32,7 @@ func (c *Call) command(a *attempt, source bool) []any {
 	return args
 }
 
-// Run sends a script once and returns its reply, see eval.
+// Run sends a script once and returns its decoded reply; see eval.
 func (l *Link) Run(ctx context.Context, c Call) (Reply, error) {
 	raw, _, err := l.eval(ctx, &c, false)
 	if err != nil {
@@ -41,16 +41,16 @@ func (l *Link) Run(ctx context.Context, c Call) (Reply, error) {
 	return c.Script.Decode(raw)
 }
 
-// Eval sends a script once and returns what it replies, which is for the caller to read.
+// Eval sends a script once and returns its reply for the caller to decode.
 func (l *Link) Eval(ctx context.Context, c Call) (any, error) {
 	raw, _, err := l.eval(ctx, &c, false)
 	return raw, err
 }
 
-// eval sends a script once and returns what it replies. A server that does not have the
-// script yet (a new one, a promoted replica, after SCRIPT FLUSH) has executed
-// nothing when it says so, and is sent the source. acked has replicas asked too: ack
-// is why too few are known to have it.
+// eval sends a script once and returns its reply. A server that does not have the script
+// yet (a new one, a promoted replica, after SCRIPT FLUSH) says so without executing
+// anything, and eval sends the source. With acked, eval also waits for replicas, and ack
+// says why too few are known to have the write.
 func (l *Link) eval(ctx context.Context, c *Call, acked bool) (raw any, ack, err error) {
 	a := new(attempt)
 	for source := false; ; source = true {
@@ -74,8 +74,8 @@ func (l *Link) eval(ctx context.Context, c *Call, acked bool) (raw any, ack, err
 	}
 }
 
-// process sends a command once, which cmd sees to, and waits for the answer until ctx is
-// done. A command whose ctx ended belongs to the client.
+// process sends a command, which must be a once, and waits for the answer until ctx is
+// done. Once ctx is done, the command belongs to the client.
 func (l *Link) process(ctx context.Context, cmd redis.Cmder) error {
 	if l.pipeline == nil {
 		_, err := Detach(ctx, func() (struct{}, error) { return struct{}{}, l.client.Process(ctx, cmd) })

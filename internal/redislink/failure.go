@@ -10,17 +10,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnexpectedReply is no fault that passes.
+// ErrUnexpectedReply is a permanent failure.
 var ErrUnexpectedReply = errors.New("unexpected reply")
 
-// notSent marks an error of a command that never left.
+// notSent marks the error of a command that was not sent.
 type notSent struct{ Err error }
 
 func (e notSent) Error() string { return e.Err.Error() }
 func (e notSent) Unwrap() error { return e.Err }
 
-// neverExecuted reports whether err says that no server executed the command: it
-// was not sent, or the server refused to begin.
+// neverExecuted reports whether err says that no server executed the command: it was not
+// sent, or the server refused to begin.
 func neverExecuted(err error) bool {
 	if errors.As(err, new(*NotAcknowledgedError)) {
 		return false
@@ -42,8 +42,8 @@ func neverExecuted(err error) bool {
 	if !errors.As(err, &refusal) {
 		return circuitOpen(err)
 	}
-	// The server names the script in an error that stopped it on the way. Only
-	// those that stop its reads or its first write leave nothing half done.
+	// The server names the script in an error that stopped it midway. Only errors of its
+	// reads or of its first write leave no partial change.
 	if text := refusal.Error(); !strings.Contains(text, "script: ") && !strings.HasPrefix(text, errorInScript) {
 		return true
 	}
@@ -55,11 +55,11 @@ func neverExecuted(err error) bool {
 	return false
 }
 
-// errorInScript starts what servers before 7.0 say of an error in a script. The
-// code follows, with a dash where the server itself refused the command.
+// errorInScript begins the text of an error in a script on servers before 7.0. The code
+// follows, after a dash if the server itself refused the command.
 const errorInScript = "ERR Error running script"
 
-// Answer returns the server's own words where err is its answer; "": it is none.
+// Answer returns the server's own words if err is its answer, and otherwise "".
 func Answer(err error) string {
 	var said redis.Error
 	if !errors.As(err, &said) {
@@ -93,20 +93,20 @@ func BadCredentials(err error) bool {
 	return false
 }
 
-// OfReplica reports whether err is what only a replica says: that it takes no writes, or
-// that it answers nothing while it has no master.
+// OfReplica reports whether err is one that only replicas return: that they accept no
+// writes, or that they do not answer while they have no master.
 func OfReplica(err error) bool { return Said(err, "READONLY") || Said(err, "MASTERDOWN") }
 
-// Refused reports whether err is a server's refusal to execute a command that is
-// well-formed: of managed services too, which have commands taken away.
+// Refused reports whether err is a server's refusal to execute a well-formed command: the
+// user lacks the right, or the command was removed, as managed services do.
 func Refused(err error) bool {
 	return Said(err, "NOPERM") || Said(err, "ERR unknown command")
 }
 
-// circuitOpen reports whether err is that of a circuit breaker, in a hook or in the
-// client's Limiter, that lets nothing through for some time. Breakers have no common
-// type; what they say is alike. An error of the connection is none, whatever is in its
-// address, and where a breaker repeats one there was an attempt.
+// circuitOpen reports whether err comes from an open circuit breaker, in a hook or in the
+// client's Limiter. Breakers have no common type, but similar messages. An error of the
+// connection does not count, even if its address has these words or a breaker repeats it:
+// there was an attempt.
 func circuitOpen(err error) bool {
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.EOF) {
@@ -116,8 +116,8 @@ func circuitOpen(err error) bool {
 	return strings.Contains(text, "circuit") && strings.Contains(text, "open")
 }
 
-// answered reports whether err is what the server had to say, or what came of its
-// answer, as against one that kept the call from getting an answer.
+// answered reports whether err is the server's answer or comes from it, as opposed to an
+// error that kept the call from getting an answer.
 func answered(err error) bool {
 	if errors.Is(err, ErrUnexpectedReply) {
 		return true
@@ -125,8 +125,7 @@ func answered(err error) bool {
 	return errors.As(err, new(redis.Error)) && !transient(err)
 }
 
-// transient reports whether the same command may succeed if it is sent again in a
-// moment.
+// transient reports whether the same command may succeed if it is resent in a moment.
 func transient(err error) bool {
 	var unacknowledged *NotAcknowledgedError
 	if errors.As(err, &unacknowledged) && unacknowledged.Err == nil {
@@ -143,8 +142,8 @@ func transient(err error) bool {
 	}
 	for _, code := range []string{
 		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", // of any server
-		"CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", // of a Cluster that changes
-		"UNBLOCKED",      // of a master that is one no longer, to WAIT
+		"CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", // of a Cluster in transition
+		"UNBLOCKED",      // the answer to WAIT from a demoted master
 		"ERR max number", // of clients
 	} {
 		if Said(err, code) {
@@ -154,7 +153,7 @@ func transient(err error) bool {
 	return false
 }
 
-// An UncertainError is why it is not known whether a write was applied.
+// An UncertainError says why it is unknown whether a write was applied.
 type UncertainError struct{ Cause error }
 
 func (e *UncertainError) Error() string { return e.Cause.Error() }

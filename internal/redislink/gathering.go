@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A gathering is how commands are made to go by different connections: each holds its
-// own until all of them have one, or the time is over. The client asks for the bytes
-// of an argument when it writes them, and by then it has the connection.
+// A gathering makes commands use different connections: each command holds its connection
+// until all of them have one, or until the limit. The client asks for an argument's bytes
+// as it writes them, and by then it has the connection.
 type gathering struct {
 	missing atomic.Int64
 	all     chan struct{}
-	late    atomic.Bool // one did not wait for all
+	late    atomic.Bool // a command reached the limit
 	limit   time.Duration
 }
 
@@ -46,5 +46,5 @@ func (g *gathered) MarshalBinary() ([]byte, error) {
 	return []byte("role"), nil
 }
 
-// String is for who traces commands.
+// String is for hooks that trace commands.
 func (g *gathered) String() string { return "role" }

@@ -11,9 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Link is the way of a backend's commands to its servers. It holds the client, and
-// sends each command once: the client would resend one whose answer was lost, whether or
-// not it was applied.
+// A Link sends a backend's commands to its servers. It holds the client and sends each
+// command once: the client would resend a command whose answer was lost, even if it was
+// applied.
 type Link struct {
 	Clock Clock // of the server
 
@@ -27,7 +27,7 @@ type Link struct {
 	closed   chan struct{}
 }
 
-// A client is as much of go-redis' as the link needs.
+// A client is the part of a go-redis client that the link needs.
 type client interface {
 	commander
 	io.Closer
@@ -35,19 +35,19 @@ type client interface {
 	PoolStats() *redis.PoolStats
 }
 
-// Options are how a Link is to behave.
+// Options configure a Link.
 type Options struct {
-	Closed         error         // ends the calls that are under way when the link is shut
-	Damage         error         // what matches it, such as an error of the client's hook, is no fault that passes
+	Closed         error         // the error of calls that are under way when the link is shut
+	Damage         error         // errors that match it, such as those of the client's hook, are permanent
 	Clock          *Script       // tells the server's time, in microseconds
-	Key            string        // is never stored: its node tells the time, and servers refuse by it what a replica refuses
+	Key            string        // a key that is always absent: its node tells the time, and the question for the role writes to it
 	AutoPipeline   bool          // calls made at the same time share round trips
-	MinReplicas    int           // how many are to acknowledge a write; 0 or less: none
-	ReplicaTimeout time.Duration // how long they have; 0: a second
-	Resent         func()        // called before a command is sent again; nil: nothing is
+	MinReplicas    int           // replicas that must acknowledge a write; 0 or less: none
+	ReplicaTimeout time.Duration // their time to acknowledge it; 0: a second
+	Resent         func()        // called before a command is resent; nil: no call
 }
 
-// An OptionError says what a client, or one of Options, cannot be used for.
+// An OptionError says why a client, or one of Options, cannot be used.
 type OptionError struct {
 	Option string // "client", or the field's name
 	Reason string
@@ -55,14 +55,14 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
 
-// Traits are what a client decides of the layout.
+// Traits are the client's properties that decide the layout of the keys.
 type Traits struct {
 	Cluster  bool
 	Database int
 }
 
-// Inspect returns the traits of a client, or an [*OptionError] for one that cannot keep
-// what a backend promises.
+// Inspect returns the traits of a client, or an [*OptionError] if a backend could not keep
+// its promises with it.
 func Inspect(client redis.UniversalClient) (Traits, error) {
 	refuse := func(reason string) (Traits, error) { return Traits{}, &OptionError{Option: "client", Reason: reason} }
 	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
@@ -81,7 +81,7 @@ func Inspect(client redis.UniversalClient) (Traits, error) {
 		if o := c.Options(); o.ClientSideCache != nil || o.ClientSideCacheConfig != nil {
 			return refuse("it answers reads from its own cache, which lags behind; clear ClientSideCache and ClientSideCacheConfig")
 		}
-		t.Database = max(c.Options().DB, 0) // go-redis takes a negative one for it
+		t.Database = max(c.Options().DB, 0) // go-redis takes a negative number for 0
 	}
 	return t, nil
 }
@@ -104,8 +104,8 @@ func New(client redis.UniversalClient, o Options) (*Link, error) {
 	return l, nil
 }
 
-// checkReplicas puts in the default of ReplicaTimeout and refuses one that the
-// client would not wait for.
+// checkReplicas sets the default of ReplicaTimeout, and refuses a timeout that the client
+// would not wait for.
 func (l *Link) checkReplicas() error {
 	o := &l.opts
 	if o.MinReplicas <= 0 {
@@ -131,24 +131,25 @@ func (l *Link) checkReplicas() error {
 	return nil
 }
 
-// autoPipeline has process use the client's automatic pipelining.
+// autoPipeline makes process use the client's automatic pipelining.
 func (l *Link) autoPipeline() (err error) {
 	if l.pipeline, err = l.client.AsyncAutoPipeline(); err != nil {
 		return &OptionError{Option: "AutoPipeline", Reason: "the client refuses it: " + err.Error()}
 	}
-	if l.pipeline.Config().FullDuplex { // what becomes of its lost answers was not looked into
+	if l.pipeline.Config().FullDuplex { // its lost answers have not been studied
 		return &OptionError{Option: "AutoPipeline", Reason: "the client would do it in full duplex; clear FullDuplex in the client's AutoPipelineOptions"}
 	}
 	return nil
 }
 
-// Own has Close close the client too.
+// Own makes Close close the client too.
 func (l *Link) Own() { l.owned = l.client }
 
-// Shut ends the calls that are under way, and those that come. The caller shuts once.
+// Shut ends the calls that are under way, and all later ones. The caller must call it at
+// most once.
 func (l *Link) Shut() { close(l.closed) }
 
-// Close closes a client that is the link's own, after Shut.
+// Close closes a client that the link owns. The caller must call Shut first.
 func (l *Link) Close() error {
 	if l.owned != nil {
 		return l.owned.Close()
@@ -166,8 +167,8 @@ func (l *Link) Closed() bool {
 	}
 }
 
-// Ended returns err, which kept a call from its answer, and says so where that is
-// because the link was shut.
+// Ended returns err, which kept a call from its answer. If the cause is that the link was
+// shut, it adds Options.Closed.
 func (l *Link) Ended(err error) error {
 	if err != nil && l.Closed() && !errors.Is(err, l.opts.Closed) && !answered(err) && !l.damage(err) {
 		return fmt.Errorf("%w, after: %w", l.opts.Closed, err)
@@ -180,9 +181,9 @@ func (l *Link) damage(err error) bool { return l.opts.Damage != nil && errors.Is
 // Cluster reports whether the client is that of a Cluster.
 func (l *Link) Cluster() bool { return l.cluster != nil }
 
-// Read sends a command once whose answer is a list of fields, as HMGET does, and
-// resends it until there is an answer. It asks for the role too, while it is not known that
-// the connection leads to a master.
+// Read sends a command once whose answer is a list of fields, as HMGET's is, and resends it
+// until there is an answer. It also asks for the role if the connection is not known to
+// lead to a master.
 func (l *Link) Read(ctx context.Context, args ...any) ([]any, error) {
 	return Retry(ctx, l, func() ([]any, error) {
 		cmd := redis.NewSliceCmd(ctx, args...)

@@ -11,31 +11,31 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A server that is sent a value longer than its proto-max-bulk-len, or a command longer
-// than its client-query-buffer-limit, closes the connection, and mostly what it says of
-// that is lost with it. So a longWrite asks, when a connection was lost, whether the
-// server takes as much.
+// A server closes the connection on a value longer than its proto-max-bulk-len and on a
+// command longer than its client-query-buffer-limit, and its explanation is usually lost
+// with the connection. So after a lost connection a longWrite asks whether the server takes
+// that much.
 type longWrite struct {
 	l       *Link
 	key     string // of the record: in a Cluster its node is asked
 	size    int    // of all data
 	longest int    // of the data of one record
-	rest    int    // at most, of what is sent besides
-	cuts    int    // connections lost while the server answers otherwise
+	rest    int    // the most bytes that are sent besides the data
+	cuts    int    // connections lost in a row while the server answers other commands
 }
 
-// Neither setting can be less than leastLong. After maxCuts connections lost in a row
-// no more are tried, where the server does not tell its settings.
+// Neither setting can be less than leastLong. If the server does not tell its settings, the
+// write gives up after maxCuts lost connections in a row.
 const (
 	leastLong = 1 << 20
 	maxCuts   = 3
 )
 
-// A TooLongError says that a server does not take so many bytes of data, as far as is
-// known: by its settings, by what it said, or because connections were lost.
+// A TooLongError says that a server does not take that much data, as far as is known: its
+// settings or its answer say so, or connections were lost.
 type TooLongError struct {
 	Size int   // of the data
-	Max  int   // by its settings; 0: they are not known
+	Max  int   // by its settings; 0: unknown
 	Cuts int   // connections lost in a row; 0: the server said it
 	Err  error // the latest failure; nil: the settings tell
 }
@@ -53,8 +53,9 @@ func (e *TooLongError) Error() string {
 // Unwrap returns the latest failure.
 func (e *TooLongError) Unwrap() error { return e.Err }
 
-// refusal returns an error if err, of a copy of the write (nil: none), seems to say that the server
-// does not take so long a one; an UncertainError where that is not sure.
+// refusal returns an error if err suggests that the server does not take a write of this
+// length, and an UncertainError if that is not sure. err is that of a copy of the write, or
+// nil.
 func (w *longWrite) refusal(ctx context.Context, err error) error {
 	if err == nil || w.size < leastLong-w.rest || ctx.Err() != nil || errors.As(err, new(*NotAcknowledgedError)) {
 		return nil
@@ -82,8 +83,9 @@ func (w *longWrite) refusal(ctx context.Context, err error) error {
 	return &UncertainError{Cause: &TooLongError{Size: w.size, Cuts: w.cuts, Err: Redact(err)}}
 }
 
-// ask asks the server how many bytes of data it takes, of the size that it limits, and if
-// it does not tell whether it answers at all.
+// ask asks the server for the setting that leaves the least room: its limit is most, and
+// the bytes of the write that count against it are size. known is false if the settings do
+// not decide; answers tells whether the server answers at all.
 func (w *longWrite) ask(ctx context.Context) (size, most int, known, answers bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -112,7 +114,7 @@ func (w *longWrite) ask(ctx context.Context) (size, most int, known, answers boo
 				if name == "client-query-buffer-limit" {
 					size = w.size
 					if size > n-w.rest && size <= n {
-						return answer{answers: a.answers}, nil // it is the rest that decides
+						return answer{answers: a.answers}, nil // the rest decides
 					}
 				}
 				if !a.known || n-size < a.most-a.size {
@@ -125,5 +127,5 @@ func (w *longWrite) ask(ctx context.Context) (size, most int, known, answers boo
 	return a.size, a.most, a.known, a.answers
 }
 
-// longRest is what a command has besides the data of each record, at most: names, mostly.
+// longRest is the most that a command has besides the data of each record, mainly names.
 const longRest = 32 << 10

@@ -11,14 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Node is one server, which can be asked what changes nothing. Nodes are equal if
-// their server is the same. Its methods wait as the client does; see [Detach].
+// A Node is one server, for questions that change no data. Nodes are equal if their server
+// is the same. Its methods wait as the client does; see [Detach].
 type Node struct {
 	Addr    string // as its Cluster announces it; empty outside a Cluster
 	Replica bool   // in a Cluster
 
 	link   *Link
-	client *redis.Client // nil outside a Cluster: that of the link
+	client *redis.Client // nil outside a Cluster: the link's client is used
 }
 
 func (n Node) commands() commander {
@@ -28,8 +28,7 @@ func (n Node) commands() commander {
 	return n.client
 }
 
-// Nodes returns the nodes of a Cluster, by their addresses, or the one server that there
-// is.
+// Nodes returns the nodes of a Cluster in the order of their addresses, or the only server.
 func (l *Link) Nodes(ctx context.Context) ([]Node, error) {
 	if l.cluster == nil {
 		return []Node{{link: l}}, nil
@@ -55,8 +54,8 @@ func (l *Link) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, err
 }
 
-// NodeOf returns the node that has a key. The client's slot map may be out of date, so
-// the node is asked.
+// NodeOf returns the node that has a key. It asks that node, because the client's slot map
+// may be out of date.
 func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 	if l.cluster == nil {
 		return Node{link: l}, nil
@@ -74,11 +73,11 @@ func (l *Link) NodeOf(ctx context.Context, key string) (Node, error) {
 	return Node{Addr: client.Options().Addr, link: l, client: client}, nil // any other refusal shows later
 }
 
-// Sole reports whether n is the one server that there is.
+// Sole reports whether n is the only server.
 func (n Node) Sole() bool { return n.client == nil }
 
-// Publish publishes an empty message by the way that writes take, and returns how many
-// of the server's clients received it. It is a question, and the message may come twice.
+// Publish publishes an empty message on the path that writes take, and returns how many of
+// the server's clients received it. It is a question, so the message may come twice.
 func (l *Link) Publish(ctx context.Context, channel string, sharded bool) (int64, error) {
 	command := "publish"
 	if sharded {
@@ -98,7 +97,7 @@ func (n Node) Info(ctx context.Context) (map[string]string, error) {
 	return ParseInfo(text), nil
 }
 
-// Setting asks for a setting. told is false where the server does not say.
+// Setting asks for a setting. told is false if the server does not tell it.
 func (n Node) Setting(ctx context.Context, name string) (value string, told bool, err error) {
 	config, err := ask(ctx, n.commands(), settingQuestion(ctx, name)).Result()
 	value, told = config[name]
@@ -119,9 +118,9 @@ func (n Node) ClusterNodes(ctx context.Context) (string, error) {
 	return ask(ctx, n.commands(), redis.NewStringCmd(ctx, "cluster", "nodes")).Result()
 }
 
-// Try tries commands in one round trip, and returns what came of each. They are questions:
-// they change nothing, see question.go. Its error is that the connection was refused, and
-// nothing was asked.
+// Try sends commands in one round trip and returns the outcome of each. They are questions
+// that change no data; see question.go. Its error says that the connection was refused and
+// no command was sent.
 func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err error) {
 	var cmds []redis.Cmder
 	for _, args := range commands {
@@ -136,7 +135,7 @@ func (n Node) Try(ctx context.Context, commands [][]any) (outcomes []error, err 
 	return outcomes, nil
 }
 
-// Publish publishes nothing by that command.
+// Publish publishes an empty message by that command.
 func (n Node) Publish(ctx context.Context, command, channel string) error {
 	cmd := redis.NewCmd(ctx, command, channel, "")
 	_ = n.commands().Process(ctx, once{cmd})

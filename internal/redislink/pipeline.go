@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Pipeline is what one round trip asks for. Its commands are sent once, and each has
-// its own answer once the round trip is over.
+// A Pipeline is the commands of one round trip. Each is sent once, and has its own answer
+// when the round trip is over.
 type Pipeline struct {
 	ctx    context.Context
 	pipe   redis.Pipeliner
@@ -18,10 +18,10 @@ type Pipeline struct {
 	eval   *redis.Cmd // the latest script
 }
 
-// Pipeline makes a round trip with what fill puts in. Its error is one that is no
-// answer to a command. A server that does not have a script yet is sent the source in
-// another trip. It asks for the role too, as Read does. It waits as the client does; see
-// [Detach].
+// Pipeline makes a round trip with the commands that fill adds. Its error is one that no
+// command has. If a server does not have the script yet, Pipeline sends the source in
+// another trip, for which it calls fill again. It asks for the role too, as Read does. It
+// waits as the client does; see [Detach].
 func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 	for source := false; ; source = true {
 		p := &Pipeline{ctx: ctx, pipe: l.client.Pipeline(), source: source}
@@ -44,44 +44,44 @@ func (l *Link) Pipeline(ctx context.Context, fill func(*Pipeline)) error {
 	}
 }
 
-// repliesSay reports whether err is the answer to one of cmds, which is looked at where it
-// belongs. The server's word to a client that opens a connection, such as that the
-// password is wrong, is no command's.
+// repliesSay reports whether err is the answer to one of cmds, which the caller finds in
+// that command. A server's refusal of a new connection, such as for a wrong password, is
+// not.
 func repliesSay(cmds []redis.Cmder, err error) bool {
 	return errors.As(err, new(redis.Error)) && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 }
 
 func (p *Pipeline) queue(cmd redis.Cmder) { _ = p.pipe.Process(p.ctx, once{cmd}) }
 
-// Eval puts in a script; at most one.
+// Eval adds a script; a pipeline takes one at most.
 func (p *Pipeline) Eval(c Call) Raw {
 	p.eval = redis.NewCmd(p.ctx, c.command(new(attempt), p.source)...)
 	p.queue(p.eval)
 	return Raw{p.eval}
 }
 
-// Fields puts in a command that answers with a list of fields.
+// Fields adds a command that answers with a list of fields.
 func (p *Pipeline) Fields(args ...any) Fields {
 	cmd := redis.NewSliceCmd(p.ctx, args...)
 	p.queue(cmd)
 	return Fields{cmd}
 }
 
-// Members puts in a command that answers with members of a set.
+// Members adds a command that answers with members of a set.
 func (p *Pipeline) Members(args ...any) Members {
 	cmd := redis.NewStringSliceCmd(p.ctx, args...)
 	p.queue(cmd)
 	return Members{cmd}
 }
 
-// Scored puts in a command that answers with members of a sorted set and their scores.
+// Scored adds a command that answers with members of a sorted set and their scores.
 func (p *Pipeline) Scored(args ...any) Scored {
 	cmd := redis.NewZSliceCmd(p.ctx, args...)
 	p.queue(cmd)
 	return Scored{cmd}
 }
 
-// Count puts in a command that answers with a number.
+// Count adds a command that answers with a number.
 func (p *Pipeline) Count(args ...any) Count {
 	cmd := redis.NewIntCmd(p.ctx, args...)
 	p.queue(cmd)
@@ -102,17 +102,17 @@ func (a Fields) Result() ([]any, error)     { return a.cmd.Result() }
 func (a Members) Result() ([]string, error) { return a.cmd.Result() }
 func (a Count) Result() (int64, error)      { return a.cmd.Result() }
 
-// Err is why there are no members.
+// Err returns the error of the command.
 func (a Scored) Err() error { return a.cmd.Err() }
 
-// Len is how many members there are.
+// Len returns the number of members.
 func (a Scored) Len() int { return len(a.cmd.Val()) }
 
 // All yields the members with their scores, which are whole numbers.
 func (a Scored) All() iter.Seq2[string, uint64] {
 	return func(yield func(string, uint64) bool) {
 		for _, z := range a.cmd.Val() {
-			if !yield(z.Member.(string), uint64(z.Score)) { // as go-redis always has it
+			if !yield(z.Member.(string), uint64(z.Score)) { // go-redis makes every member a string
 				return
 			}
 		}

@@ -8,12 +8,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Portrait is what a server says of itself, as far as it does.
+// A Portrait is a server's description of itself. A field that the server does not tell is
+// empty.
 type Portrait struct{ Mode, Role, Version string }
 
-// Ask asks the server by HELLO, and by INFO where that is not known without arguments
-// (servers before 6.2, some proxies) or not permitted. go-redis itself needs neither:
-// a server that knows no INFO either, and answers PING, says nothing.
+// Ask asks the server by HELLO, and by INFO if the server does not permit HELLO or does not
+// know it without arguments (servers before 6.2, some proxies). go-redis itself needs
+// neither: if the server refuses INFO too and answers PING, the Portrait is empty.
 func Ask(ctx context.Context, client redis.UniversalClient) (Portrait, error) {
 	hello, unknown := Detach(ctx, func() (map[string]any, error) {
 		return ask(ctx, client, redis.NewMapStringInterfaceCmd(ctx, "hello")).Result()
@@ -32,7 +33,7 @@ func Ask(ctx context.Context, client redis.UniversalClient) (Portrait, error) {
 		if role == "slave" {
 			role = "replica"
 		}
-		mode := info["redis_mode"] // later servers may call it otherwise
+		mode := info["redis_mode"] // later servers may rename it
 		if info["cluster_enabled"] == "1" {
 			mode = "cluster"
 		}

@@ -8,12 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// quoted starts what a server adds when it does not know, or does not let us use,
-// a command: the first arguments, which may be keys, data or a password.
+// quoted begins the part that a server adds to its refusal of an unknown or forbidden
+// command: the first arguments, which may be keys, data or a password.
 const quoted = ", with args beginning with"
 
-// Redact returns err without what a server may have quoted of our commands, and
-// without the name of the user.
+// Redact returns err without the arguments that a server may have quoted, and without the
+// name of the user.
 func Redact(err error) error {
 	var said redis.Error
 	if errors.As(err, &said) {
@@ -25,10 +25,10 @@ func Redact(err error) error {
 	return err
 }
 
-// namedUser is how servers from 7.2 on name the user in a refusal.
+// namedUser matches the user in a refusal by servers from 7.2 on.
 var namedUser = regexp.MustCompile(`\bUser \S* ?has\b`)
 
-// A redactedError is an error of a server, as much of it as may be repeated.
+// A redactedError is the part of a server's error that may be repeated.
 type redactedError string
 
 func (e redactedError) Error() string { return string(e) }

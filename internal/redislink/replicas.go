@@ -11,15 +11,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// defaultReplicaTimeout is what a ReplicaTimeout of 0 means.
+// defaultReplicaTimeout applies if ReplicaTimeout is 0.
 const defaultReplicaTimeout = time.Second
 
-// A NotAcknowledgedError says that a write was applied and that too few replicas
-// have it, as far as is known.
+// A NotAcknowledgedError says that a write was applied and that too few replicas are known
+// to have it.
 type NotAcknowledgedError struct {
 	Acks, Want int64
 	Timeout    time.Duration
-	Err        error // why it is not known; nil: WAIT has counted them
+	Err        error // why their number is unknown; nil: WAIT has counted them
 }
 
 func (e *NotAcknowledgedError) Error() string {
@@ -31,14 +31,14 @@ func (e *NotAcknowledgedError) Error() string {
 
 func (e *NotAcknowledgedError) Unwrap() error { return e.Err }
 
-// A pipeliner is a client of one server: both commands take one connection.
+// A pipeliner is a client of one server. The commands of a pipeline take one connection.
 type pipeliner interface{ Pipeline() redis.Pipeliner }
 
-// processAcked sends a command once that has a script with that key evaluated, with WAIT
-// right behind it on the same connection: WAIT is about the latest write of its
-// connection. WAIT has no key, so in a Cluster the client of the key's node is used, and
-// its redirections are for us to follow: MOVED has a retry look for the new node, ASK
-// is followed here.
+// processAcked sends a command once that evaluates a script with that key, and right behind
+// it WAIT on the same connection, because WAIT is about its connection's latest write. WAIT
+// has no key, so in a Cluster the client of the key's node sends both, and go-redis follows
+// no redirection: after MOVED the retry looks for the new node, and evalAndWait follows
+// ASK.
 func (l *Link) processAcked(ctx context.Context, key string, args []any) (raw any, ack, err error) {
 	type answer struct {
 		raw any
@@ -90,21 +90,21 @@ func (l *Link) evalAndWait(ctx context.Context, key string, args []any) (raw any
 	return raw, ack, err
 }
 
-// nodeAt returns the client of the node that an ASK names, nil if it is not known:
-// the Cluster's client knows a node once it has a slot. asked is the address of the
-// node that said it.
+// nodeAt returns the client of the node that an ASK names, or nil if the Cluster's client
+// does not know the node yet: it knows each node that has a slot. asked is the address of
+// the node that answered ASK.
 func nodeAt(ctx context.Context, cluster clusterClient, ask error, asked string) (found pipeliner) {
 	var said redis.Error
 	if !errors.As(ask, &said) {
 		return nil
 	}
 	host, port := hostAndPort(said.Error()[strings.LastIndexByte(said.Error(), ' ')+1:])
-	if host == "" { // the one that was asked
+	if host == "" { // it names the node that was asked
 		host, _ = hostAndPort(asked)
 	}
 	_ = cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
 		for _, known := range []string{c.Options().Addr, c.NodeAddress()} {
-			// A node is known by one address, and found in one goroutine only.
+			// Each node has one address, so only one goroutine finds it.
 			if h, p := hostAndPort(known); h == host && p == port {
 				found = c
 			}
@@ -114,8 +114,8 @@ func nodeAt(ctx context.Context, cluster clusterClient, ask error, asked string)
 	return found
 }
 
-// hostAndPort returns the parts of an address in a form that can be compared. A
-// server writes an IPv6 address as it is, and a client puts it in brackets.
+// hostAndPort returns the parts of an address in a form that can be compared. Servers write
+// an IPv6 address as it is, and clients put it in brackets.
 func hostAndPort(address string) (host, port string) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// The statuses of a reply. Only a script that refuses names one.
+// The statuses of a reply. A script names one only to refuse.
 const (
 	StatusOK       = "ok"
 	StatusConflict = "conflict"
@@ -21,12 +21,12 @@ type Reply struct {
 	Status string
 	Number uint64
 	Reason string // of StatusCorrupt
-	Write  int    // of a batch: which one was refused, from 0
-	Resent bool   // an earlier copy of the write was lost, and may be late
+	Write  int    // of a batch: the index of the write that was refused, from 0
+	Resent bool   // an earlier copy of the write was lost, and may arrive late
 }
 
-// Decode accepts what the scripts say and nothing else: anything that
-// surprises is an error that names the script.
+// Decode accepts the replies that the scripts make. Any other one is an error that names
+// the script.
 func (s *Script) Decode(raw any) (Reply, error) {
 	surprise := func() (Reply, error) { return Reply{}, s.Surprise(raw) }
 	status, value, write := StatusOK, raw, 0

@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// Every command is resent here and nowhere else: see once. A read is asked again
-// as it stands. A write goes on in one of two ways:
+// Every command is resent here and nowhere else; see once. A read is resent unchanged. A
+// write continues in one of two ways:
 //
-//	what is known of the copies sent so far      what is sent next
+//	the copies sent so far                       the next copy
 //	no server executed any of them               the same again
-//	one may have been executed, or will be yet   the script's counterpart, which
+//	one was executed, or still may be            the script's counterpart, which
 //	                                             looks for the write's own
 //	                                             operation id before it writes
 //
-// The counterpart is the caller's, who says what it can tell.
+// The caller provides the counterpart and decides which outcomes it can tell.
 
-// errClusterNode is why no attempt of a client that knows one server can succeed.
+// errClusterNode says that a client of one server was given a node of a Cluster, so no
+// attempt can succeed.
 var errClusterNode = errors.New("the server is a node of a Cluster, and the key is on another one; use a Cluster client, or OpenRedis")
 
-// RetryTime is how long a call that meets a server that cannot answer goes on
-// trying. A Cluster with the default timeouts has failed over by then, a Sentinel
-// with down-after-milliseconds of 15 seconds or less too.
+// RetryTime is how long a call keeps retrying while the server cannot answer. A Cluster
+// with the default timeouts fails over within it, and so does a Sentinel with
+// down-after-milliseconds of 15 seconds or less.
 const RetryTime = 20 * time.Second
 
 const (
@@ -32,7 +33,7 @@ const (
 	maxPause = 250 * time.Millisecond
 )
 
-// A retryBudget is what is left of a call's willingness to try again.
+// A retryBudget tracks the retries of one call.
 type retryBudget struct {
 	l     *Link
 	since time.Time // the first failure
@@ -40,8 +41,8 @@ type retryBudget struct {
 	last  error     // the latest failure
 }
 
-// wait waits before the next attempt after err. It returns nil when that is to be
-// made, and otherwise what to give up with.
+// wait waits before the next attempt after err. It returns nil if the caller should make
+// that attempt, and otherwise the error to give up with.
 func (p *retryBudget) wait(ctx context.Context, err error) error {
 	err = Redact(err)
 	last := p.last
@@ -68,9 +69,9 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 	}
 	p.l.RefreshSlots(ctx)
 	p.tries++
-	if p.tries == 1 { // mostly it was the connection
+	if p.tries == 1 {
 		p.again()
-		return nil
+		return nil // usually only the connection broke
 	}
 	pause := time.NewTimer(rand.N(min(minPause<<min(p.tries, 8), maxPause)))
 	defer pause.Stop()
@@ -85,15 +86,15 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 	}
 }
 
-// again tells that a command is sent again.
+// again reports that a command is about to be resent.
 func (p *retryBudget) again() {
 	if p.l.opts.Resent != nil {
 		p.l.opts.Resent()
 	}
 }
 
-// Retry does f, which changes nothing and heeds ctx, until it succeeds, fails for
-// good, or the budget is spent.
+// Retry calls f until it succeeds, fails for good, or has used up the budget. f must change
+// no data and must heed ctx.
 func Retry[T any](ctx context.Context, l *Link, f func() (T, error)) (T, error) {
 	p := retryBudget{l: l}
 	for {

@@ -9,54 +9,51 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A connection outlives the role of the server that it leads to: behind a forwarder,
-// a virtual address or a name that now stands for another server, the connections
-// that a client already has go on leading to the master that was replaced, which
-// refuses writes and answers reads, with what it had. Its client drops the one
-// connection that a write was refused on; those that carry only reads, or are of
-// another pool (go-redis has one of its own for pipelines), it keeps.
+// A connection outlives a change of its server's role. Behind a forwarder, a virtual
+// address or a name that now stands for another server, the connections that a client
+// already has still lead to the replaced master, which refuses writes and answers reads
+// from its old data. The client drops only the connection on which a write was refused. It
+// keeps those that carry only reads, and those of another pool (go-redis has one of its own
+// for pipelines).
 //
-// So the backend asks for the role itself. The question is a write that changes
-// nothing, HDEL of a key that does not exist: a replica refuses it with READONLY,
-// which makes the client drop that connection, and the recipe of rights has it
-// already. It is asked
+// So the backend asks for the role itself. The question is a write that changes no data,
+// HDEL of an absent key: a replica refuses it with READONLY, which makes the client drop
+// that connection, and the documented rights already include it. The backend asks
 //
-//	every roleInterval while calls come in, in the background, of some of the idle
+//	every roleInterval while calls come in, in the background, on some of the idle
 //	connections of each pool
 //
-//	of all idle connections as soon as READONLY was heard, or MASTERDOWN, which only
-//	replicas say either, and until none of them says it any more
+//	on all idle connections once a server answers READONLY or MASTERDOWN, as only
+//	replicas do, and until none of them does any more
 //
-//	by a read in its own round trip, for as long as it is not known to be needless:
-//	after READONLY was heard, and after a pause
+//	in the round trip of a read, unless a recent check makes that needless: after
+//	READONLY, and after a pause
 //
-// A node of a Cluster that is demoted redirects its clients, so there nothing is
-// asked.
+// A demoted node of a Cluster redirects its clients, so there the backend does not ask.
 const (
 	roleInterval = time.Second
 	rolePause    = 100 * time.Millisecond // between two sweeps
-	roleTimeout  = 8 * time.Second        // of all that is asked at once
-	roleDoubt    = 10 * time.Second       // how long what could not be asked is suspect
+	roleTimeout  = 8 * time.Second        // of all questions of one sweep
+	roleDoubt    = 10 * time.Second       // how long a connection that could not be asked is suspect
 
-	roleSample      = 8   // connections that are asked every now and then
+	roleSample      = 8   // connections that are asked at every roleInterval
 	maxRoleQuestion = 256 // and after READONLY
 
-	// The limits of a gathering. A question that is asked every now and then keeps no call waiting.
+	// The limits of a gathering. A regular sweep must not keep calls waiting.
 	roleGlance    = 2 * time.Millisecond
 	roleGathering = 50 * time.Millisecond
 )
 
-// A roleCheck is what is known of the role of the servers behind the client's
-// connections.
+// A roleCheck tracks whether the client's connections lead to masters.
 type roleCheck struct {
 	cluster bool
 	local   func() time.Time
-	begin   time.Time    // of the backend; the others count from there, in ns
+	begin   time.Time    // when the backend began; the others count from there, in ns
 	asked   atomic.Int64 // when the latest check ended
-	refused atomic.Int64 // when READONLY was last heard; 0: never, or no more since
+	refused atomic.Int64 // when READONLY was last heard; 0: not since a sweep without it
 
 	mu   sync.Mutex
-	done chan struct{} // closed when the sweep that is under way ends; nil: none is
+	done chan struct{} // closed when the running sweep ends; nil: none is running
 }
 
 func (r *roleCheck) init(cluster bool, local func() time.Time) {
@@ -70,7 +67,7 @@ func (r *roleCheck) proven() bool {
 	return r.cluster || r.refused.Load() == 0 && r.now()-r.asked.Load() < int64(2*roleInterval)
 }
 
-// AttendToRole has the role asked for in the background where it is time to.
+// AttendToRole starts a sweep in the background if one is due.
 func (l *Link) AttendToRole() {
 	r := &l.role
 	if r.cluster {
@@ -85,8 +82,9 @@ func (l *Link) AttendToRole() {
 	}
 }
 
-// condemn is told that a server refused a write as a replica. It returns when the
-// connections that lead to such a server are dropped, or ctx is done.
+// condemn is called after a server refused a write as a replica. It returns when the
+// connections that lead to such a server are dropped, or when ctx is done or the link is
+// shut.
 func (l *Link) condemn(ctx context.Context) {
 	r := &l.role
 	if r.cluster {
@@ -103,8 +101,8 @@ func (l *Link) condemn(ctx context.Context) {
 	}
 }
 
-// sweep asks for the role in the background, unless that is under way, and returns a
-// channel that is closed at the end.
+// sweep asks for the role in the background, unless a sweep is running, and returns a
+// channel that is closed at its end.
 func (l *Link) sweep() <-chan struct{} {
 	r := &l.role
 	r.mu.Lock()
@@ -125,7 +123,7 @@ func (l *Link) sweep() <-chan struct{} {
 }
 
 // askRoles asks on the idle connections of each pool that has any connection. After
-// READONLY it asks on all of them, and again where one of them said it.
+// READONLY it asks on all of them, and asks again if one of them said it.
 func (l *Link) askRoles() {
 	r := &l.role
 	ctx, cancel := context.WithTimeout(context.Background(), roleTimeout)
@@ -148,9 +146,10 @@ func (l *Link) askRoles() {
 			r.refused.Store(now)
 			continue
 		case suspect != 0 && !complete && now-suspect < int64(roleDoubt):
-			continue // some were not asked, and the suspicion stays
+			continue // some were not asked and stay suspect
 		case suspect != 0 && now-suspect > int64(roleInterval):
-			// A connection that was in use at first has been idle since, or was used by writes.
+			// A connection that was in use at first has been idle since, or has carried
+			// writes.
 			r.refused.CompareAndSwap(suspect, 0)
 		}
 		return
@@ -163,7 +162,7 @@ type connectionPool struct {
 	ask  func(ctx context.Context, question redis.Cmder) error
 }
 
-// pools returns those that have a connection.
+// pools returns the pools that have a connection.
 func (l *Link) pools() (pools []connectionPool) {
 	stats := l.client.PoolStats()
 	if stats == nil {
@@ -183,8 +182,8 @@ func (l *Link) pools() (pools []connectionPool) {
 	return pools
 }
 
-// askRole asks on so many of the idle connections of a pool, but on one at least, and
-// reports whether one of them leads to a replica, and whether so many were asked. limit
+// askRole asks on at most that many idle connections of a pool, but on one at least. It
+// reports whether one of them leads to a replica, and whether all of them were asked. limit
 // is that of the gathering.
 func (l *Link) askRole(ctx context.Context, p connectionPool, most int, limit time.Duration) (refused, complete bool) {
 	n := max(min(p.idle, most), 1)
@@ -202,13 +201,13 @@ func (l *Link) askRole(ctx context.Context, p connectionPool, most int, limit ti
 	return said.Load(), g.missing.Load() <= 0 && !g.late.Load()
 }
 
-// roleQuestion returns the command that a replica refuses and that changes nothing.
+// roleQuestion returns a command that changes no data and that a replica refuses.
 func (l *Link) roleQuestion(ctx context.Context, field any) redis.Cmder {
 	return once{redis.NewCmd(ctx, "hdel", l.opts.Key, field)}
 }
 
-// readWithRole does what process does for a read, and asks for the role on the same
-// connection in the same round trip.
+// readWithRole does what process does for a read, and asks for the role in the same round
+// trip on the same connection.
 func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
 	_, err := Detach(ctx, func() (struct{}, error) {
 		pipe := l.client.Pipeline()
@@ -221,9 +220,8 @@ func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
 		case Said(asked, "READONLY"):
 			return struct{}{}, asked
 		case asked == nil && read.Err() == nil:
-			// A server may refuse a connection by its own word, as for a wrong password.
-			// go-redis takes that for the answer to a command, which it never sent, and
-			// tells it of the pipeline only.
+			// A server may refuse a connection before any command, as for a wrong password.
+			// go-redis returns that as the error of the pipeline, but of no command.
 			return struct{}{}, err
 		}
 		return struct{}{}, read.Err()
@@ -231,14 +229,14 @@ func (l *Link) readWithRole(ctx context.Context, read redis.Cmder) error {
 	return err
 }
 
-// Ping asks for a sign of life and for the role.
+// Ping asks whether the server answers and, outside a Cluster, is a master.
 func (l *Link) Ping(ctx context.Context) error {
 	if l.role.cluster {
 		_, err := Detach(ctx, func() (string, error) { return ask(ctx, l.client, redis.NewStatusCmd(ctx, "ping")).Result() })
 		return err
 	}
 	err := l.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
-	if Said(err, "READONLY") { // perhaps of this connection only
+	if Said(err, "READONLY") { // perhaps on this connection only
 		l.condemn(ctx)
 		err = l.readWithRole(ctx, once{redis.NewStatusCmd(ctx, "ping")})
 	}

@@ -13,13 +13,13 @@ type Subscription struct {
 	sharded bool
 }
 
-// Subscribe returns a subscription without channels, sharded or not. It connects with
-// its first.
+// Subscribe returns a subscription without channels, sharded or not. It connects when the
+// first channel is added.
 func (n Node) Subscribe(ctx context.Context, sharded bool) *Subscription {
 	return &Subscription{pubsub: n.commands().Subscribe(ctx), sharded: sharded}
 }
 
-// Add asks for channels; in a Cluster those of one command have to be in one slot.
+// Add subscribes to channels; in a Cluster those of one call must be in one slot.
 func (s *Subscription) Add(ctx context.Context, channels ...string) error {
 	if s.sharded {
 		return s.pubsub.SSubscribe(ctx, channels...)
@@ -27,7 +27,7 @@ func (s *Subscription) Add(ctx context.Context, channels ...string) error {
 	return s.pubsub.Subscribe(ctx, channels...)
 }
 
-// Remove is the opposite of Add.
+// Remove unsubscribes from channels, under the same rule.
 func (s *Subscription) Remove(ctx context.Context, channels ...string) error {
 	if s.sharded {
 		return s.pubsub.SUnsubscribe(ctx, channels...)
@@ -35,17 +35,17 @@ func (s *Subscription) Remove(ctx context.Context, channels ...string) error {
 	return s.pubsub.Unsubscribe(ctx, channels...)
 }
 
-// Ping asks the server for a sign of life.
+// Ping sends the server a PING.
 func (s *Subscription) Ping(ctx context.Context) error { return s.pubsub.Ping(ctx) }
 
-// A Message is what the server sends on a subscription.
+// A Message is one item that the server sends on a subscription.
 type Message struct {
 	Kind    string // "message", or the name of the command that it confirms, or "pong"
 	Channel string
 	Payload string // of a message
 }
 
-// Receive waits for the server's next word.
+// Receive waits for the server's next message.
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	said, err := s.pubsub.Receive(ctx)
 	switch m := said.(type) {
@@ -57,7 +57,7 @@ func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	return Message{Kind: "pong"}, err
 }
 
-// Answer waits for the server's next word, and returns what it has against it.
+// Answer waits for the server's next message, and returns an error if that is a refusal.
 func (s *Subscription) Answer(ctx context.Context, timeout time.Duration) error {
 	_, err := s.pubsub.ReceiveTimeout(ctx, timeout)
 	return err

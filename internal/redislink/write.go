@@ -9,18 +9,18 @@ import (
 
 // A Write is a write that is ready to be sent.
 type Write struct {
-	First Call // of the first copy, and of others while no server has executed one; Keys are record, index, expiry index
-	Again Call // of a copy that follows one whose outcome is not known
-	Alone Call // with the record's key alone, for what may be an update; no script: none
-	ByAge bool // Again has as its last argument an instant before the first copy, in µs
+	First Call // the first copy, and the next ones while no server has executed any; Keys are record, index, expiry index
+	Again Call // a copy that follows one whose outcome is unknown
+	Alone Call // the same with the record's key only, if the write may be an update; no script: none
+	ByAge bool // Again takes, as its last argument, an instant before the first copy, in µs
 	Size  int  // of all data
 
 	Longest int // of the data of one record
 }
 
-// Write sends w until there is an answer. Its error is an UncertainError unless w
-// was surely not applied. A w that finds no room, for which of its writes the reply
-// says, is made again, once for each, if makeRoom says that there is some.
+// Write sends w until there is an answer. Its error is an UncertainError unless w was
+// surely not applied. If one of w's writes finds no room, Write calls makeRoom for it, once
+// for each, and sends w again if makeRoom reports that there is room now.
 func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Context, write int) bool) (Reply, error) {
 	var (
 		p     = retryBudget{l: l}
@@ -28,7 +28,7 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Co
 		key   = w.First.Keys[0]
 		again Call // w.Again, once it is complete
 		next  = &w.First
-		lost  error // why the outcome of a copy is not known
+		lost  error // why the outcome of a copy is unknown
 		long  = longWrite{l: l, key: key, size: w.Size, longest: w.Longest, rest: longRest * max(1, len(w.First.Keys)/3)}
 		room  = -1 // the latest write that makeRoom was called for
 		acked = l.opts.MinReplicas > 0
@@ -39,7 +39,7 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Co
 		if lost != nil && next == &w.First {
 			var since string
 			if w.ByAge {
-				since, err = l.sentAfter(ctx, begin, w.First.Keys[1]) // whose node has set the scores that since is held to
+				since, err = l.sentAfter(ctx, begin, w.First.Keys[1]) // its node set the scores that since is compared with
 			}
 			if err == nil {
 				again, next = w.resent(since), &again
@@ -83,8 +83,8 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Co
 	}
 }
 
-// resent is what is sent once the outcome of a copy is not known. since is an instant
-// before the first copy.
+// resent returns the call to send once the outcome of a copy is unknown. since is an
+// instant before the first copy.
 func (w *Write) resent(since string) Call {
 	c := w.Again
 	if w.ByAge {
@@ -93,8 +93,9 @@ func (w *Write) resent(since string) Call {
 	return c
 }
 
-// settle makes one outcome of what came of c. ack is why too few replicas are known to
-// have it: a refusal, or the delete of nothing, is nothing that they could have.
+// settle makes one outcome of the reply to c and of ack, which says why too few replicas
+// are known to have the write. ack does not count if the write changed no data: a refusal,
+// or the delete of an absent record.
 func (c *Call) settle(raw any, ack, err error) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
