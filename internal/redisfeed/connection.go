@@ -11,37 +11,37 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// A connection is one to a node, and the channels that it should be subscribed to.
+// A connection leads to a node and has the channels that it should be subscribed to.
 type connection struct {
 	f       *Feed
 	node    redislink.Node
 	sharded bool
 	timeout time.Duration // for each thing that it sends
 
-	// Each holds a token when there is something to do.
+	// Each holds a token when its event has happened.
 	changed   chan struct{} // want has changed
 	confirmed chan struct{} // the probe is in place
 
 	// With f.mu held:
 	want        map[string]*channel
-	have        map[string]*channel // what the server was asked for
-	differing   map[string]struct{} // names in which these two may differ
-	unconfirmed map[string]int      // subscriptions that were asked for, by channel
+	have        map[string]*channel // the channels that the server was asked for
+	differing   map[string]struct{} // names that may differ between these two
+	unconfirmed map[string]int      // requested subscriptions, by channel
 	probe       probe
-	asking      bool // what ask asks
+	asking      bool // an ask is under way
 	ended       bool
 }
 
-// A probe is a channel that nobody else has. A message that is published there by the way
-// that writes take, and that no client received, shows that the connection leads
-// elsewhere: to a master that was replaced while it stood still, or while others could not
-// reach it. Such a server answers, and has no more hints.
+// A probe is a channel of this connection alone. The feed publishes a message there on the
+// path that writes take. If no client receives it, the connection leads to another server:
+// to a master that was replaced while it hung or was cut off. Such a server still answers,
+// but gets no more hints.
 type probe struct {
 	name    string
 	inPlace bool
 }
 
-// newConnection returns the connection for c, and perhaps others later.
+// newConnection returns a connection for c, and perhaps for others later.
 func newConnection(f *Feed, node redislink.Node, c *channel) *connection {
 	return &connection{
 		f: f, node: node,
@@ -79,21 +79,21 @@ func (l *connection) drop(c *channel) {
 	signal(l.changed)
 }
 
-// A connection is asked for a sign of life at this interval; one that was silent for
-// three of them is given up.
+// The feed pings a connection at this interval, and gives it up after maxSilence intervals
+// without an answer.
 const (
 	heartbeatInterval = time.Second
 	maxSilence        = 3
 )
 
-// run keeps the connection subscribed to what is wanted, until nothing is or the
-// connection fails.
+// run keeps the connection subscribed to the wanted channels, until there are no more of
+// them or the connection fails.
 func (l *connection) run() {
 	ctx, cancel := context.WithCancel(l.f.ctx)
 	pubsub := l.node.Subscribe(ctx, l.sharded)
 	err := l.serve(ctx, pubsub)
 	cancel()
-	// Close waits for a dial that may be under way; nobody should wait for that.
+	// In the background, because Close waits for a dial that may be under way.
 	go func() { _ = pubsub.Close() }()
 	l.end(err)
 }
@@ -140,8 +140,8 @@ func (l *connection) serve(ctx context.Context, pubsub *redislink.Subscription) 
 	}
 }
 
-// difference brings have in line with what is wanted and returns the steps. When
-// nothing is wanted it detaches: nothing can be assigned to it later.
+// difference brings have in line with want and returns the steps. If no channel is wanted
+// it detaches, so that no channel is assigned to the connection later.
 func (l *connection) difference() (add, remove []string, idle bool) {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
@@ -154,7 +154,7 @@ func (l *connection) difference() (add, remove []string, idle bool) {
 		case c == nil && l.have[name] != nil:
 			delete(l.have, name)
 			remove = append(remove, name)
-		case c != l.have[name]: // also one that was dropped and is wanted anew
+		case c != l.have[name]: // also a channel that was dropped and is wanted again
 			l.have[name] = c
 			l.unconfirmed[name]++
 			add = append(add, name)
@@ -162,7 +162,7 @@ func (l *connection) difference() (add, remove []string, idle bool) {
 	}
 	clear(l.differing)
 	if l.probe.name == "" {
-		for name := range l.want { // any: it is to lie in a slot of this node
+		for name := range l.want { // any: the probe must be in a slot of this node
 			l.probe.name = name + ":" + strconv.FormatUint(rand.Uint64(), 36)
 			break
 		}
@@ -187,7 +187,7 @@ func (l *connection) tell(ctx context.Context, pubsub *redislink.Subscription, a
 	for _, step := range steps {
 		most := max(len(step.names), 1)
 		if l.sharded {
-			most = 1 // channels of one command would have to be in one slot
+			most = 1 // the channels of one command would have to be in one slot
 		}
 		for names := range slices.Chunk(step.names, most) {
 			if err := l.send(ctx, func(ctx context.Context) error { return step.do(ctx, names...) }); err != nil {
@@ -198,8 +198,8 @@ func (l *connection) tell(ctx context.Context, pubsub *redislink.Subscription, a
 	return nil
 }
 
-// send calls f aside: a PubSub whose connection broke dials anew, and holds up
-// all its methods meanwhile.
+// send calls f on another goroutine: a PubSub with a broken connection dials again, and
+// blocks all its methods meanwhile.
 func (l *connection) send(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -207,7 +207,7 @@ func (l *connection) send(ctx context.Context, f func(ctx context.Context) error
 	return err
 }
 
-// read passes on what the server sends until the connection fails.
+// read handles the messages of the server until the connection fails.
 func (l *connection) read(ctx context.Context, pubsub *redislink.Subscription, activity chan<- struct{}) error {
 	for {
 		m, err := pubsub.Receive(ctx)
@@ -226,8 +226,8 @@ func (l *connection) read(ctx context.Context, pubsub *redislink.Subscription, a
 	}
 }
 
-// confirm notes that the server has subscribed the connection to the channel. From
-// here on nothing is missed.
+// confirm handles the server's confirmation of a subscription. From here on all messages
+// arrive.
 func (l *connection) confirm(channel string) {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
@@ -237,7 +237,7 @@ func (l *connection) confirm(channel string) {
 		return
 	}
 	if l.unconfirmed[channel]--; l.unconfirmed[channel] > 0 {
-		return // of an earlier subscription, which may since have been given up
+		return // of an earlier subscription, which may have been given up since
 	}
 	delete(l.unconfirmed, channel)
 	if c := l.want[channel]; c != nil && !l.ended {
@@ -246,8 +246,8 @@ func (l *connection) confirm(channel string) {
 	}
 }
 
-// moved is told that a sharded subscription ended. Unless we ended it, its slot
-// has moved to another node, and so does the channel.
+// moved handles the end of a sharded subscription. Unless the feed ended it, the slot has
+// moved to another node, and the channel follows.
 func (l *connection) moved(channel string) {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
@@ -266,7 +266,7 @@ func (l *connection) moved(channel string) {
 	l.f.again(c, nil)
 }
 
-// message passes on what was published.
+// message passes on a published message.
 func (l *connection) message(name, payload string) {
 	l.f.mu.Lock()
 	c := l.want[name]
@@ -276,15 +276,16 @@ func (l *connection) message(name, payload string) {
 	}
 }
 
-// errStale is why a connection that works is given up.
+// errStale is the reason to give up a connection that works.
 var errStale = errors.New("the connection leads to a server that does not take the writes")
 
-// ask asks whether the connection leads to the server that takes the writes, and whether
-// the user may publish: hints come from the writes, which would not say that nothing
-// is published. stale gets an error where the connection is of no use, otherwise nothing.
+// ask checks that the connection leads to the server that takes the writes, and that the
+// user may publish: hints come from the writes, which would not report that publishing
+// fails. stale gets an error if the connection is of no use.
 func (l *connection) ask(ctx context.Context, stale chan<- error) {
 	l.f.link.AttendToRole()
-	// Unsharded, every node of a Cluster has every message, and counts its own clients only.
+	// Unsharded, every node of a Cluster gets every message, and counts only its own
+	// clients.
 	counts := l.sharded || l.node.Sole()
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
@@ -319,8 +320,8 @@ func (l *connection) ask(ctx context.Context, stale chan<- error) {
 	}()
 }
 
-// end gives the channels that are still wanted to other connections, or
-// ends them where no other could do better.
+// end routes the channels that are still wanted to other connections, or fails them if no
+// other connection could do better.
 func (l *connection) end(err error) {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
@@ -328,7 +329,7 @@ func (l *connection) end(err error) {
 	if len(l.want) == 0 {
 		return
 	}
-	// A server before 7.0. It may be a newer one when it is back after a restart.
+	// The server is older than 7.0. After a restart it may be a newer one.
 	unknown := redislink.Said(err, "ERR unknown command")
 	delete(l.f.unsharded, l.node)
 	if l.sharded && unknown {

@@ -1,5 +1,5 @@
-// Package redisfeed keeps subscriptions to channels of Redis in place: across broken
-// connections, failovers and slots that move. It knows channels by their names only.
+// Package redisfeed keeps subscriptions to channels of Redis in place across broken
+// connections, failovers and slots that move. It knows only the names of channels.
 package redisfeed
 
 import (
@@ -15,32 +15,32 @@ import (
 // ErrClosed ends the channels of a Feed that was closed.
 var ErrClosed = errors.New("the feed is closed")
 
-// A Receiver is told what happens on the channels of a Feed. Its methods are called with
-// the Feed locked, but for Message: they return soon and do not call the Feed.
+// A Receiver is told about the channels of a Feed. The Feed calls all methods but Message
+// with its lock held: they must return soon and must not call the Feed.
 type Receiver interface {
-	// Message is what was published.
+	// Message receives a published message.
 	Message(channel, payload string)
-	// Resync says that the subscription is in place, from here on nothing is missed,
-	// and that messages may have been missed before.
+	// Resync says that the subscription is in place: messages may have been missed before,
+	// and all later ones arrive.
 	Resync(channel string)
-	// Fail says that no subscription is possible, and is the last about the channel.
+	// Fail says that no subscription is possible. It is the last call for the channel.
 	Fail(channel string, err error)
 }
 
-// A Feed knows which channels are wanted and by which connection each is subscribed. One
-// connection serves all of them, or one a node in a Cluster. A channel without a
+// A Feed knows the wanted channels and the connection on which each is subscribed. One
+// connection serves all of them, or one per node in a Cluster. A channel without a
 // connection is being routed to one.
 type Feed struct {
 	link   *redislink.Link
 	to     Receiver
-	ctx    context.Context // of all that runs in the background; done at Close
+	ctx    context.Context // of all background work; done at Close
 	cancel context.CancelFunc
 
 	mu          sync.Mutex
 	channels    map[string]*channel
 	connections map[redislink.Node]*connection
-	unsharded   map[redislink.Node]bool // nodes that know no sharded channels
-	counts      bool                    // servers tell how many receive a message
+	unsharded   map[redislink.Node]bool // nodes that have no sharded channels
+	counts      bool                    // servers tell how many clients receive a message
 	closed      bool
 }
 
@@ -49,7 +49,7 @@ type channel struct {
 	connection *connection
 	inPlace    bool      // the server has confirmed the subscription
 	failures   int       // connections lost since it was last in place
-	rejected   time.Time // since when the servers have refused the user or the password
+	rejected   time.Time // when the servers began to refuse the user or the password
 }
 
 // New returns a feed over link.
@@ -64,8 +64,8 @@ func New(link *redislink.Link, to Receiver) *Feed {
 	return f
 }
 
-// Join has the channel subscribed, if it is not, and reports whether the subscription is
-// in place. If it is not, Resync follows.
+// Join subscribes to the channel, unless it is subscribed, and reports whether the
+// subscription is in place. If not, Resync follows.
 func (f *Feed) Join(name string) (inPlace bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,15 +110,15 @@ func (f *Feed) Close() {
 	}
 }
 
-// The wait before a channel is routed again.
+// The delay before a channel is routed again.
 const (
 	minRouteDelay = 20 * time.Millisecond
 	maxRouteDelay = 500 * time.Millisecond
 )
 
-// A step on the way to a subscription is given this long, and longer after many
-// failures: a server that stands still should not keep us from the one that was
-// promoted in its place, and one that is slow should be reached in the end.
+// The timeout of each step on the way to a subscription, which grows with the failures. A
+// server that hangs must not keep the feed from the one that was promoted in its place, and
+// a slow one should be reached in the end.
 const (
 	minStepTimeout = time.Second
 	maxStepTimeout = 8 * time.Second
@@ -128,8 +128,8 @@ func stepTimeout(failures int) time.Duration {
 	return min(minStepTimeout<<min(failures/4, 10), maxStepTimeout)
 }
 
-// route finds the node that has the channel and hands the channel to the connection
-// that leads there. It goes on until it succeeds or the channel is wanted no more.
+// route finds the node that has the channel and assigns the channel to the connection to
+// that node. It retries until it succeeds or the channel is no longer wanted.
 func (f *Feed) route(c *channel) {
 	for {
 		if n := c.failures; n > 0 {
@@ -142,7 +142,7 @@ func (f *Feed) route(c *channel) {
 		}
 		node, err := f.node(c)
 		f.mu.Lock()
-		if f.channels[c.name] != c { // it is wanted no more
+		if f.channels[c.name] != c { // it is no longer wanted
 			f.mu.Unlock()
 			return
 		}
@@ -151,7 +151,7 @@ func (f *Feed) route(c *channel) {
 			f.mu.Unlock()
 			return
 		}
-		// The client itself is closed, which no wait will open, or the user may not ask.
+		// Permanent: the client itself is closed, or the user may not ask.
 		if redislink.ClientClosed(err) || redislink.Refused(err) || f.rejectedFor(c, err) > redislink.RetryTime {
 			f.fail(c, err)
 			f.mu.Unlock()
@@ -162,8 +162,8 @@ func (f *Feed) route(c *channel) {
 	}
 }
 
-// node returns the node that has the channel: a subscription that another one refused
-// would end its connection, with all other channels.
+// node returns the node that has the channel. Another node would refuse the subscription,
+// and that would end its connection with all other channels.
 func (f *Feed) node(c *channel) (redislink.Node, error) {
 	if c.failures > 0 {
 		f.link.RefreshSlots(f.ctx)
@@ -173,9 +173,8 @@ func (f *Feed) node(c *channel) (redislink.Node, error) {
 	return f.link.NodeOf(ctx, c.name)
 }
 
-// rejectedFor returns how long servers have refused the user or the password, of
-// which err is the latest word. A password that is being changed reaches servers and
-// clients one by one.
+// rejectedFor returns how long servers have refused the user or the password; err is their
+// latest answer. A password that is being changed reaches servers and clients one by one.
 func (f *Feed) rejectedFor(c *channel, err error) time.Duration {
 	now := f.link.Clock.Local()
 	switch {
@@ -188,8 +187,8 @@ func (f *Feed) rejectedFor(c *channel, err error) time.Duration {
 	return now.Sub(c.rejected)
 }
 
-// again has c routed to a connection that does better than the one that err ended, unless
-// that has gone on for too long. It is called with f.mu held.
+// again has c routed once more after err ended its connection, unless that has gone on for
+// too long. It is called with f.mu held.
 func (f *Feed) again(c *channel, err error) {
 	if f.rejectedFor(c, err) > redislink.RetryTime {
 		f.fail(c, err)
