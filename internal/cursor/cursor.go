@@ -1,4 +1,4 @@
-// Package cursor is the text of a position in a list: what ListPage returns as next.
+// Package cursor encodes a position in a list as text: the next that ListPage returns.
 package cursor
 
 import (
@@ -8,31 +8,29 @@ import (
 	"errors"
 )
 
-// A Prefix is what is listed.
+// A Prefix selects the records of a list.
 type Prefix struct{ Owner, Collection, Task string }
 
-// A cursor is where a walk stands: the position, in the order of creation, of
-// the last record that was looked at. Its text binds it to the kind of backend
-// that made it and to the prefix, so that one used elsewhere is refused rather
-// than understood wrongly. It is not signed: it opens nothing that its owner
-// could not list anyway.
+// A cursor holds the position, in the order of creation, of the last record that a walk
+// looked at. Its text binds it to the kind of backend that made it and to the prefix, so
+// that a backend refuses a foreign cursor instead of misreading it. It is not signed,
+// because it gives access only to records that its owner can list anyway.
 //
 //	kind (1 byte) | position (8 bytes) | digest of the prefix (8 bytes)
 const length = 1 + 8 + 8
 
-// MaxPosition is more than any position will be, and a number that a sorted
-// set's score holds exactly.
+// MaxPosition is above every position, and a number that a sorted set's score holds
+// exactly.
 const MaxPosition = 1 << 53
 
-// Reasons for which a cursor is refused.
+// The reasons for refusing a cursor.
 var (
 	errForeign = errors.New("it is not one that this backend returned")
 	errPrefix  = errors.New("it belongs to another prefix")
 	errRange   = errors.New("its position is out of range")
 )
 
-// Encode returns the cursor of a position, which is of that kind: a letter for
-// each meaning of positions.
+// Encode returns the cursor of a position. kind is a letter for each meaning of positions.
 func Encode(kind byte, p Prefix, position uint64) string {
 	b := make([]byte, 0, length)
 	b = append(b, kind)
@@ -41,8 +39,8 @@ func Encode(kind byte, p Prefix, position uint64) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Decode returns the position of cursor, 0 for the empty one. The error is the reason
-// for which the cursor is refused.
+// Decode returns the position of cursor, 0 for the empty one. The error says why the cursor
+// is refused.
 func Decode(kind byte, p Prefix, cursor string) (position uint64, err error) {
 	if cursor == "" {
 		return 0, nil

@@ -1,5 +1,5 @@
-// Package fakeredis has a server for tests that says what the test has it say, and keeps
-// what it was told.
+// Package fakeredis has a server for tests that answers as a test decides and records the
+// commands that it received.
 package fakeredis
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/taskstore/taskstore/internal/faultproxy"
 )
 
-// A Server answers commands as a test says.
+// A Server answers commands as a test decides.
 type Server struct {
 	Addr string // host and port
 
@@ -24,16 +24,16 @@ type Server struct {
 	commands []Command
 }
 
-// A Command is one that a server was sent.
+// A Command is one that a server received.
 type Command struct {
 	Connection int    // the server's first is 1
 	Text       string // in lower case, with a space between two arguments
 }
 
-// Answers that are no reply.
+// Answers other than a reply.
 const (
-	Unknown = "-" // stands for the error of a command that the server does not know
-	HangUp  = ""  // has the connection closed instead
+	Unknown = "-" // stands for the error of an unknown command
+	HangUp  = ""  // closes the connection instead
 )
 
 // Serve starts a server that accepts connections until the test ends. answer returns the
@@ -94,5 +94,5 @@ func (s *Server) Got(prefix string) (commands []Command) {
 	return commands
 }
 
-// Bulk is a string as a server sends it.
+// Bulk returns a string as a server sends it.
 func Bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }

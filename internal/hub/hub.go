@@ -1,4 +1,4 @@
-// Package hub hands the hints of one backend to those who watch it.
+// Package hub passes the hints of one backend to its watchers.
 package hub
 
 import (
@@ -8,25 +8,25 @@ import (
 	"sync/atomic"
 )
 
-// maxPending bounds what a watcher that does not read can pile up. Beyond
-// it the hints give way to one Resync.
+// maxPending bounds the hints that wait for a slow watcher. Beyond it one Resync replaces
+// them.
 const maxPending = 1024
 
-// A Scope is what a watcher belongs to: a collection of an owner.
+// A Scope is the set of tasks that a watcher belongs to: a collection of an owner.
 type Scope struct{ Owner, Collection string }
 
-// A Hint says that a task has that version, 0 if it is gone, or, with Resync, that hints
-// may have been lost.
+// A Hint says that a task has that version, or 0 if the task is gone. With Resync it says
+// that hints may have been lost.
 type Hint struct {
 	Task    string
 	Version uint64
 	Resync  bool
 }
 
-// A Hub hands hints to the watchers of one backend. Handing over never waits for
-// a watcher. The zero Hub is ready for use, by any number of goroutines.
+// A Hub passes hints to the watchers of one backend, without waiting for any of them. The
+// zero Hub is ready for use, by any number of goroutines.
 type Hub struct {
-	watching atomic.Int64 // watchers; so that a writer nobody watches pays one load
+	watching atomic.Int64 // number of watchers; a writer without watchers pays one atomic load
 	mu       sync.RWMutex
 	scopes   map[Scope]map[*Watcher]struct{}
 }
@@ -35,12 +35,12 @@ type Hub struct {
 type Watcher struct {
 	Scope
 	prefix string
-	wake   chan struct{} // holds one token when there is something to take
+	wake   chan struct{} // holds one token when there is a hint to take
 
 	mu      sync.Mutex
 	resync  bool
 	pending map[string]uint64 // versions by task
-	order   []string          // the tasks in pending, as they came
+	order   []string          // the tasks in pending, in order of arrival
 	err     error             // ends the watch
 }
 
@@ -123,7 +123,7 @@ func (w *Watcher) hint(task string, version uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.resync {
-		return // the reader of the Resync looks at everything after this write
+		return // the reader of the Resync reads everything after this write
 	}
 	if _, merged := w.pending[task]; !merged {
 		if len(w.order) == maxPending {
@@ -136,7 +136,7 @@ func (w *Watcher) hint(task string, version uint64) {
 	w.signal()
 }
 
-// Lost has w yield a Resync in place of what it has not yielded yet.
+// Lost makes w yield a Resync in place of the hints that it has not yielded yet.
 func (w *Watcher) Lost() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,8 +184,8 @@ func (w *Watcher) take() (hint Hint, ok bool, err error) {
 	return hint, true, nil
 }
 
-// Run yields what comes in until the loop, the watch or ctx ends. It takes one
-// hint at a time: what is not taken yet can still be merged.
+// Run yields hints until the loop, the watch or ctx ends. It takes one hint at a time,
+// because a hint that is not taken yet can still be merged.
 func (w *Watcher) Run(ctx context.Context, yield func(Hint, error) bool) {
 	for {
 		if err := ctx.Err(); err != nil {
