@@ -7,65 +7,64 @@ import (
 	"time"
 )
 
-// A Fault is what can happen to a command.
+// A Fault is an event that can befall a command.
 type Fault int
 
 const (
 	// None passes the command and its reply on.
 	None Fault = iota
-	// DropReply has the server execute the command and then, instead of passing
-	// the reply on, cuts the client's connection.
+	// DropReply lets the server execute the command and cuts the client's connection
+	// instead of passing the reply on.
 	DropReply
-	// CutBefore cuts the client's connection and never forwards the command.
+	// CutBefore cuts the client's connection and discards the command.
 	CutBefore
-	// Delay cuts the client's connection and holds the command back, to deliver it
-	// later, when the client has long sent it again: see Faults.Hold.
+	// Delay cuts the client's connection and holds the command back, to deliver it long
+	// after the client has sent it again; see Faults.Hold.
 	Delay
-	// BlackHole swallows the command and everything after it on the connection,
-	// which stays open. The next [Proxy.Set] cuts it.
+	// BlackHole swallows the command and everything after it on the connection, which stays
+	// open until the next [Proxy.Set] cuts it.
 	BlackHole
 )
 
-// Faults says what a [Proxy] does. The rates are shares of the commands, from 0
-// to 1, and exclude each other: their sum is at most 1. In a pipeline the commands
-// before are answered as ever. Those behind never reach the server, except behind a
-// reply that is dropped: they may have been executed, and are not answered either.
+// Faults configures a [Proxy]. The rates are shares of the commands, from 0 to 1, and
+// exclude each other: their sum is at most 1. In a pipeline the commands before a faulty
+// one are answered as usual. Those behind it do not reach the server, with one exception:
+// behind a dropped reply they may have been executed, and are not answered either.
 //
-// A subscriber's connection carries messages that answer no command. Each of them
-// counts as the command that subscribed: DropReply and CutBefore lose it and cut
-// the connection, BlackHole swallows it and all later ones.
+// A subscriber's connection carries messages that answer no command. Each of them counts as
+// the command that subscribed: DropReply and CutBefore lose it and cut the connection, and
+// BlackHole swallows it and all later ones.
 //
-// The generator gives one decision to each matching command in the order in which
-// they arrive. So a client that does the same again meets the same faults; with
-// several at once their order, which is not the proxy's, makes a difference.
+// The generator makes one decision for each matching command, in order of arrival. So a
+// client that repeats its commands meets the same faults. The order of arrival of several
+// clients is not the proxy's, and it changes their faults.
 type Faults struct {
-	Seed uint64 // of the generator, which starts anew with each Set
+	Seed uint64 // of the generator, which restarts with each Set
 
 	DropReply float64
 	CutBefore float64
 	Delay     float64
 	BlackHole float64
 
-	// Split is the share of requests and replies that arrive in small pieces. It
-	// goes together with the others.
+	// Split is the share of requests and replies that arrive in small pieces. It combines
+	// with the other faults.
 	Split float64
 
-	// Plan is what happens to the first matching commands, one by one. The rates
-	// begin after it.
+	// Plan gives the faults of the first matching commands, one by one. The rates begin
+	// after it.
 	Plan []Fault
 
-	// Match tells the commands that faults apply to; nil means all of them, also
-	// those by which a client opens a connection. Like Operation it must not call
-	// the proxy.
+	// Match reports whether faults apply to a command; nil means to all, including those by
+	// which a client opens a connection. Match and Operation must not call the proxy.
 	Match func(args []string) bool
 
-	// Hold bounds how long a delayed command is held back: it is delivered at a
-	// random moment within it. Where Operation tells that a later copy of the same
-	// command is on its way, that copy is answered first. Zero holds the command
-	// until [Proxy.Release].
+	// Hold is the longest time to hold a delayed command back; the proxy delivers it at a
+	// random moment within that time. If Operation shows that a later copy of the command
+	// is on its way, the proxy waits, at most until Hold ends, for that copy's answer.
+	// Zero holds the command until [Proxy.Release].
 	Hold time.Duration
-	// Operation returns what all copies of one command have in common and other
-	// commands have not, or an empty string. Nil: nobody can tell.
+	// Operation returns a text that all copies of one command share and other commands
+	// lack, or an empty string. Nil: copies are unknown.
 	Operation func(args []string) string
 }
 
@@ -76,9 +75,9 @@ func Commands(names ...string) func(args []string) bool {
 	}
 }
 
-// Counts says how often what happened.
+// Counts has the number of each event.
 type Counts struct {
-	Commands     int // that faults could have applied to
+	Commands     int // to which faults could have applied
 	RepliesLost  int // executed commands whose reply was dropped
 	CutBefore    int
 	Delayed      int
@@ -88,7 +87,7 @@ type Counts struct {
 }
 
 // Set changes the faults. It restarts the generator, and cuts the connections that
-// BlackHole has swallowed. Commands that are held back stay so.
+// BlackHole has swallowed. Commands that are held back stay held.
 func (p *Proxy) Set(f Faults) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +102,7 @@ func (p *Proxy) Set(f Faults) {
 	}
 }
 
-// Counts returns what has happened since the proxy was made.
+// Counts returns the counts since the proxy was made.
 func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,25 +115,25 @@ func (p *Proxy) count(add func(*Counts)) {
 	add(&p.counts)
 }
 
-// swallow makes a session one that BlackHole has swallowed.
+// swallow marks a session as swallowed by BlackHole.
 func (p *Proxy) swallow(s *session, d decision) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts.Swallowed++
 	s.swallowed.Store(true)
-	if d.era != p.era { // the Set that would cut it has been
+	if d.era != p.era { // the Set that would cut it has already run
 		s.client.Close()
 	}
 }
 
-// A decision is what happens to one command.
+// A decision is the fate of one command.
 type decision struct {
 	fault     Fault
 	split     bool
-	hold      time.Duration // with Delay, the longest; 0 for no end
+	hold      time.Duration // with Delay, the longest; 0: without end
 	operation string
 	era       int        // of the faults that decided
-	random    *rand.Rand // for what is left to chance, nil without faults
+	random    *rand.Rand // for random details; nil without faults
 }
 
 func (p *Proxy) decide(args []string) decision {
@@ -150,8 +149,8 @@ func (p *Proxy) decide(args []string) decision {
 	}
 	p.counts.Commands++
 	d.hold, d.era = f.Hold, p.era
-	// One number of the generator for each command, whatever becomes of it, so that
-	// one decision does not shift the next.
+	// Each command takes one number of the generator, so that one decision does not shift
+	// the next.
 	d.random = rand.New(rand.NewPCG(p.generator.Uint64(), 0))
 	choice, split := d.random.Float64(), d.random.Float64()
 	d.split = split < f.Split

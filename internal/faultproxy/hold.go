@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// A held is a command that is held back. It is let go at the first of: its moment
-// within Faults.Hold, but not before a later copy of it is answered; the end of
-// Hold; Release.
+// A held is a command that is held back. The first of these delivers it: its moment within
+// Faults.Hold, but not before a later copy of it is answered; the end of Hold; Release.
 type held struct {
 	operation string
 	answered  chan struct{} // closed when a later copy is answered
@@ -33,7 +32,7 @@ func (p *Proxy) Release() {
 	}
 }
 
-// noteAnswer notes that the client has the reply to a copy of the operation.
+// noteAnswer records that the client has the reply to a copy of the operation.
 func (p *Proxy) noteAnswer(operation string) {
 	if operation == "" {
 		return
@@ -62,7 +61,7 @@ func (p *Proxy) hold(d decision) *held {
 	return h
 }
 
-// letGo ends what hold began.
+// letGo ends the hold.
 func (p *Proxy) letGo(h *held) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,14 +69,15 @@ func (p *Proxy) letGo(h *held) {
 	close(h.done)
 }
 
-// wait returns when the command is to be delivered: false if never.
+// wait returns when it is time to deliver the command, or false if the proxy is closed
+// first.
 func (p *Proxy) wait(h *held, d decision) bool {
-	var moment, end <-chan time.Time // nil: never
+	var moment, end <-chan time.Time // nil: without end
 	if d.hold > 0 {
 		moment = time.After(time.Duration(d.random.Int64N(int64(d.hold))))
 		end = time.After(d.hold)
 	}
-	var answered <-chan struct{} // nil until it matters
+	var answered <-chan struct{} // nil until the moment has come
 	for {
 		select {
 		case <-moment:

@@ -7,10 +7,11 @@ import (
 	"io"
 )
 
-// NewPostgres returns a proxy for connections to PostgreSQL, or to a pooler before it,
-// without TLS. A command is what the server answers with ReadyForQuery: a simple query, or
-// the messages up to a Sync. Its arguments are its SQL and then its parameters as they are
-// on the wire; those of what opens and ends a connection are one word without a blank.
+// NewPostgres returns a proxy for connections without TLS to PostgreSQL, or to a pooler
+// before it. A command is a unit that the server answers with ReadyForQuery: a simple
+// query, or the messages up to a Sync. Its arguments are its SQL and then its parameters in
+// their wire format. The messages that open and end a connection have one argument, a word
+// without a blank.
 func NewPostgres() *Proxy {
 	p := New()
 	p.protocol = func() protocol { return &postgres{} }
@@ -20,7 +21,7 @@ func NewPostgres() *Proxy {
 // postgres reads the messages of one connection.
 type postgres struct{ started bool }
 
-// maxMessage is longer than what a server takes.
+// maxMessage is above the limit of servers.
 const maxMessage = 1 << 30
 
 func (p *postgres) readRequest(r *bufio.Reader) (raw []byte, args []string, err error) {
@@ -58,9 +59,9 @@ func (p *postgres) readRequest(r *bufio.Reader) (raw []byte, args []string, err 
 	}
 }
 
-// parameters reads those of a Bind message, a null as an empty one.
+// parameters reads the parameters of a Bind message, a null as an empty one.
 func parameters(body []byte) (params []string) {
-	defer func() { _ = recover() }() // a message that is cut short has fewer
+	defer func() { _ = recover() }() // a truncated message has fewer
 	for range 2 {                    // the names of portal and statement
 		_, body, _ = bytes.Cut(body, []byte{0})
 	}
@@ -91,7 +92,7 @@ func (p *postgres) readReply(r *bufio.Reader) (raw []byte, push bool, err error)
 		}
 		switch {
 		case first && (kind == 'A' || kind == 'N' || kind == 'S'):
-			return raw, true, nil // it answers nothing
+			return raw, true, nil // it answers no command
 		case kind == 'Z', kind == 'E' && isFatal(body), kind == 'R' && asks(body):
 			return raw, false, nil
 		}
@@ -100,12 +101,12 @@ func (p *postgres) readReply(r *bufio.Reader) (raw []byte, push bool, err error)
 
 func (*postgres) subscribes([]string) bool { return false }
 
-// isFatal reports whether the server closes the connection behind an error.
+// isFatal reports whether the server closes the connection after an error.
 func isFatal(body []byte) bool {
 	return bytes.Contains(body, []byte("VFATAL\x00")) || bytes.Contains(body, []byte("VPANIC\x00"))
 }
 
-// asks reports whether a message of the authentication is for the client to answer.
+// asks reports whether an authentication message requires the client's answer.
 func asks(body []byte) bool {
 	if len(body) < 4 {
 		return false
@@ -114,7 +115,7 @@ func asks(body []byte) bool {
 	return kind != 0 && kind != 12 // AuthenticationOk, AuthenticationSASLFinal
 }
 
-// appendPacket appends a length and as many bytes as it says, which it returns too.
+// appendPacket appends a length and that many bytes, and also returns those bytes.
 func appendPacket(raw []byte, r *bufio.Reader) (all, body []byte, err error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -1,20 +1,20 @@
-// Package faultproxy stands between clients and real servers, of Redis or PostgreSQL, in
-// tests and loses replies, cuts connections, delays requests, swallows and splits them, at
-// given rates and with a given seed.
+// Package faultproxy is a proxy between clients and real servers, of Redis or PostgreSQL,
+// for tests. It loses replies, cuts connections, delays requests, swallows and splits them,
+// at given rates and with a given seed.
 //
-// A [Proxy] reads whole commands and whole replies, pipelines too, so each of its
-// faults does exactly what it says: a reply that is dropped is the reply to a
-// command that the server executed, a command that is cut before never reached
-// it. It serves every kind of client: [Proxy.Addr] takes the place of one
-// server's address, [Proxy.Dial] is the Dialer of a client that finds its servers
-// by itself, in a Cluster or behind Sentinel.
+// A [Proxy] reads whole commands and whole replies, also in pipelines, so each of its
+// faults does exactly what it says: a dropped reply answers a command that the server
+// executed, and a command that is cut before does not reach it. The proxy serves every kind
+// of client: [Proxy.Addr] replaces the address of one server, and [Proxy.Dial] is the
+// Dialer of a client that finds its servers by itself, in a Cluster or behind Sentinel.
 //
 //	p := faultproxy.New()
 //	t.Cleanup(p.Close)
 //	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Dialer: p.Dial})
 //	p.Set(faultproxy.Faults{Seed: 1, DropReply: 0.05, Match: faultproxy.Commands("eval", "evalsha")})
 //
-// [NewPostgres] is New for PostgreSQL. It does not speak TLS, and is not for connections of replicas.
+// [NewPostgres] is New for PostgreSQL. It does not speak TLS, and does not serve
+// connections of replicas.
 package faultproxy
 
 import (
@@ -27,8 +27,8 @@ import (
 	"sync"
 )
 
-// A Proxy passes everything on until [Proxy.Set] gives it faults. Its methods may
-// be called from any goroutine.
+// A Proxy passes all traffic on until [Proxy.Set] gives it faults. Its methods may be
+// called from any goroutine.
 type Proxy struct {
 	ctx    context.Context // done once the proxy is closed
 	cancel context.CancelFunc
@@ -39,15 +39,15 @@ type Proxy struct {
 	mu        sync.Mutex
 	faults    Faults
 	generator *rand.Rand
-	planned   int // how much of faults.Plan is used up
-	era       int // how often the faults were set
+	planned   int // entries of faults.Plan that are used up
+	era       int // number of calls of Set
 	counts    Counts
 	listeners map[string]net.Listener // by the server's address
 	sessions  map[*session]struct{}
 	held      map[*held]struct{}
 }
 
-// New returns a proxy without faults. Close it after its clients.
+// New returns a proxy without faults. Close the clients before the proxy.
 func New() *Proxy {
 	p := &Proxy{
 		protocol:  func() protocol { return resp{} },
@@ -60,8 +60,8 @@ func New() *Proxy {
 	return p
 }
 
-// Close ends all connections and returns when nothing of the proxy is left
-// running. Requests that it holds back are never delivered.
+// Close ends all connections, discards the requests that are held back, and returns when
+// all of the proxy's goroutines have ended.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.cancel()
@@ -73,9 +73,9 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// Cut ends all connections that there are, as a proxy does that is restarted. What
-// the server has not read yet is lost. Requests that are held back stay so: their
-// connections were cut before.
+// Cut ends all connections, like the restart of a proxy. Requests that the server has not
+// read yet are lost. Requests that are held back stay held: their clients' connections were
+// cut before.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,9 +87,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// Addr returns the address at which clients reach the server at addr through the
-// proxy. While that server is down a client can still connect, and then loses the
-// connection at once.
+// Addr returns the address through which clients reach the server at addr. While that
+// server is down a client can still connect, and then loses the connection at once.
 func (p *Proxy) Addr(addr string) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,9 +124,8 @@ func (p *Proxy) accept(l net.Listener, addr string) {
 	}
 }
 
-// Dial connects to the server at addr through the proxy; it fits the Dialer of
-// go-redis's options. A server that cannot be reached gives the error that it
-// gives without the proxy.
+// Dial connects to the server at addr through the proxy; it fits the Dialer of go-redis's
+// options. An unreachable server gives the same error as without the proxy.
 func (p *Proxy) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	server, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
@@ -145,8 +143,8 @@ func (p *Proxy) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	return near, nil
 }
 
-// pair returns the two ends of a TCP connection. Clients look into their
-// connections by system calls, so a pipe in memory would not do.
+// pair returns the two ends of a TCP connection. An in-memory pipe would not do, because
+// clients inspect their connections with system calls.
 func pair(ctx context.Context) (near, far net.Conn, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -164,17 +162,16 @@ func pair(ctx context.Context) (near, far net.Conn, err error) {
 		if far.RemoteAddr().String() == near.LocalAddr().String() {
 			return near, far, nil
 		}
-		far.Close() // somebody else's
+		far.Close() // another program's
 	}
 }
 
-// A protocol reads what goes over one connection.
+// A protocol reads the messages of one connection.
 type protocol interface {
-	// readRequest reads one command: its bytes as they came, and its arguments, of which
-	// there is at least one.
+	// readRequest reads one command: its raw bytes, and its arguments, at least one.
 	readRequest(r *bufio.Reader) (raw []byte, args []string, err error)
-	// readReply reads what answers a command as it came. push says that it is a message,
-	// which answers none.
+	// readReply reads the raw bytes of the reply to a command. push says that it is a
+	// message, which answers no command.
 	readReply(r *bufio.Reader) (raw []byte, push bool, err error)
 	// subscribes reports whether messages may follow a command.
 	subscribes(args []string) bool
@@ -189,8 +186,8 @@ func (resp) subscribes(args []string) bool                         { return subs
 
 var errClosed = errors.New("faultproxy: the proxy is closed")
 
-// serve proxies a connection until both ends are closed. It returns at once; where
-// the proxy is closed it closes both ends and returns false.
+// serve starts to proxy a connection and returns at once. If the proxy is closed, it closes
+// both ends and returns false.
 func (p *Proxy) serve(client, server net.Conn) bool {
 	s := newSession(p, client, server)
 	p.mu.Lock()

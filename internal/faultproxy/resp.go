@@ -10,19 +10,18 @@ import (
 
 var errProtocol = errors.New("faultproxy: not the Redis protocol")
 
-// What is longer is not from a client or server that works.
+// Working clients and servers stay below these limits.
 const (
 	maxBulk  = 512 << 20
 	maxArray = 1 << 20
 	maxDepth = 32
 )
 
-// ReadRequest reads one command: its bytes as they came, and its arguments, of
-// which there is at least one.
+// ReadRequest reads one command: its raw bytes, and its arguments, at least one.
 func ReadRequest(r *bufio.Reader) (raw []byte, args []string, err error) {
 	var line []byte
 	n := 0
-	for n < 1 { // servers do not answer a command of no words
+	for n < 1 { // servers do not answer an empty command
 		if raw, line, err = appendLine(nil, r); err != nil {
 			return nil, nil, err
 		}
@@ -56,8 +55,8 @@ func ReadRequest(r *bufio.Reader) (raw []byte, args []string, err error) {
 	return raw, args, nil
 }
 
-// readReply reads one reply as it came, in either version of the protocol. push
-// says that it is a message, which answers no command.
+// readReply reads the raw bytes of one reply, in either version of the protocol. push says
+// that it is a message, which answers no command.
 func readReply(r *bufio.Reader) (raw []byte, push bool, err error) {
 	first, err := r.Peek(1)
 	if err != nil {
@@ -91,7 +90,7 @@ func appendReply(raw []byte, r *bufio.Reader, depth int) ([]byte, error) {
 	case '%':
 		elements, err = length(line[1:], maxArray)
 		elements *= 2
-	case '|': // attributes stand before the reply proper
+	case '|': // attributes precede the reply proper
 		elements, err = length(line[1:], maxArray)
 		elements = 2*elements + 1
 	default:
@@ -103,7 +102,7 @@ func appendReply(raw []byte, r *bufio.Reader, depth int) ([]byte, error) {
 	return raw, err
 }
 
-// appendLine appends a line with its end, and returns it without.
+// appendLine appends a line with its line end, and returns the line without it.
 func appendLine(raw []byte, r *bufio.Reader) (all, line []byte, err error) {
 	start := len(raw)
 	for {
@@ -124,7 +123,7 @@ func appendLine(raw []byte, r *bufio.Reader) (all, line []byte, err error) {
 }
 
 func appendBytes(raw []byte, r *bufio.Reader, n int) ([]byte, error) {
-	// In steps: a length that lies must not cost its memory.
+	// In steps, so that a false length does not cost its memory.
 	for n > 0 {
 		step := min(n, 1<<16)
 		start := len(raw)

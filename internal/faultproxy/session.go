@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// A session is one connection of a client and the one to the server that belongs
-// to it.
+// A session is a client's connection and the one to the server that belongs to it.
 type session struct {
 	proxy          *Proxy
 	protocol       protocol
@@ -23,8 +22,8 @@ type session struct {
 	mu         sync.Mutex
 	changed    *sync.Cond
 	pending    []decision // of the commands that the server has not answered yet
-	subscribed []string   // the command that did it; messages come from now on
-	over       bool       // the server answers no more
+	subscribed []string   // the command that subscribed; messages follow from now on
+	over       bool       // the server sends no more answers
 }
 
 func newSession(p *Proxy, client, server net.Conn) *session {
@@ -33,7 +32,7 @@ func newSession(p *Proxy, client, server net.Conn) *session {
 	return s
 }
 
-// requests forwards what the client sends.
+// requests forwards the client's commands.
 func (s *session) requests() {
 	defer s.endRequests()
 	r, w := bufio.NewReader(s.client), bufio.NewWriter(s.server)
@@ -70,13 +69,13 @@ func (s *session) requests() {
 			continue
 		}
 		w.Write(raw)
-		if r.Buffered() == 0 { // as the client does: a pipeline at once
+		if r.Buffered() == 0 { // as the client does: a pipeline in one write
 			w.Flush()
 		}
 	}
 }
 
-// endRequests lets the server finish what it was sent, and then close.
+// endRequests lets the server finish the commands that it was sent, and then close.
 func (s *session) endRequests() {
 	if c, ok := s.server.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
@@ -85,7 +84,7 @@ func (s *session) endRequests() {
 	}
 }
 
-// expect notes that the server will answer a command.
+// expect records that the server will answer a command.
 func (s *session) expect(args []string, d decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +96,7 @@ func (s *session) expect(args []string, d decision) {
 	}
 }
 
-// drain waits until the server has answered everything that it was sent.
+// drain waits until the server has answered all commands that it was sent.
 func (s *session) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +105,7 @@ func (s *session) drain() {
 	}
 }
 
-// deliverLater cuts the client off, and sends its command when the time has come.
+// deliverLater cuts the client off, and sends its command once the hold is over.
 func (s *session) deliverLater(h *held, d decision, raw []byte) {
 	s.proxy.mu.Lock()
 	s.holding = true
@@ -122,7 +121,7 @@ func (s *session) deliverLater(h *held, d decision, raw []byte) {
 	}
 }
 
-// replies passes on what the server sends.
+// replies passes on the server's replies.
 func (s *session) replies() {
 	defer s.endReplies()
 	r, w := bufio.NewReader(s.server), bufio.NewWriter(s.client)
@@ -134,7 +133,7 @@ func (s *session) replies() {
 		}
 		d, last, answer := s.next(push)
 		s.pass(w, raw, d)
-		// Whoever waits for the last reply wants to cut the connection.
+		// A drain that waits for the last reply will cut the connection.
 		if last || r.Buffered() == 0 {
 			w.Flush()
 		}
@@ -144,7 +143,7 @@ func (s *session) replies() {
 	}
 }
 
-// pass passes a reply on, or a message, if its fault lets it.
+// pass passes on a reply or a message, unless its fault prevents that.
 func (s *session) pass(w *bufio.Writer, raw []byte, d decision) {
 	switch {
 	case d.fault == Delay:
@@ -172,8 +171,8 @@ func (s *session) pass(w *bufio.Writer, raw []byte, d decision) {
 	}
 }
 
-// next returns the decision on what the server has just sent, whether it answers a
-// command, and whether that is the last one pending.
+// next returns the decision on the server's latest reply, whether that answers a command,
+// and whether it is the last one pending.
 func (s *session) next(push bool) (d decision, last, answer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +188,7 @@ func (s *session) next(push bool) (d decision, last, answer bool) {
 	return d, false, false
 }
 
-// answered notes that a command was answered.
+// answered records that a command was answered.
 func (s *session) answered(d decision) {
 	s.mu.Lock()
 	s.pending = s.pending[1:]
@@ -214,9 +213,8 @@ func (s *session) writeSplit(to io.Writer, raw []byte, random *rand.Rand) {
 	writeSplit(to, raw, random)
 }
 
-// writeSplit writes raw in pieces, cut at random, with pauses that let the other
-// side see them as such. The first bytes are cut finest: most of the protocol is
-// there.
+// writeSplit writes raw in pieces of random length, with pauses that let the other side see
+// them as such. The first bytes are cut finest, because most of the protocol is there.
 func writeSplit(to io.Writer, raw []byte, random *rand.Rand) {
 	for pieces := 0; len(raw) > 0; pieces++ {
 		n := len(raw)
