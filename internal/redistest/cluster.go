@@ -18,9 +18,9 @@ const (
 	readyTimeout   = 30 * time.Second
 )
 
-// Cluster is a Redis cluster of local processes. The fields say which role each
-// one started with: a failover changes the roles, not the fields. Replicas[i]
-// started as the replica of Masters[i].
+// Cluster is a Redis cluster of local processes. The fields give the role with which each
+// process started; a failover does not change the fields. Replicas[i] started as the
+// replica of Masters[i].
 type Cluster struct {
 	Masters, Replicas []*Server
 }
@@ -34,10 +34,10 @@ func (c *Cluster) URL() string { return seedURL(c.Addrs(), c.Masters[0].password
 
 func (c *Cluster) nodes() []*Server { return slices.Concat(c.Masters, c.Replicas) }
 
-// StartCluster starts three masters and three replicas, with further
-// redis-server arguments for each, and returns when every node sees the whole
-// cluster as sound and every replica is in sync. A master that is gone for a
-// second is replaced by its replica. Failures and the end are as for [Start].
+// StartCluster starts three masters and three replicas, with further redis-server arguments
+// for each, and returns when every node sees the whole cluster as sound and every replica
+// is in sync. After a master has been gone for a second, its replica takes over. Failures
+// and the end are as for [Start].
 func StartCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
 	c, err := startCluster(args)
@@ -113,7 +113,7 @@ func startClusterNode(args []string) (*Server, error) {
 			return serverArgs(dir, port, bus, []string{
 				"--cluster-enabled", "yes",
 				"--cluster-node-timeout", "1000",
-				// A node that has met no other one would announce no address.
+				// A node that has not met another one would announce no address.
 				"--cluster-announce-ip", loopback,
 				"--masterauth", password,
 			}, args), nil
@@ -131,8 +131,8 @@ func (c *Cluster) join() error {
 			return err
 		}
 		ids[i] = id
-		// Masters with epochs of their own have no conflict to settle, which
-		// would cost a round of the cluster's clock each.
+		// Masters with distinct epochs have no conflict to resolve; resolving one would
+		// cost a round of the cluster's clock each.
 		if _, err := s.do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1)); err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (c *Cluster) join() error {
 			return err
 		}
 	}
-	// Everyone meets everyone, as gossip alone takes longer.
+	// Every node meets every other, because gossip alone takes longer.
 	for i, s := range nodes {
 		for _, peer := range nodes[i+1:] {
 			if _, err := s.do("CLUSTER", "MEET", loopback, strconv.Itoa(peer.port), peer.busPort()); err != nil {
@@ -206,8 +206,8 @@ func (c *Cluster) ready() error {
 	return nil
 }
 
-// clusterSound returns nil if the node says that the cluster is sound, and knows
-// the nodes, of which some are masters, as reachable.
+// clusterSound returns nil if the node reports a sound cluster and knows all nodes, with
+// that many masters, as reachable.
 func (s *Server) clusterSound(nodes, masters int) error {
 	str, err := s.text("CLUSTER", "INFO")
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *Server) inSync() error {
 	return nil
 }
 
-// startMany starts processes side by side: all of them or, if one fails, none.
+// startMany starts processes in parallel. If one fails, it leaves no process running.
 func startMany(n int, start func(i int) (*Server, error)) ([]*Server, error) {
 	servers := make([]*Server, n)
 	errs := make([]error, n)

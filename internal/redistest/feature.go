@@ -14,11 +14,10 @@ import (
 	"github.com/taskstore/taskstore/internal/testproc"
 )
 
-// A Feature is something that some of the server programs that the library
-// supports lack.
+// A Feature is one that some of the supported server programs lack.
 type Feature string
 
-// The features, by the words in which a skipped test names them.
+// The features, named as a skipped test names them.
 const (
 	// ShardedChannels are SPUBLISH and SSUBSCRIBE: Redis 7.0 and later, Valkey.
 	ShardedChannels Feature = "sharded channels"
@@ -26,8 +25,8 @@ const (
 	WithTLS Feature = "TLS"
 )
 
-// Need skips the test, and says why, if the server program lacks a feature. The
-// test fails if that cannot be found out.
+// Need skips the test, and says why, if the server program lacks a feature. It fails the
+// test if it cannot find that out.
 func Need(tb testing.TB, feature Feature) {
 	tb.Helper()
 	has, err := hasFeature(feature)
@@ -60,8 +59,8 @@ type Version struct {
 
 func (v Version) String() string { return v.Product + " " + v.Full }
 
-// AtLeast reports whether the version is this one or a later one. Valkey goes on
-// where Redis 7.2 was, so the numbers compare across both.
+// AtLeast reports whether the version is this one or a later one. Valkey continues the
+// numbers of Redis 7.2, so the numbers compare across both.
 func (v Version) AtLeast(major, minor int) bool {
 	return v.Major > major || v.Major == major && v.Minor >= minor
 }
@@ -91,8 +90,8 @@ func parseVersion(line string) (Version, error) {
 	return Version{Product: m[1], Major: major, Minor: minor, Full: m[2]}, nil
 }
 
-// speaksTLS starts the server with a TLS port and no certificate. It ends at once
-// and says whether it misses the certificate or TLS itself.
+// speaksTLS starts the server with a TLS port and no certificate. The server exits at once
+// and says whether it lacks the certificate or TLS itself.
 var speaksTLS = sync.OnceValues(func() (bool, error) {
 	bin, err := Binary()
 	if err != nil {

@@ -1,15 +1,14 @@
-// Package redistest starts real redis-server processes, 6.2 or later, or
-// valkey-server processes for tests: one server, a cluster of one node, a cluster
-// of three masters and three replicas, or a master with replicas and sentinels.
+// Package redistest starts real redis-server processes, 6.2 or later, or valkey-server
+// processes for tests: one server, a cluster of one node, a cluster of three masters and
+// three replicas, or a master with replicas and sentinels.
 //
-// Every process listens on a free port of the loopback interface and keeps its
-// data in a temporary directory. A test's processes are killed when the test
-// ends, and those shared by a whole test binary when [Main] returns. A test
-// binary that dies (a panic, the time limit of go test, SIGKILL) takes its
-// processes and their directories with it.
+// Every process listens on a free port of the loopback interface and keeps its data in a
+// temporary directory. A test's processes are killed when the test ends, and shared
+// processes when [Main] returns. A test binary that dies (a panic, the time limit of go
+// test, SIGKILL) takes its processes and their directories with it.
 //
-// A missing server binary fails a test; it never skips one. A test that needs what
-// a program lacks says so with [Need], and is skipped.
+// A missing server binary fails a test instead of skipping it. A test that needs a feature
+// some programs lack says so with [Need], and is skipped on those.
 package redistest
 
 import (
@@ -62,8 +61,8 @@ func Require(tb testing.TB) string {
 	return path
 }
 
-// CLI returns the path of a redis-cli or valkey-cli, which is beside [Binary] or
-// on PATH. If there is none, it skips the test and says so.
+// CLI returns the path of a redis-cli or valkey-cli, beside [Binary] or on PATH. If there
+// is none, it skips the test and says so.
 func CLI(tb testing.TB) string {
 	tb.Helper()
 	dir := filepath.Dir(Require(tb))
@@ -86,8 +85,8 @@ func ExternalURL() (string, bool) {
 	return url, url != ""
 }
 
-// URL returns [ExternalURL] or else the URL of a new server, which ends with
-// the test. An external server may hold the data of other tests.
+// URL returns [ExternalURL] or else the URL of a new server, which ends with the test. An
+// external server may hold the data of other tests.
 func URL(tb testing.TB) string {
 	tb.Helper()
 	if url, ok := ExternalURL(); ok {
@@ -107,10 +106,10 @@ type Config struct {
 	Dir string
 }
 
-// Start starts a server that persists nothing, with further redis-server
-// arguments, and returns when it answers. It fails the test if that does not
-// happen. The server is killed, and its directory removed, when the test ends;
-// if the test failed by then, the end of the server's log goes to the test's.
+// Start starts a server without persistence, with further redis-server arguments, and
+// returns when it answers. If it does not answer, Start fails the test. At the end of the
+// test the server is killed and its directory removed; if the test failed by then, the end
+// of the server's log goes to the test's log.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	return StartConfig(tb, Config{Args: args})
@@ -162,11 +161,10 @@ func passwordOf(args []string) string {
 	return password
 }
 
-// errExited marks a failure that more polling cannot mend.
+// errExited marks a failure for which poll stops at once.
 var errExited = errors.New("the process has ended")
 
-// poll calls cond until it returns nil and reports its last error if it does
-// not do so in time.
+// poll calls cond until it returns nil, and reports its last error after the time limit.
 func poll(limit time.Duration, cond func() error) error {
 	deadline := time.Now().Add(limit)
 	for {

@@ -6,25 +6,26 @@ import (
 	"testing"
 )
 
-// A SlotMove is the slot of a Cluster on its way from one master to another.
+// A SlotMove is a slot of a Cluster on its way from one master to another.
 type SlotMove struct {
 	tb          testing.TB
-	nodes       []*Server // who are told of the end, in this order
+	nodes       []*Server // told of the end in this order
 	slot, newID string
 }
 
-// MoveSlot moves the slot of a key, with all that is in it, from one master to
-// another, as redis-cli's reshard does.
+// MoveSlot moves the slot of a key, with all keys in it, from one master to another, as
+// redis-cli's reshard does.
 func (c *Cluster) MoveSlot(tb testing.TB, key string, from, to *Server) {
 	tb.Helper()
 	c.BeginMove(tb, key, from, to).End()
 }
 
-// BeginMove moves all keys that are in the slot of a key, and leaves the slot open
-// until End: clients that ask the old master meet ASK.
+// BeginMove moves all keys in the slot of a key, and leaves the slot open until End: the
+// old master answers clients with ASK.
 func (c *Cluster) BeginMove(tb testing.TB, key string, from, to *Server) *SlotMove {
 	tb.Helper()
-	// The new master first: nobody may be sent to a node that does not know yet.
+	// The new master first: the others must not redirect a client to a node that does not
+	// know yet.
 	m := &SlotMove{tb: tb, nodes: append([]*Server{to, from}, c.Masters...)}
 	if err := m.begin(key, from, to); err != nil {
 		tb.Fatalf("redistest: moving a slot: %v", err)
@@ -32,7 +33,7 @@ func (c *Cluster) BeginMove(tb testing.TB, key string, from, to *Server) *SlotMo
 	return m
 }
 
-// End gives the slot to the new master, with the keys that came meanwhile.
+// End gives the slot to the new master, with the keys that arrived meanwhile.
 func (m *SlotMove) End() {
 	m.tb.Helper()
 	err := m.moveKeys()

@@ -14,12 +14,12 @@ import (
 
 const commandTimeout = 2 * time.Second
 
-// replyError is an error that the server replied.
+// replyError is an error reply of the server.
 type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
-// isReplyError tells whether err is a reply with one of these codes.
+// isReplyError reports whether err is a reply with one of these codes.
 func isReplyError(err error, codes ...string) bool {
 	var reply replyError
 	if !errors.As(err, &reply) {

@@ -17,9 +17,8 @@ const (
 	sentinelCount    = 3
 )
 
-// Sentinel is a master with replicas, and the sentinels that watch over them.
-// The fields say which role each process started with: a failover changes the
-// roles, not the fields.
+// Sentinel is a master with replicas, and the sentinels that watch them. The fields give
+// the role with which each process started; a failover does not change the fields.
 type Sentinel struct {
 	Master     *Server
 	Replicas   []*Server
@@ -27,16 +26,15 @@ type Sentinel struct {
 	MasterName string
 
 	password  string
-	downAfter int // ms of silence after which a sentinel holds a server for dead
+	downAfter int // ms of silence after which a sentinel takes a server for dead
 }
 
 // Addrs returns the addresses of the sentinels.
 func (s *Sentinel) Addrs() []string { return addrsOf(s.Sentinels...) }
 
-// URL returns redis://s1:port?master_name=NAME&addr=s2:port&addr=s3:port with
-// all sentinels and, if the master and the replicas have a password, with
-// &password=PASSWORD. The sentinels have none, and a user part of the URL would
-// be theirs.
+// URL returns redis://s1:port?master_name=NAME&addr=s2:port&addr=s3:port with all sentinels
+// and, if the master and the replicas have a password, with &password=PASSWORD. The
+// sentinels have no password, and a user part of the URL would be for them.
 func (s *Sentinel) URL() string {
 	u := seedURL(s.Addrs(), "", "master_name="+s.MasterName)
 	if s.password != "" {
@@ -49,11 +47,10 @@ func (s *Sentinel) data() []*Server { return append([]*Server{s.Master}, s.Repli
 
 func (s *Sentinel) servers() []*Server { return slices.Concat(s.data(), s.Sentinels) }
 
-// StartSentinel starts a master and two replicas, with further redis-server
-// arguments for each, and three sentinels. It returns when both replicas are in
-// sync and every sentinel is connected to them and to the other sentinels. A
-// master that is gone for a second is replaced, with two sentinels in favour.
-// Failures and the end are as for [Start].
+// StartSentinel starts a master and two replicas, with further redis-server arguments for
+// each, and three sentinels. It returns when both replicas are in sync and every sentinel
+// is connected to them and to the other sentinels. After a master has been gone for a
+// second, two sentinels suffice to replace it. Failures and the end are as for [Start].
 func StartSentinel(tb testing.TB, args ...string) *Sentinel {
 	tb.Helper()
 	s, err := startSentinel(1000, args)
@@ -90,8 +87,8 @@ func startSentinel(downAfter int, args []string) (_ *Sentinel, err error) {
 			return nil, err
 		}
 	}
-	// A sentinel reads a server's state when it meets it, and not again for
-	// seconds: what it first sees must be the final state.
+	// A sentinel reads a server's state as it meets it, and then not again for seconds: the
+	// first state that it sees must be the final one.
 	for _, replica := range s.Replicas {
 		if err = poll(readyTimeout, replica.inSync); err != nil {
 			return nil, err
@@ -136,8 +133,8 @@ func (s *Sentinel) startSentinel(int) (*Server, error) {
 	}})
 }
 
-// introduce tells each sentinel of the others, in the message that each of them
-// would publish through the master some seconds later.
+// introduce tells each sentinel of the others, with the message that they would publish
+// through the master some seconds later.
 func (s *Sentinel) introduce() error {
 	for _, from := range s.Sentinels {
 		id, err := from.text("SENTINEL", "MYID")
@@ -158,8 +155,8 @@ func (s *Sentinel) introduce() error {
 	return nil
 }
 
-// replicasOnline returns nil if the master counts all replicas as in sync. Until
-// then it leaves them out of what it tells the sentinels.
+// replicasOnline returns nil if the master counts all replicas as in sync. Until then the
+// master omits them when it answers the sentinels.
 func (s *Sentinel) replicasOnline() error {
 	info, err := s.Master.info("replication")
 	if err != nil {
@@ -187,8 +184,8 @@ func (s *Sentinel) ready() error {
 	return nil
 }
 
-// knows returns nil if the sentinel lists so many peers of a kind, all of them
-// reachable and with this value in this field.
+// knows returns nil if the sentinel lists that many peers of a kind, all of them reachable
+// and with this value in this field.
 func (s *Sentinel) knows(sentinel *Server, kind string, count int, field, want string) error {
 	reply, err := sentinel.do("SENTINEL", kind, s.MasterName)
 	if err != nil {
@@ -208,7 +205,7 @@ func (s *Sentinel) knows(sentinel *Server, kind string, count int, field, want s
 	return nil
 }
 
-// pairs makes a map of a reply that lists names and values in turn.
+// pairs makes a map of a reply that alternates names and values.
 func pairs(reply any) map[string]string {
 	list, _ := reply.([]any)
 	m := make(map[string]string, len(list)/2)

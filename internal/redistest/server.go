@@ -25,7 +25,7 @@ const (
 
 // spec is what [launch] needs to start a process.
 type spec struct {
-	dir      string // the caller's directory, or empty for one of our own
+	dir      string // the caller's directory, or empty for a temporary one
 	password string
 	port     func() (int, error) // nil: testproc.FreePort
 	args     func(dir string, port int) ([]string, error)
@@ -85,17 +85,16 @@ func (s *Server) Stop() {
 	}
 }
 
-// Suspend stops the process with SIGSTOP: its connections stay open, and
-// nothing answers on them until Resume.
+// Suspend stops the process with SIGSTOP: its connections stay open, without answers until
+// Resume.
 func (s *Server) Suspend() { s.process().Suspend() }
 
 // Resume continues a suspended process.
 func (s *Server) Resume() { s.process().Resume() }
 
-// Restart starts the server again with the same port, arguments and data
-// directory, and returns when it answers; it kills it before if it still runs.
-// It fails the test if the server does not answer in time, so call it from the
-// test's goroutine.
+// Restart starts the server again with the same port, arguments and data directory, and
+// returns when it answers; a process that still runs is killed first. It fails the test if
+// the server does not answer in time, so call it from the test's goroutine.
 func (s *Server) Restart() {
 	if s.tb != nil {
 		s.tb.Helper()
@@ -109,9 +108,8 @@ func (s *Server) Restart() {
 	}
 }
 
-// launch starts a process on a free port and returns when it answers. Another
-// program may take the port between the choice and the start: then it tries
-// another one.
+// launch starts a process on a free port and returns when it answers. If another program
+// takes the port between the choice and the start, launch tries another one.
 func launch(sp spec) (*Server, error) {
 	bin, err := Binary()
 	if err != nil {
@@ -179,13 +177,13 @@ func (s *Server) run() error {
 	return fmt.Errorf("redistest: %s on port %d: %w\n%s", s.bin, s.port, err, log)
 }
 
-// answers returns nil if the process itself, and not another one that has taken
-// the port, serves commands.
+// answers returns nil if the process itself, and not a program that has taken the port,
+// serves commands.
 func (s *Server) answers(pid int) error {
 	info, err := s.info("server")
 	switch {
 	case isReplyError(err, "NOAUTH", "NOPERM", "WRONGPASS"):
-		return nil // alive, with access rules that we do not know
+		return nil // alive, with unknown access rules
 	case err != nil:
 		return err
 	case info["process_id"] != strconv.Itoa(pid):
@@ -200,7 +198,7 @@ func (s *Server) process() *testproc.Process {
 	return s.proc
 }
 
-// attach makes the server the test's: it ends with it.
+// attach makes the server end with the test.
 func (s *Server) attach(tb testing.TB) {
 	s.tb = tb
 	tb.Cleanup(func() {
@@ -211,7 +209,7 @@ func (s *Server) attach(tb testing.TB) {
 	})
 }
 
-// logOnFailure returns less than Log, as a failed test may show nine servers.
+// logOnFailure returns less than Log, because a failed test may show nine servers.
 func (s *Server) logOnFailure() string {
 	log := s.Log()
 	if excess := len(log) - 4<<10; excess > 0 {
@@ -246,8 +244,8 @@ func baseURL(addr, password string) string {
 	return u.String()
 }
 
-// seedURL returns a URL that names the first address as host and the others as
-// addr parameters. The parameters are not escaped, as nothing in them needs it.
+// seedURL returns a URL with the first address as host and the others as addr parameters.
+// The parameters need no escaping.
 func seedURL(addrs []string, password string, params ...string) string {
 	for _, addr := range addrs[1:] {
 		params = append(params, "addr="+addr)

@@ -15,13 +15,13 @@ var (
 	closers   []func()
 )
 
-// Main runs the tests of a package that shares servers, and ends these after the
-// last test. It is the body of TestMain, or its last call:
+// Main runs the tests of a package that shares servers, and ends these after the last test.
+// It is the body of TestMain, or its last call:
 //
 //	func TestMain(m *testing.M) { redistest.Main(m) }
 func Main(m *testing.M) {
 	mainRuns.Store(true)
-	// TestMain has to return, not exit: go test then exits with the result.
+	// TestMain must return instead of exiting: go test then exits with the result.
 	defer testproc.RemoveRoot()
 	defer closeShared()
 	m.Run()
@@ -36,10 +36,9 @@ func closeShared() {
 	closers = nil
 }
 
-// The shared servers start with their first use. A failed start is not tried
-// again: each later use would cost its time limit. Nobody may kill them, so they
-// can be patient with each other: on a busy machine a second of silence is no
-// death.
+// The shared servers start at their first use. A failed start is not retried, because each
+// later use would cost its time limit. Tests must not kill them, so their timeouts are
+// long: on a busy machine a second of silence does not mean that a server is dead.
 var (
 	sharedServer = sync.OnceValues(func() (*Server, error) {
 		s, err := startServer(Config{})
@@ -65,10 +64,10 @@ func share[T any](v T, err error, servers func() []*Server) (T, error) {
 	return v, err
 }
 
-// Shared returns one server for the whole test binary, as [Start] makes it. The
-// first call starts it; if that fails, every call fails its test with the same
-// message. It needs [Main]. Tests that use it have to keep their keys apart, and
-// must not stop or change it: they would disturb the others.
+// Shared returns one server for the whole test binary, as [Start] makes it. The first call
+// starts it; if that fails, every call fails its test with the same message. It needs
+// [Main]. Its tests must use keys of their own, and must not stop or change the server,
+// because that would disturb other tests.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	s := use(tb, sharedServer)

@@ -19,13 +19,13 @@ import (
 	"github.com/taskstore/taskstore/internal/testproc"
 )
 
-// TLS is what a server needs to speak TLS on a port of its own, beside the port
-// without, and what its clients need to trust it.
+// TLS holds the address and the certificates with which a server speaks TLS on a second
+// port, and with which its clients trust it.
 type TLS struct {
-	// Addr is where it speaks TLS. Its certificate is for the address, not for the
-	// name localhost.
+	// Addr is the address for TLS. Its certificate is for the address, not for the name
+	// localhost.
 	Addr string
-	// CAFile holds the certificate of the authority in PEM, and CAs has it.
+	// CAFile holds the authority's certificate in PEM, and CAs holds it in memory.
 	CAFile string
 	CAs    *x509.CertPool
 	// Client is a certificate of the same authority for a client.
@@ -35,8 +35,8 @@ type TLS struct {
 	port  int
 }
 
-// NewTLS makes an authority of the test's own and a certificate for one server.
-// The test needs [WithTLS].
+// NewTLS makes an authority for this test and a certificate for one server. The test needs
+// [WithTLS].
 func NewTLS(tb testing.TB) *TLS {
 	tb.Helper()
 	Need(tb, WithTLS)
@@ -47,8 +47,8 @@ func NewTLS(tb testing.TB) *TLS {
 	return t
 }
 
-// Args returns the arguments of redis-server, for [Start] and its like. Clients
-// need no certificate, unless a later "--tls-auth-clients" says otherwise.
+// Args returns arguments of redis-server, for [Start] and the like. Clients need no
+// certificate, unless a later "--tls-auth-clients" says otherwise.
 func (t *TLS) Args() []string {
 	args := []string{"--tls-port", strconv.Itoa(t.port), "--tls-auth-clients", "no"}
 	for option, file := range t.files {
