@@ -1,5 +1,5 @@
-// Package storetest opens Redis backends for live tests, on the servers of the
-// package redistest and with keys of their own, and looks behind a backend's back.
+// Package storetest opens Redis backends for live tests, each with its own keys on the
+// servers of package redistest, and inspects their keys directly.
 package storetest
 
 import (
@@ -20,7 +20,7 @@ type Topology struct {
 	URL  func(testing.TB) string
 }
 
-// Topologies are those that every rule must hold on.
+// Topologies are those on which every rule must hold.
 var Topologies = []Topology{
 	{"OneServer", redistest.SharedURL},
 	{"Cluster", func(tb testing.TB) string { return redistest.SharedCluster(tb).URL() }},
@@ -34,8 +34,8 @@ func OnEachTopology(t *testing.T, test func(t *testing.T, url string)) {
 	}
 }
 
-// Open opens a backend, which ends with the test. Its prefix is a UUID unless opts
-// say otherwise: its keys are its own.
+// Open opens a backend that ends with the test. Its prefix is a UUID unless opts has one,
+// so its keys are its own.
 func Open(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.RedisBackend {
 	tb.Helper()
 	if opts.Prefix == "" {
@@ -52,7 +52,7 @@ func Open(tb testing.TB, url string, opts taskstore.RedisOptions) *taskstore.Red
 	return b
 }
 
-// removeKeys leaves a server that is not ours as it was.
+// removeKeys removes the keys of a prefix from an external server.
 func removeKeys(tb testing.TB, url, prefix string) {
 	ctx := context.Background()
 	c := connect(tb, url)

@@ -16,8 +16,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A Store is a backend on the shared server, with its prefix and a client of its
-// own to look behind the backend's back.
+// A Store is a backend on the shared server, with its prefix and a separate client to
+// inspect its keys.
 type Store struct {
 	*taskstore.RedisBackend
 	Prefix string
@@ -45,8 +45,8 @@ func (s Store) IndexKey(owner string) string { return s.Prefix + ":idx:{" + owne
 // ExpiryKey returns the key of an owner's expiry index.
 func (s Store) ExpiryKey(owner string) string { return s.Prefix + ":exp:{" + owner + "}" }
 
-// End returns when a key's TTL is over, the zero Time if it has none. Servers before 7.0
-// tell no instant.
+// End returns when a key's TTL is over, or the zero Time for a key without a TTL. Servers
+// before 7.0 do not tell the instant.
 func (s Store) End(t *testing.T, key string) time.Time {
 	t.Helper()
 	ctx := context.Background()
@@ -60,7 +60,7 @@ func (s Store) End(t *testing.T, key string) time.Time {
 	return s.Client.Time(ctx).Val().Add(ttl)
 }
 
-// KeysLeft returns the keys of the store.
+// KeysLeft returns the store's keys that exist.
 func (s Store) KeysLeft(t *testing.T) []string {
 	t.Helper()
 	ctx := context.Background()
@@ -75,11 +75,12 @@ func (s Store) KeysLeft(t *testing.T) []string {
 	return keys
 }
 
-// CheckIndexes compares the owner's indexes with the records that are there.
+// CheckIndexes compares the owner's indexes with the existing records.
 func (s Store) CheckIndexes(t *testing.T, owner string) {
 	t.Helper()
 	ctx := context.Background()
-	// The indexes first: what expires in between may be in them and have no record.
+	// The indexes first: a record that expires in between may be in them and no longer
+	// exist.
 	index, expiry := s.members(s.IndexKey(owner)), s.members(s.ExpiryKey(owner))
 	start := s.Prefix + ":tasks:{" + owner + "}:"
 	latest := 0.0
@@ -115,7 +116,7 @@ func (s Store) CheckIndexes(t *testing.T, owner string) {
 			t.Fatal(err)
 		}
 		if at < float64(s.Client.Time(ctx).Val().UnixMilli()) {
-			continue // past, its TTL is not over
+			continue // expired, but its TTL is not over
 		}
 		if !inIndex {
 			t.Errorf("the live task %s is not in the index", task)
