@@ -8,7 +8,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A Write is one of a batch. All of a batch are of one task.
+// A Write is one write of a batch. All writes of a batch are on one task.
 type Write struct {
 	Place    int
 	Data     string
@@ -16,8 +16,8 @@ type Write struct {
 	Expected taskstore.Version // or AnyVersion
 }
 
-// places is how many records a task may have: one in the default collection and two in
-// another one of the same owner.
+// places is the number of records that a task may have: one in the default collection and
+// two in another collection of the same owner.
 const places = 3
 
 // keyOf returns the key of a task's record.
@@ -29,7 +29,7 @@ func keyOf(owner, task string, place int) taskstore.Key {
 	}
 }
 
-// batchOf is the batch that a call asks for.
+// batchOf returns the batch of a call.
 func batchOf(owner string, c Call) (writes []taskstore.Write) {
 	for _, w := range c.Writes {
 		v := taskstore.Value{Data: []byte(w.Data)}
@@ -41,7 +41,7 @@ func batchOf(owner string, c Call) (writes []taskstore.Write) {
 	return writes
 }
 
-// stepBatch is step for a batch: all of its writes or none, at one instant.
+// stepBatch is step for a batch: all of its writes apply, or none, at one instant.
 func stepBatch(s state, c Call, r Result) (bool, state) {
 	next := s
 	for i, w := range c.Writes {
@@ -57,7 +57,7 @@ func stepBatch(s state, c Call, r Result) (bool, state) {
 	return !r.Conflict, next
 }
 
-// nameOf tells the records of a task apart.
+// nameOf names a record within its task.
 func nameOf(place int) string { return [places]string{"", "side ", "side+ "}[place] }
 
 func describeState(s state) string {

@@ -9,9 +9,9 @@ import (
 
 // batchStep makes a few calls on a task of several records.
 //
-// A task's first record is written only where it is there, and each batch holds it to a
-// version. So no copy of a batch that comes late or again can be taken for a new one,
-// although the others are created and removed over and over.
+// A task's first record is written only while it exists, and each batch demands a version
+// of it. So a late or repeated copy of a batch cannot pass for a new one, although the
+// other records are created and removed over and over.
 func (c *client) batchStep(ctx context.Context) {
 	task, ok := c.shared.pick(c.random)
 	n := c.random.IntN(100)
@@ -49,7 +49,7 @@ func (c *client) look(ctx context.Context, task string) {
 	}
 }
 
-// batch makes a batch of the writes that write chooses for some records.
+// batch makes a batch of the writes that the function write chooses for some records.
 func (c *client) batch(ctx context.Context, task string, write func(record name, first bool) Write) (Result, bool) {
 	call := Call{Verb: PutBatch, Task: task}
 	for i, place := range c.some() {
@@ -65,8 +65,8 @@ func (c *client) batch(ctx context.Context, task string, write func(record name,
 
 func (c *client) create(name, bool) Write { return Write{} }
 
-// change updates or removes a record as the client knows it. Other records than the
-// task's first are created too, and changed whatever they are.
+// change updates or removes a record as the client knows it. Except for the task's first
+// record, it also creates records, and changes them regardless of their version.
 func (c *client) change(record name, first bool) Write {
 	w := Write{Expected: c.expected(record)}
 	n := c.random.IntN(100)
@@ -81,8 +81,7 @@ func (c *client) change(record name, first bool) Write {
 	return w
 }
 
-// some returns two or three places, in any order, with the task's first record among
-// them.
+// some returns two or three places in any order, including that of the task's first record.
 func (c *client) some() []int {
 	some := []int{0, 1, 2}
 	if c.random.IntN(4) > 0 {
@@ -92,10 +91,10 @@ func (c *client) some() []int {
 	return some
 }
 
-// data returns what no other write holds but the nth of the same call.
+// data returns text that is unique to the nth write of the current call.
 func (c *client) data(n int) string { return fmt.Sprintf("%d-%d.%d", c.id, c.calls, n) }
 
-// learn keeps what a call has told of versions.
+// learn keeps the versions that a call has told.
 func (c *client) learn(call Call, r Result) {
 	switch {
 	case call.Verb != PutBatch:
@@ -109,7 +108,7 @@ func (c *client) learn(call Call, r Result) {
 			case w.Remove:
 				c.seen[record] = 0
 			case w.Expected == taskstore.AnyVersion:
-				c.seen[record]++ // at a guess
+				c.seen[record]++ // a guess
 			default:
 				c.seen[record] = w.Expected + 1
 			}

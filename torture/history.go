@@ -15,8 +15,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A History records the calls of any number of clients, on the records of one
-// owner.
+// A History records the calls of any number of clients on the records of one owner.
 type History struct {
 	Owner string
 
@@ -27,12 +26,12 @@ type History struct {
 	odd   []error
 }
 
-// A Tally counts calls by how they ended.
+// A Tally counts calls by their outcome.
 type Tally struct {
 	Calls     int
 	Conflicts int
-	Unknown   int // writes whose outcome is not known
-	Failed    int // calls that surely changed nothing, and say why
+	Unknown   int // writes with an unknown outcome
+	Failed    int // calls that surely changed no record and returned an error
 }
 
 // Add adds the counts of other.
@@ -48,9 +47,9 @@ func NewHistory(owner string) *History {
 	return &History{Owner: owner, begin: time.Now()}
 }
 
-// Do makes a call on b for a client and records it. It returns the result, and
-// false for a call that surely changed nothing and learned nothing: that is no part
-// of the history.
+// Do makes a call on b for a client and records it. It returns the result, and false for a
+// call that surely changed no record and told no version: such a call is not part of the
+// history.
 func (h *History) Do(ctx context.Context, b taskstore.StorageBackend, client int, c Call) (Result, bool) {
 	op := porcupine.Operation{ClientId: client, Input: c, Call: h.now()}
 	r, err := call(ctx, b, h.Owner, c)
@@ -76,7 +75,7 @@ func (h *History) Do(ctx context.Context, b taskstore.StorageBackend, client int
 	return r, true
 }
 
-// ForgetReads takes the reads out that were under way between two instants.
+// ForgetReads removes the reads that were under way between two instants.
 func (h *History) ForgetReads(from, to time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,8 +87,8 @@ func (h *History) ForgetReads(from, to time.Time) {
 
 func (h *History) now() int64 { return time.Since(h.begin).Nanoseconds() }
 
-// call makes a call. Its error is none of those that the contract gives to a call
-// that worked.
+// call makes a call. It returns an error only if the call failed: the contract's outcomes
+// of a call that worked are part of the result.
 func call(ctx context.Context, b taskstore.StorageBackend, owner string, c Call) (r Result, err error) {
 	key := keyOf(owner, c.Task, c.Place)
 	batch := batchOf(owner, c)
@@ -137,19 +136,19 @@ func (h *History) Tally() Tally {
 	return h.tally
 }
 
-// Failures returns the errors of the calls that Do returned false for.
+// Failures returns the errors of the calls for which Do returned false.
 func (h *History) Failures() []error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.odd)
 }
 
-// checkTime is how long the search for an order may take. Histories of a few
-// hundred calls take milliseconds.
+// checkTime bounds the search for an order. Histories of a few hundred calls take
+// milliseconds.
 const checkTime = time.Minute
 
-// Check returns nil if the history is linearizable. Otherwise the error names a file
-// in dir, a picture that shows why it is not; none is made if dir is empty.
+// Check returns nil if the history is linearizable. Otherwise the error names a file in dir
+// with a picture that shows the reason; if dir is empty, Check draws no picture.
 func (h *History) Check(dir string) error {
 	for task, ops := range h.byTask() {
 		switch porcupine.CheckOperationsTimeout(model, ops, checkTime) {
@@ -176,8 +175,8 @@ func visualize(dir string, ops []porcupine.Operation) (name string, err error) {
 	return f.Name(), errors.Join(porcupine.Visualize(model, info, f), f.Close())
 }
 
-// byTask returns the operations on the records of each task, and the end. Tasks have
-// nothing to do with each other.
+// byTask returns, for each task, the operations on its records and the end. Tasks are
+// independent of each other.
 func (h *History) byTask() map[string][]porcupine.Operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()

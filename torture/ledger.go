@@ -12,9 +12,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A Ledger is a set of records that writers append to, and what they were told. Each
-// record lists the ids of the writes that made it, in order, so that in the end it
-// shows which of them took effect and which version each made.
+// A Ledger is a set of records to which writers append, with the answers that they
+// received. Each record lists the ids of the writes that made it, in order, so in the end
+// it shows which writes took effect and which version each made.
 type Ledger struct {
 	Owner string
 	Name  string
@@ -28,7 +28,7 @@ type Ledger struct {
 	failures []error
 }
 
-// told is what a writer was told of a write.
+// told is the answer that a writer received to a write.
 type told struct {
 	page    int
 	kind    kind
@@ -39,18 +39,18 @@ type kind int
 
 const (
 	acknowledged kind = iota
-	refused           // by a conflict or an error, which say that it had no effect
+	refused           // by a conflict or an error that says that it had no effect
 	undecided
 )
 
-// pageLength is how many writes a record takes before the next one is begun.
+// pageLength is the number of writes to one record; the next write begins a new record.
 const pageLength = 100
 
 func (l *Ledger) key(page int) taskstore.Key {
 	return taskstore.Key{Owner: l.Owner, Task: fmt.Sprintf("%s-%d", l.Name, page)}
 }
 
-// A Writer appends to a ledger. Of one ledger there may be several.
+// A Writer appends to a ledger. A ledger may have several.
 type Writer struct {
 	Ledger  *Ledger
 	Backend taskstore.StorageBackend
@@ -58,7 +58,7 @@ type Writer struct {
 	page    int
 	version taskstore.Version
 	ids     []string
-	known   bool // what the page holds
+	known   bool // ids are those of the page
 }
 
 // Append makes one write and reports whether it was acknowledged.
@@ -128,14 +128,14 @@ func (l *Ledger) note(id string, t told, err error) {
 	}
 }
 
-// An Audit counts writes by what was told of them and what was found.
+// An Audit counts writes by their answer and by the records found.
 type Audit struct {
 	Acknowledged   int
-	Lost           int // acknowledged, and not there
-	WrongSuccesses int // acknowledged with another version, or there twice
-	WrongConflicts int // refused, and there
+	Lost           int // acknowledged, but absent
+	WrongSuccesses int // acknowledged with another version, or present twice
+	WrongConflicts int // refused, but present
 	Unknown        int // undecided
-	Failed         int // refused with another error than a conflict
+	Failed         int // refused with an error other than a conflict
 	Longest        time.Duration
 }
 
@@ -150,8 +150,7 @@ func (a *Audit) Add(other Audit) {
 	a.Longest = max(a.Longest, other.Longest)
 }
 
-// Audit compares what the writers were told with what b has. They must have
-// stopped.
+// Audit compares the writers' answers with the records of b. The writers must have stopped.
 func (l *Ledger) Audit(ctx context.Context, b taskstore.StorageBackend) (Audit, error) {
 	found := make(map[string][]taskstore.Version)
 	for page := range l.pages {

@@ -1,10 +1,10 @@
-// Package torture puts backends under load, faults and failovers, and checks what
-// their callers saw against what [taskstore.StorageBackend] promises.
+// Package torture puts backends under load, faults and failovers, and checks the results
+// that their callers saw against the promises of [taskstore.StorageBackend].
 //
 // A [History] records concurrent calls, and porcupine decides whether they are
-// linearizable: whether each can have happened at one instant between its call and
-// its return, all in one order. It is a module of its own, so that nobody who uses
-// taskstore links it.
+// linearizable: whether each can have happened at one instant between its call and its
+// return, all in one order. The package is a module of its own, so that users of taskstore
+// do not link porcupine.
 package torture
 
 import (
@@ -26,50 +26,49 @@ const (
 	Delete       Verb = "Delete"
 	PutBatch     Verb = "PutBatch"
 
-	// end comes after everything that somebody can have seen. It lets the checker
-	// pass by what had no effect: see step.
+	// end follows all calls whose effect a client can have seen. It lets the checker skip
+	// the writes that had no effect; see step.
 	end Verb = "end"
 )
 
-// A Call is what a client asked for. No two writes of a history have the same Data.
+// A Call is a client's request. Data is unique to each write of a history.
 type Call struct {
 	Verb     Verb
 	Task     string
-	Place    int // of the record among those of the task; without a meaning for a batch
+	Place    int // of the record within the task; unused for a batch
 	Data     string
 	Expected taskstore.Version
 	Writes   []Write // of a batch
 }
 
-// A Result is what it was told.
+// A Result is the answer to a Call.
 type Result struct {
 	Unknown  bool // the outcome, by ErrOutcomeUnknown
 	Conflict bool
-	Version  taskstore.Version // written, read or in conflict; 0: there is no record
+	Version  taskstore.Version // written, read or in conflict; 0: no record exists
 	Data     string            // read
 	Existed  bool              // deleted
-	Index    int               // of the write of a batch that is in conflict
+	Index    int               // of the batch's write that is in conflict
 }
 
-// A state is that of all records of a task, which batches write together: what one call
-// has seen of them bounds what the next one can see of any other.
+// A state holds all records of a task, because batches write them together: a call that has
+// seen some of them restricts the values that the next one can see in any other.
 type state struct {
 	records [places]record
 	ended   bool
 }
 
-// A record has version 0 where there is none.
+// A record has version 0 if it does not exist.
 type record struct {
 	version taskstore.Version
 	data    string
 }
 
-// step reports whether a call can have had the result in state s, and the state
-// after it.
+// step reports whether a call can have had the result in state s, and the state after it.
 //
-// A write whose outcome is unknown may take effect at any time from its call on, or
-// never. So it returns at the end of time, and is legal where it has an effect; and
-// after the end of the history, where nobody sees whether it had one.
+// A write with an unknown outcome may take effect at any time after its call, or not at
+// all. So it returns at the end of time. It is legal at an instant at which it has an
+// effect, and after the end of the history, because no client sees whether it had one.
 func step(s state, c Call, r Result) (bool, state) {
 	switch {
 	case c.Verb == end:

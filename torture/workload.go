@@ -13,51 +13,51 @@ import (
 // A Class is a kind of load.
 type Class struct {
 	Name string
-	// step makes a call or a few.
+	// step makes one call or a few.
 	step func(c *client, ctx context.Context)
 	// hot is the number of records that all clients share from the start.
 	hot int
-	// places is how many records a task may have, if it is more than one.
+	// places is the number of records that a task may have, if more than one.
 	places int
 }
 
-// The classes of load, by what they do to records.
+// The classes of load, by their use of records.
 var (
 	// HotKeys has all clients create, update and read a few records.
 	HotKeys = Class{Name: "HotKeys", step: (*client).hotStep, hot: 2}
 	// HotKeysWithPut adds Put.
 	HotKeysWithPut = Class{Name: "HotKeysWithPut", step: (*client).putStep, hot: 2}
-	// TaskIDs uses records as tasks are used: their ids are random, unknown to other
-	// clients until the create has returned, and never used again. Then all clients
-	// update, read and delete them.
+	// TaskIDs uses records as tasks are used: an id is random, unknown to other clients
+	// until the create has returned, and used only once. Then all clients update, read and
+	// delete the record.
 	TaskIDs = Class{Name: "TaskIDs", step: (*client).taskStep}
-	// OwnKeys has each client create, write and read a record that no other writes.
+	// OwnKeys has each client create, write and read a record that no other client writes.
 	OwnKeys = Class{Name: "OwnKeys", step: (*client).ownStep}
 	// Batches is TaskIDs with tasks of several records, which clients write and remove
 	// together and one by one.
 	Batches = Class{Name: "Batches", step: (*client).batchStep, places: places}
 )
 
-// A Load runs clients, one for each backend, and records what they see.
+// A Load runs clients, one for each backend, and records their calls.
 type Load struct {
 	Class    Class
 	Backends []taskstore.StorageBackend
 	Owner    string
 	Seed     uint64
-	// Calls is how many calls each client makes at least; and it goes on until Until is
-	// closed, if that is not nil.
+	// Calls is the least number of calls of each client. If Until is not nil, the client
+	// also continues until it is closed.
 	Calls int
 	Until <-chan struct{}
 	// Pause bounds the random pause before each step of the Class.
 	Pause time.Duration
 	// Ahead lets clients guess versions that a record has not reached yet.
 	Ahead bool
-	// Settle is called when the clients have stopped, before the last look at all
+	// Settle is called after the clients have stopped and before the final read of all
 	// records.
 	Settle func()
 }
 
-// A client makes calls one after the other.
+// A client makes one call after another.
 type client struct {
 	id      int
 	backend taskstore.StorageBackend
@@ -66,23 +66,23 @@ type client struct {
 	shared  *shared
 	random  *rand.Rand
 	calls   int
-	seen    map[name]taskstore.Version // the latest version that it knows of
+	seen    map[name]taskstore.Version // the latest version that the client knows
 }
 
-// A name tells a record of a load from the others.
+// A name identifies a record of a load.
 type name struct {
 	task  string
 	place int
 }
 
-// shared is what the clients of a load know in common.
+// shared is the common knowledge of a load's clients.
 type shared struct {
 	mu    sync.Mutex
 	all   []string
 	known []string // the latest
 }
 
-// knownTasks is how many tasks are in use at a time.
+// knownTasks is the number of tasks in use at a time.
 const knownTasks = 3
 
 func (s *shared) publish(task string) {
@@ -213,8 +213,7 @@ func (c *client) ownStep(ctx context.Context) {
 	}
 }
 
-// expected returns the version that a client has reason to expect, or one that is
-// out of date.
+// expected returns the version that a client has reason to expect, or an outdated one.
 func (c *client) expected(record name) taskstore.Version {
 	v := c.seen[record]
 	switch n := c.random.IntN(20); {
@@ -232,7 +231,7 @@ func (c *client) put(ctx context.Context, verb Verb, task string, expected tasks
 	return c.do(ctx, Call{Verb: verb, Task: task, Data: fmt.Sprintf("%d-%d", c.id, c.calls), Expected: expected})
 }
 
-// callTime is what a caller grants to one call.
+// callTime is the timeout of one call.
 const callTime = 10 * time.Second
 
 func (c *client) do(ctx context.Context, call Call) (Result, bool) {
