@@ -11,7 +11,7 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// publish puts m, as the last commit of repo has it, into the folder of a module proxy.
+// publish puts m, as of the last commit of repo, into the folder of a module proxy.
 func publish(proxy, repo string, m goModule, version string) error {
 	escaped, err := module.EscapePath(m.path())
 	if err != nil {
@@ -48,11 +48,11 @@ func publish(proxy, repo string, m goModule, version string) error {
 	return nil
 }
 
-// proxyEnv is the environment in which go fetches the modules of this repository from the
-// folder, and all others from the module cache of this machine or as it does otherwise. No
-// checksum database knows the former. Go keeps what it fetched in the folder cache: in the
-// usual place a version that never was published would stay. Trimmed paths let caches share
-// what was compiled.
+// proxyEnv returns the environment in which go fetches the modules of this repository from
+// the folder, and all others from the machine's module cache or from its usual proxies. No
+// checksum database knows the repository's modules. Go keeps the modules that it fetches in
+// the folder cache: in the usual one, a version that may stay unpublished would remain.
+// Trimmed paths let caches share build results.
 func proxyEnv(proxy, cache string) ([]string, error) {
 	out, err := exec.Command("go", "env", "GOPROXY", "GOMODCACHE").Output()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const rootPath = "github.com/taskstore/taskstore"
 
-// Modules that are for work on the repository alone.
+// Modules that serve only work on the repository.
 var unreleased = []string{"bench", "mcptasks/conformance", "release", "torture"}
 
 func checkVersion(version string) error {
@@ -28,7 +28,7 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// checkRepo refuses a repository from which version cannot be released.
+// checkRepo returns an error if version cannot be released from the repository.
 func checkRepo(repo, version string) error {
 	status, err := git(repo, "status", "--porcelain")
 	if err != nil {
@@ -50,7 +50,7 @@ func checkRepo(repo, version string) error {
 	return nil
 }
 
-// A goModule is one of the repository.
+// A goModule is a module of the repository.
 type goModule struct {
 	dir  string // in the repository, empty for the root
 	file *modfile.File
@@ -70,8 +70,8 @@ func (m goModule) needs() (paths []string) {
 
 func (m goModule) tag(version string) string { return filepath.ToSlash(filepath.Join(m.dir, version)) }
 
-// modules returns those of the repository that are released, each after those that it
-// needs.
+// modules returns the modules of the repository that are released, each after those that it
+// requires.
 func modules(repo string) ([]goModule, error) {
 	files, err := git(repo, "ls-files", "go.mod", "*/go.mod")
 	if err != nil {
@@ -109,8 +109,8 @@ func modules(repo string) ([]goModule, error) {
 	return sorted, nil
 }
 
-// release makes the commit and the tags in repo, and fills proxy, an empty folder, with
-// what a module proxy would serve of them.
+// release makes the commit and the tags in repo, and fills proxy, an empty folder, with the
+// files that a module proxy would serve for them.
 func release(repo, version, proxy string) (tags []string, err error) {
 	repo, err = filepath.Abs(repo)
 	if err != nil {
@@ -154,7 +154,7 @@ func release(repo, version, proxy string) (tags []string, err error) {
 		tag := m.tag(version)
 		tags = append(tags, tag)
 	}
-	for i, m := range all { // of one commit, the last
+	for i, m := range all { // all on the last commit
 		if _, err := git(work, "tag", "-a", "-m", m.path()+" "+version, tags[i]); err != nil {
 			return nil, err
 		}
@@ -163,8 +163,8 @@ func release(repo, version, proxy string) (tags []string, err error) {
 	return tags, err
 }
 
-// point has m require the version of the modules beside it, in the place of folders, and
-// builds it so.
+// point makes m require that version of the repository's modules, instead of their folders,
+// and builds m with it.
 func (m goModule) point(work, version string, env []string) error {
 	for _, path := range m.needs() {
 		if err := m.file.AddRequire(path, version); err != nil {
