@@ -1,6 +1,5 @@
-// Command quickstart shows what a task store does for a server: a task is
-// created, updated by whoever read it last, loses a race, is listed, watched,
-// and expires.
+// Command quickstart shows the uses of a task store: it creates a task, updates it, loses a
+// race, lists the tasks, and watches one and its expiry.
 //
 //	go run ./examples/quickstart                                # in memory
 //	go run ./examples/quickstart -store redis://localhost:6379  # in Redis; run it twice
@@ -40,7 +39,7 @@ func main() {
 func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) error {
 	const owner = "alice"
 
-	// What did an earlier run, or another replica, leave?
+	// An earlier run, or another replica, may have left tasks.
 	old, err := store.ListByPrefix(ctx, taskstore.Key{Owner: owner})
 	if err != nil {
 		return err
@@ -56,7 +55,7 @@ func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) err
 		return err
 	}
 
-	// Create, and only create: a task id that exists already is a conflict.
+	// Create only: a task id that exists already is a conflict.
 	key := taskstore.Key{Owner: owner, Task: uuid.NewString()}
 	task := taskstore.Value{Data: []byte("working"), ExpiresAt: now.Add(10 * time.Minute)}
 	version, err := store.PutIfVersion(ctx, key, task, 0)
@@ -65,7 +64,7 @@ func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) err
 	}
 	fmt.Fprintf(out, "created   version %d  %s\n", version, task.Data)
 
-	// Update: the write says which version it was made from.
+	// Update: the write names the version on which it is based.
 	task.Data = []byte("completed")
 	newer, err := store.PutIfVersion(ctx, key, task, version)
 	if err != nil {
@@ -73,7 +72,8 @@ func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) err
 	}
 	fmt.Fprintf(out, "updated   version %d  %s\n", newer, task.Data)
 
-	// A replica that has not seen this loses the race, and nothing is overwritten.
+	// A replica that has not seen this version loses the race, and its write changes no
+	// data.
 	task.Data = []byte("cancelled")
 	_, err = store.PutIfVersion(ctx, key, task, version)
 	var conflict *taskstore.VersionConflictError
@@ -82,14 +82,14 @@ func run(ctx context.Context, out io.Writer, store taskstore.StorageBackend) err
 	}
 	fmt.Fprintf(out, "refused   %v\n", err)
 
-	// Another tenant who knows the id sees nothing.
+	// Another tenant cannot read the task, even with its id.
 	_, err = store.Get(ctx, taskstore.Key{Owner: "mallory", Task: key.Task})
 	if !errors.Is(err, taskstore.ErrNotFound) {
 		return fmt.Errorf("another owner was not refused: %w", err)
 	}
 	fmt.Fprintf(out, "isolated  %v\n", err)
 
-	// Tasks are listed in order of creation, page by page where there are many.
+	// Tasks are listed in order of creation, and long lists in pages.
 	for record, err := range taskstore.All(ctx, store, taskstore.Key{Owner: owner}) {
 		if err != nil {
 			return err
@@ -110,7 +110,7 @@ func watchOneExpire(ctx context.Context, out io.Writer, store taskstore.StorageB
 		if err != nil {
 			return err
 		}
-		if change.Resync { // the watch is in place: nothing that is written now is missed
+		if change.Resync { // the watch is in place: it reports every write from now on
 			now, err := taskstore.Now(ctx, store)
 			if err != nil {
 				return err
@@ -125,7 +125,7 @@ func watchOneExpire(ctx context.Context, out io.Writer, store taskstore.StorageB
 		break
 	}
 
-	// Expiry sends no hint: who waits for it sets a timer.
+	// Expiry sends no hint: a client that waits for it sets a timer.
 	record, err := store.Get(ctx, key)
 	for err == nil {
 		time.Sleep(time.Until(record.ExpiresAt)/2 + time.Millisecond)
