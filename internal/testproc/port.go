@@ -9,24 +9,23 @@ import (
 )
 
 const (
-	// Loopback is where the servers listen.
+	// Loopback is the address on which the servers listen.
 	Loopback = "127.0.0.1"
 
-	// The ports are below the range from which systems give ports to outgoing
-	// connections. In that range, a client that dials a killed server could take
-	// the server's port for its own end of the connection, and the server could
-	// not be restarted on it.
+	// The ports are below the range for outgoing connections. In that range a client that
+	// dials a killed server could take the server's port for its own end of the connection,
+	// and the server could not restart on it.
 	firstPort = 20000
 	portCount = 12000
 )
 
-// lastPort counts up so that one test binary never uses a port twice, which
-// could give a killed server's port to another one before its restart.
+// lastPort counts up so that one test binary uses each port only once. Otherwise another
+// server could get a killed server's port before its restart.
 var lastPort atomic.Uint32
 
 func init() { lastPort.Store(rand.Uint32N(portCount)) }
 
-// FreePort returns a loopback port on which nothing listens at present.
+// FreePort returns a loopback port that is free at present.
 func FreePort() (port int, err error) {
 	for range 200 {
 		port = firstPort + int(lastPort.Add(1)%portCount)

@@ -1,5 +1,5 @@
-// Package testproc starts servers for tests: on free ports, with directories that go with
-// the test binary, and as processes that do not outlive it, in whatever way it ends.
+// Package testproc starts servers for tests: on free ports, with directories that are
+// removed with the test binary, and as processes that end with it, however it ends.
 package testproc
 
 import (
@@ -21,9 +21,9 @@ type Process struct {
 type Command struct {
 	Bin  string
 	Args []string
-	Dir  string    // where it runs
-	Log  io.Writer // gets what it says
-	User *User     // whom it runs as; nil: the user of the tests
+	Dir  string    // the working directory
+	Log  io.Writer // gets its output
+	User *User     // the user it runs as; nil: the user of the tests
 }
 
 // Start starts the program.
@@ -56,7 +56,7 @@ func (c Command) Start() (*Process, error) {
 // Pid returns its id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Ended reports whether the process has ended.
@@ -69,7 +69,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Succeeded reports whether the process has ended, and without an error.
+// Succeeded reports whether the process has ended without an error.
 func (p *Process) Succeeded() bool { return p.Ended() && p.cmd.ProcessState.Success() }
 
 // Kill ends the process and its children, and waits for its end.

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// spawner returns the channel to a goroutine that starts processes. The kernel
-// sends Pdeathsig when the thread that forked ends, not the process, and the Go
-// runtime ends idle threads: so the goroutine keeps one thread for ever.
+// spawner returns the channel to a goroutine that starts processes. The kernel sends
+// Pdeathsig at the end of the thread that forked, not of the process, and the Go runtime
+// ends idle threads. So the goroutine keeps one thread forever.
 var spawner = sync.OnceValue(func() chan<- func() {
 	calls := make(chan func())
 	go func() {
@@ -21,7 +21,7 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return calls
 })
 
-// spawn starts a process, in a group of its own, that dies with this one.
+// spawn starts a process in its own group. The process dies with this one.
 func spawn(cmd *exec.Cmd, user *User) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: user.credential()}
 	result := make(chan error)

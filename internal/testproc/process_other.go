@@ -6,13 +6,13 @@ import "os/exec"
 
 // The servers do not run on such a system; this lets the package compile there.
 
-// A User is whom a process runs as.
+// A User is the user a process runs as.
 type User struct{}
 
-// Unprivileged returns nil: there is no root.
+// Unprivileged returns nil, because there is no root.
 func Unprivileged() (*User, error) { return nil, nil }
 
-// Own does nothing.
+// Own has no effect.
 func (u *User) Own(string) error { return nil }
 
 func spawn(cmd *exec.Cmd, _ *User) error { return cmd.Start() }

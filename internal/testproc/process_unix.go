@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// spawn starts a process in a group of its own. If this process dies, the
-// reaper kills it.
+// spawn starts a process in its own group. If this process dies, the reaper kills it.
 func spawn(cmd *exec.Cmd, user *User) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user.credential()}
 	return cmd.Start()

@@ -9,13 +9,12 @@ import (
 	"sync"
 )
 
-// pidsDir is the folder of the root directory that has one empty file for each
-// running process, with its id as name.
+// pidsDir is the folder of the root directory with one empty file for each running process,
+// named after its id.
 const pidsDir = "pids"
 
-// reaperScript waits for the end of its input, which comes when the test binary
-// closes it or dies in whatever way. Then it kills the process groups that are
-// left and removes the root directory.
+// reaperScript waits until the test binary closes the script's input or dies in any way.
+// Then it kills the remaining process groups and removes the root directory.
 const reaperScript = `
 trap '' HUP INT TERM
 read -r _
@@ -25,7 +24,7 @@ done
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 `
 
-// root is the directory of one test binary, with all that its servers write.
+// root is the directory of one test binary, for all files of its servers.
 var root struct {
 	mu     sync.Mutex
 	dir    string
@@ -33,7 +32,7 @@ var root struct {
 	input  io.Closer
 }
 
-// rootDir returns the root directory; it makes it if there is none.
+// rootDir returns the root directory, and makes it at the first call.
 func rootDir() (string, error) {
 	root.mu.Lock()
 	defer root.mu.Unlock()
@@ -44,7 +43,7 @@ func rootDir() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("testproc: %w", err)
 	}
-	// A server that runs as another user has to get to its own directory.
+	// A server that runs as another user must be able to reach its own directory.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return "", fmt.Errorf("testproc: %w", err)
 	}
@@ -65,7 +64,8 @@ func rootDir() (string, error) {
 	return dir, nil
 }
 
-// RemoveRoot ends all processes and removes all directories now. A later one starts afresh.
+// RemoveRoot ends all processes and removes all directories now. The next use makes a new
+// root.
 func RemoveRoot() {
 	root.mu.Lock()
 	defer root.mu.Unlock()
@@ -77,7 +77,7 @@ func RemoveRoot() {
 	root.dir = ""
 }
 
-// ReaperPid returns the id of the process that ends what is left.
+// ReaperPid returns the id of the process that cleans up after the test binary.
 func ReaperPid() int {
 	root.mu.Lock()
 	defer root.mu.Unlock()

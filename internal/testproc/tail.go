@@ -4,15 +4,15 @@ import "sync"
 
 const TailLimit = 16 << 10
 
-// A Tail keeps the last part of what is written to it. A log in memory leaves no
-// file behind, whatever becomes of the test binary.
+// A Tail keeps the last part of the text written to it. A log in memory leaves no file
+// behind, however the test binary ends.
 type Tail struct {
 	mu      sync.Mutex
 	buf     []byte
 	written int
 }
 
-// Write never fails.
+// Write appends to the tail. Its error is always nil.
 func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -33,7 +33,7 @@ func (t *Tail) Mark() int {
 	return t.written
 }
 
-// Since returns what was written after a mark, as far as it is kept.
+// Since returns the text written after a mark, as far as it is kept.
 func (t *Tail) Since(mark int) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

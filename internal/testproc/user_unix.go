@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// A User is whom a process runs as.
+// A User is the user a process runs as.
 type User struct{ uid, gid uint32 }
 
-// Unprivileged returns whom a server runs as that refuses to work for root: nil, the user of
-// the tests, unless that is root.
+// Unprivileged returns the user for a server that refuses to run as root. It is nil, which
+// stands for the user of the tests, unless that is root.
 func Unprivileged() (*User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
