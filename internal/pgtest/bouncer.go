@@ -20,7 +20,7 @@ type Bouncer struct {
 	log  testproc.Tail
 }
 
-// StartBouncer starts a PgBouncer that ends with the test. All its clients are the
+// StartBouncer starts a PgBouncer that ends with the test. All its clients connect as the
 // server's superuser.
 func (s *Server) StartBouncer(tb testing.TB) *Bouncer {
 	tb.Helper()
@@ -98,5 +98,5 @@ func (s *Server) startBouncer() (*Bouncer, error) {
 // Addr returns "127.0.0.1:port".
 func (b *Bouncer) Addr() string { return net.JoinHostPort(testproc.Loopback, strconv.Itoa(b.port)) }
 
-// URL returns that of the database, with parameters.
+// URL returns the URL of the database, with parameters.
 func (b *Bouncer) URL(params ...string) string { return URL("postgres", b.Addr(), params...) }

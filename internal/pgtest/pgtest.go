@@ -1,11 +1,11 @@
 // Package pgtest starts real PostgreSQL servers, 14 or later, and PgBouncer for tests.
 //
 // Every server listens on a free port of the loopback interface, keeps its data in a
-// temporary directory and runs as an unprivileged user. A test's servers are killed when the
-// test ends, and the one shared by a whole test binary when [Main] returns. A test binary
+// temporary directory and runs as an unprivileged user. A test's servers are killed when
+// the test ends, and the shared server of a test binary when [Main] returns. A test binary
 // that dies takes its servers and their directories with it.
 //
-// A missing program fails a test; it never skips one.
+// A missing program fails a test instead of skipping it.
 package pgtest
 
 import (
@@ -26,8 +26,8 @@ const (
 	remedy = `run "bash scripts/ensure-postgres.sh", which finds or installs it, or set ` + binEnv + ` to the directory of initdb`
 )
 
-// program returns the path of a program of PostgreSQL: that of the directory that the
-// environment variable TASKSTORE_POSTGRES_BIN names or, without it, of PATH or the newest
+// program returns the path of a program of PostgreSQL: in the directory that the
+// environment variable TASKSTORE_POSTGRES_BIN names, or else on PATH, or else the newest
 // version in the usual directories.
 func program(name string) (string, error) {
 	if dir := os.Getenv(binEnv); dir != "" {
@@ -52,8 +52,8 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("pgtest: no %s found: %s", name, remedy)
 }
 
-// Main runs the tests of a package that shares a server, and ends it after the last one. It
-// is the body of TestMain, or its last call.
+// Main runs the tests of a package that shares a server, and ends the server after the last
+// test. It is the body of TestMain, or its last call.
 func Main(m *testing.M) {
 	defer testproc.RemoveRoot()
 	m.Run()
@@ -61,8 +61,9 @@ func Main(m *testing.M) {
 
 var shared = sync.OnceValues(func() (*Server, error) { return launch(nil) })
 
-// Shared returns one server for the whole test binary, as [Start] makes it without settings.
-// It needs [Main]. Tests that use it keep their schemas apart, and must not stop it.
+// Shared returns one server for the whole test binary, as [Start] makes it without
+// settings. It needs [Main]. Its tests must use schemas of their own, and must not stop the
+// server.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
 	s, err := shared()
@@ -72,8 +73,8 @@ func Shared(tb testing.TB) *Server {
 	return s
 }
 
-// Start starts a server, which ends with the test, with settings such as "fsync=on".
-// Without any it has fsync=off: the crash of a process loses nothing by that.
+// Start starts a server that ends with the test, with settings such as "fsync=on". The
+// default is fsync=off, because the crash of a process loses no data by that.
 func Start(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	s, err := launch(settings)
@@ -84,16 +85,16 @@ func Start(tb testing.TB, settings ...string) *Server {
 	return s
 }
 
-// hba lets everybody in but Guarded, who needs a password.
+// hba lets all users in without a password, except Guarded.
 const hba = `host all ` + Guarded + ` 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 host replication all 127.0.0.1/32 trust
 `
 
-// Guarded is the name of the one user who needs a password. A test creates it.
+// Guarded is the name of the only user that needs a password. A test must create it.
 const Guarded = "guarded"
 
-// template is a data directory that is copied for each server: initdb takes a second.
+// template is a data directory to copy for each server, because initdb takes a second.
 var template = sync.OnceValues(func() (string, error) {
 	initdb, err := program("initdb")
 	if err != nil {
@@ -117,7 +118,7 @@ var template = sync.OnceValues(func() (string, error) {
 	return dir, os.WriteFile(filepath.Join(dir, "pg_hba.conf"), []byte(hba), 0o644)
 })
 
-// run runs a program to its end, as the user that servers run as.
+// run runs a program to its end, as the servers' user.
 func run(dir, bin string, args ...string) error {
 	user, err := testproc.Unprivileged()
 	if err != nil {

@@ -40,8 +40,8 @@ func launch(settings []string) (*Server, error) {
 	return launchOn(settings, func(parent, dir string) error { return run(parent, "cp", "-a", from, dir) })
 }
 
-// launchOn starts a server on the directory that fill makes. Another program may take the
-// port between the choice and the start: then it tries another one.
+// launchOn starts a server on the directory that fill makes. If another program takes the
+// port between the choice and the start, launchOn tries another one.
 func launchOn(settings []string, fill func(parent, dir string) error) (*Server, error) {
 	user, err := testproc.Unprivileged()
 	if err != nil {
@@ -69,7 +69,7 @@ func launchOn(settings []string, fill func(parent, dir string) error) (*Server, 
 	return nil, err
 }
 
-// run starts the process and waits until it takes connections.
+// run starts the process and waits until it accepts connections.
 func (s *Server) run() error {
 	bin, err := program("postgres")
 	if err != nil {
@@ -109,10 +109,11 @@ func (s *Server) run() error {
 // Addr returns "127.0.0.1:port", which stays the same after a Restart.
 func (s *Server) Addr() string { return net.JoinHostPort(testproc.Loopback, strconv.Itoa(s.port)) }
 
-// URL returns that of the superuser, with parameters such as "application_name=x".
+// URL returns the superuser's URL, with parameters such as "application_name=x".
 func (s *Server) URL(params ...string) string { return URL("postgres", s.Addr(), params...) }
 
-// URL returns that of a user, who may be "user:password", and the database postgres.
+// URL returns the URL of the database postgres for a user, given as "user" or
+// "user:password".
 func URL(user, addr string, params ...string) string {
 	u := url.URL{Scheme: "postgres", Host: addr, Path: "/postgres"}
 	name, password, ok := strings.Cut(user, ":")
@@ -132,8 +133,8 @@ func (s *Server) process() *testproc.Process {
 	return s.proc
 }
 
-// Crash ends the server at once, as pg_ctl stop -m immediate does: what is committed has to
-// be recovered from its log.
+// Crash ends the server at once, as pg_ctl stop -m immediate does: the server must recover
+// committed data from its log.
 func (s *Server) Crash() {
 	p := s.process()
 	p.Quit()
@@ -144,7 +145,7 @@ func (s *Server) Crash() {
 	}
 }
 
-// Restart starts the server again on its port and data; before, it crashes it if it runs.
+// Restart starts the server again on its port and data, and crashes it first if it runs.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	if err := s.restart(); err != nil {
@@ -165,7 +166,7 @@ func (s *Server) restart() error {
 	return err
 }
 
-// attach has the server end with the test.
+// attach makes the server end with the test.
 func (s *Server) attach(tb testing.TB) {
 	tb.Cleanup(func() {
 		if tb.Failed() {
