@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 )
 
 // The exit codes. Those of doctor mean how the store is.
@@ -73,7 +74,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.err, "taskstore: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.err, "taskstore: "+strings.TrimPrefix(safeLine(explain(err)), "taskstore: "))
+	fmt.Fprintln(a.err, "taskstore: "+strings.TrimPrefix(safeLine(look.Explain(err)), "taskstore: "))
 	if errors.As(err, new(usageError)) {
 		return exitUsage
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -23,7 +24,7 @@ func (a *app) changeCommand(use, short string, change func(ctx context.Context, 
 				return err
 			}
 			t, err := a.find(ctx, tasks.NewInspector(b), owner, args[0])
-			if err != nil && !unreadable(err) {
+			if err != nil && !look.Unreadable(err) {
 				return err
 			}
 			done, err := change(ctx, s, t.Task)

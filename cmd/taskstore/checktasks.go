@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -43,7 +44,7 @@ func (a *app) checkTasks(ctx context.Context, b taskstore.StorageBackend, l limi
 		return nil, ctx.Err()
 	case ctx.Err() != nil:
 		return append(c.findings(), diagnosis{notKnown, "", "the time was over before all tasks were looked at", "what is wrong with the others is not known", "give a longer --timeout"}), nil
-	case errors.Is(err, errNoOwners), errors.As(err, new(ownersRightError)):
+	case errors.Is(err, look.ErrNoOwners), errors.As(err, new(look.OwnersRightError)):
 		return append(c.findings(), diagnosis{notKnown, "", safeLine(err.Error()), "the tasks were not looked at", "grant the right to list owners, or look at one owner by taskstore ls --owner"}), nil
 	case err != nil:
 		return append(c.findings(), unreachable("the tasks cannot be read: ", err)...), nil
@@ -91,7 +92,7 @@ func (c *census) count(ctx context.Context, i *tasks.Inspector, owner string, no
 
 // lateness is for how long nobody has worked on a task that somebody should work on.
 func lateness(t tasks.Task, now time.Time) time.Duration {
-	if !isOrphan(t, now) {
+	if !look.IsOrphan(t, now) {
 		return 0
 	}
 	since := t.Lease.ExpiresAt

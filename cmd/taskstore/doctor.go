@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -20,7 +21,7 @@ const (
 	notKnown level = "unknown"  // it could not be asked: all may be well
 )
 
-// A diagnosis is one finding of doctor. Its JSON is stable as that of a taskView is.
+// A diagnosis is one finding of doctor. Its JSON is stable as that of a [look.Task] is.
 type diagnosis struct {
 	Level   level  `json:"level"`
 	Node    string `json:"node,omitempty"`
@@ -100,7 +101,7 @@ func interrupted(ctx context.Context) error {
 
 // unreachable is the finding that calls fail.
 func unreachable(what string, err error) []diagnosis {
-	return []diagnosis{{Level: unusable, Setting: what + explain(err), Breaks: "calls fail", Remedy: "see what it says"}}
+	return []diagnosis{{Level: unusable, Setting: what + look.Explain(err), Breaks: "calls fail", Remedy: "see what it says"}}
 }
 
 // A checker is a backend that knows what its servers should be like.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -44,7 +44,7 @@ func (a *app) get(ctx context.Context, b taskstore.StorageBackend, owner, id, fo
 	if err != nil {
 		return err
 	}
-	v := viewOf(t, now, payload)
+	v := look.TaskOf(t, now, payload)
 	if form == formJSON {
 		text, err := encode(v, "  ")
 		if err != nil {
@@ -57,7 +57,7 @@ func (a *app) get(ctx context.Context, b taskstore.StorageBackend, owner, id, fo
 }
 
 // printTask prints a task on lines of its own.
-func (a *app) printTask(v taskView, now time.Time) error {
+func (a *app) printTask(v look.Task, now time.Time) error {
 	t := a.table()
 	line := func(name, text string) {
 		if text != "" {
@@ -103,10 +103,10 @@ func (a *app) printTask(v taskView, now time.Time) error {
 	}
 	line("revision", fmt.Sprintf("%d, of version %d", v.Revision, v.Version))
 	line("bytes", fmt.Sprintf("%d; request %d, result %d, state %d", v.Bytes.Record, v.Bytes.Request, v.Bytes.Result, v.Bytes.State))
-	if err := t.end(); err != nil || v.payloadView == nil {
+	if err := t.end(); err != nil || v.Payload == nil {
 		return err
 	}
-	text, err := json.Marshal(v.payloadView)
+	text, err := json.Marshal(v.Payload)
 	if err != nil {
 		return err
 	}
@@ -116,11 +116,6 @@ func (a *app) printTask(v taskView, now time.Time) error {
 	}
 	_, err = a.Write(text)
 	return err
-}
-
-// unreadable reports whether err says that a task is there and cannot be read.
-func unreadable(err error) bool {
-	return errors.Is(err, tasks.ErrFormat) || errors.Is(err, taskstore.ErrCorrupt)
 }
 
 // describe names a task in a sentence.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
@@ -110,7 +111,7 @@ func TestTasksAreChosen(t *testing.T) {
 			require.Equal(t, exitOK, r.code, r.err)
 			var ids []string
 			for line := range strings.Lines(r.out) {
-				var v taskView
+				var v look.Task
 				require.NoError(t, json.Unmarshal([]byte(line), &v))
 				ids = append(ids, v.ID)
 			}

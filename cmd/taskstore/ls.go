@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -37,7 +38,7 @@ func (f *filter) check() error {
 	return nil
 }
 
-func (f *filter) takes(v taskView, now time.Time) bool {
+func (f *filter) takes(v look.Task, now time.Time) bool {
 	return (f.status == "" || v.Status == f.status) && (f.tool == "" || v.Tool == f.tool) &&
 		(f.older == 0 || now.Sub(v.CreatedAt) > f.older) && (!f.orphans || v.Orphan)
 }
@@ -93,7 +94,7 @@ func (a *app) ls(ctx context.Context, b taskstore.StorageBackend, s scope, f fil
 	found := 0
 	err = w.each(ctx, func(t tasks.Stored) error {
 		found++
-		v := viewOf(t, now, false)
+		v := look.TaskOf(t, now, false)
 		if !f.takes(v, now) {
 			return nil
 		}
@@ -125,7 +126,7 @@ func (a *app) printer(form string, now time.Time) *taskPrinter {
 	return &taskPrinter{now: now, list: &list{a: a, name: "tasks", lines: form == formJSONL}}
 }
 
-func (p *taskPrinter) print(v taskView) error {
+func (p *taskPrinter) print(v look.Task) error {
 	if p.table == nil {
 		return p.list.add(v)
 	}
@@ -148,7 +149,7 @@ func (p *taskPrinter) end(unreadable int) error {
 }
 
 // statusText is a status with what an operator has to know of it.
-func statusText(v taskView) string {
+func statusText(v look.Task) string {
 	switch {
 	case v.Orphan:
 		return v.Status + ", orphan"

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,4 +105,16 @@ func (l *list) end(unreadable int) error {
 	}
 	_, err := fmt.Fprintf(l.a, "%s], \"unreadable\": %d}\n", before, unreadable)
 	return err
+}
+
+// encode returns v as JSON on one line, or on several, that a terminal can be shown.
+func encode(v any, indent string) ([]byte, error) {
+	var w bytes.Buffer
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return safeJSON(w.Bytes()), nil
 }

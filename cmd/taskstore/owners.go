@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// An ownerView is what an owner has. Its JSON is stable as that of a taskView is.
+// An ownerView is what an owner has. Its JSON is stable as that of a [look.Task] is.
 type ownerView struct {
 	Owner       string     `json:"owner"`
 	OwnerBase64 string     `json:"owner_base64,omitempty"` // where Owner is not UTF-8
@@ -88,7 +89,7 @@ func (w *walk) sum(ctx context.Context, owner string, now time.Time) (ownerView,
 		if !t.Status.Terminal() {
 			v.Active++
 		}
-		if isOrphan(t.Task, now) {
+		if look.IsOrphan(t.Task, now) {
 			v.Orphans++
 		}
 		if v.Oldest == nil || t.CreatedAt.Before(*v.Oldest) {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/internal/redistest"
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -137,7 +138,7 @@ func ownersOf(t *testing.T, url string) (all []string) {
 	b, err := taskstore.OpenRedis(t.Context(), url, nil)
 	require.NoError(t, err)
 	defer b.Close()
-	all, err = owners(t.Context(), tasks.NewInspector(b))
+	all, err = look.Owners(t.Context(), tasks.NewInspector(b))
 	require.NoError(t, err)
 	return all
 }

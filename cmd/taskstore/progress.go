@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
+	"github.com/taskstore/taskstore/tasks"
 )
 
 // A progress is a bar on the terminal of standard error, or nothing where that is none.
@@ -51,4 +55,12 @@ func (a *app) Write(text []byte) (int, error) {
 		a.clear()
 	}
 	return a.out.Write(text)
+}
+
+// find finds a task as [look.Find] does, and shows how far it is.
+func (a *app) find(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.Stored, error) {
+	return look.Find(ctx, i, owner, id, func(owners int) (step, end func()) {
+		bar := a.progress("owners", owners)
+		return bar.step, func() { a.end(bar) }
+	})
 }

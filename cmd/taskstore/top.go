@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -58,7 +59,7 @@ func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out 
 	total := 0
 	err = w.each(ctx, func(t tasks.Stored) error {
 		total++
-		name := toolOf(t.Task)
+		name := look.ToolOf(t.Task)
 		if tools[name] == nil {
 			tools[name] = &toolSum{byStatus: make(map[tasks.Status]int)}
 		}
@@ -91,7 +92,7 @@ func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out 
 
 func (s *toolSum) add(t tasks.Task, now time.Time) {
 	s.byStatus[t.Status]++
-	if isOrphan(t, now) {
+	if look.IsOrphan(t, now) {
 		s.orphans++
 	}
 	if now.Sub(t.CreatedAt) < time.Minute {

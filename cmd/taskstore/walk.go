@@ -4,46 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
-
-// errNoOwners is why the tasks of all owners cannot be looked at.
-var errNoOwners = errors.New("this store cannot list its owners; name one by --owner")
-
-// owners returns the owners of tasks, sorted. It holds their names and nothing else.
-func owners(ctx context.Context, i *tasks.Inspector) (all []string, err error) {
-	for owner, err := range i.Owners(ctx) {
-		if errors.Is(err, errors.ErrUnsupported) {
-			return nil, errNoOwners
-		}
-		if right := rightOf(err); right != "" {
-			return nil, ownersRightError{right}
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, owner)
-	}
-	slices.Sort(all)
-	return all, nil
-}
-
-// An ownersRightError says that the right to list owners is missing.
-type ownersRightError struct{ right string }
-
-func (e ownersRightError) Error() string {
-	return "the user of the store may not list owners: grant " + e.right + ", or name one owner by --owner"
-}
-
-func rightOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	return lackedRight(err)
-}
 
 // A walk goes through the tasks of one owner or of all.
 type walk struct {
@@ -65,7 +30,7 @@ func (w *walk) eachOwner(ctx context.Context, f func(owner string) error) error 
 	if w.owner != "" {
 		return f(w.owner)
 	}
-	all, err := owners(ctx, w.i)
+	all, err := look.Owners(ctx, w.i)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -57,7 +58,7 @@ type seenState struct {
 }
 
 func stateOf(t tasks.Stored, now time.Time) seenState {
-	return seenState{t.Revision, t.Lease.Token, isOrphan(t.Task, now)}
+	return seenState{t.Revision, t.Lease.Token, look.IsOrphan(t.Task, now)}
 }
 
 // show prints the state of a task if it is new.
@@ -72,7 +73,7 @@ func (w *watcher) show(now time.Time, t tasks.Stored) error {
 	if w.form == formTable {
 		p = &taskPrinter{now: now, table: w.a.table()}
 	}
-	if err := p.print(viewOf(t, now, false)); err != nil {
+	if err := p.print(look.TaskOf(t, now, false)); err != nil {
 		return err
 	}
 	return p.flush()

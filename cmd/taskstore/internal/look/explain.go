@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"errors"
@@ -38,10 +38,10 @@ func lackedRight(err error) string {
 	return "~ and the prefix, a colon and an asterisk"
 }
 
-// explain returns what went wrong and what to do.
-func explain(err error) string {
+// Explain returns what went wrong and what to do.
+func Explain(err error) string {
 	switch right := lackedRight(err); {
-	case errors.Is(err, errNoOwners):
+	case errors.Is(err, ErrNoOwners):
 		return err.Error()
 	case right != "":
 		return err.Error() + "; the user of the store lacks a right: grant " + right

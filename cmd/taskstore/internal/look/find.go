@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"sync"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -16,28 +17,34 @@ var anonymousID = regexp.MustCompile(`^(.{36})-([0-9a-f]{2})$`)
 // looksAtOnce is how many owners are asked side by side.
 const looksAtOnce = 16
 
-// find returns the task, of that owner or of any. Where it is there and cannot be read it
+// A Bar is told how many owners are asked; it returns what to call for each, and at the end.
+type Bar func(owners int) (step, end func())
+
+// NoBar shows nothing.
+func NoBar(int) (step, end func()) { return func() {}, func() {} }
+
+// Find returns the task, of that owner or of any. Where it is there and cannot be read it
 // comes with its Owner and ID, and with the error.
-func (a *app) find(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.Stored, error) {
+func Find(ctx context.Context, i *tasks.Inspector, owner, id string, bar Bar) (tasks.Stored, error) {
 	if m := anonymousID.FindStringSubmatch(id); m != nil && (owner == "" || owner == "a:"+m[2]) {
 		owner, id = "a:"+m[2], m[1]
 	}
 	if owner != "" {
 		return lookAt(ctx, i, owner, id)
 	}
-	all, err := owners(ctx, i)
+	all, err := Owners(ctx, i)
 	if err != nil {
 		return tasks.Stored{}, err
 	}
-	return a.findAmong(ctx, i, all, id)
+	return findAmong(ctx, i, all, id, bar)
 }
 
 // findAmong asks for the task of each owner.
-func (a *app) findAmong(ctx context.Context, i *tasks.Inspector, all []string, id string) (tasks.Stored, error) {
+func findAmong(ctx context.Context, i *tasks.Inspector, all []string, id string, bar Bar) (tasks.Stored, error) {
 	looks, cancel := context.WithCancel(ctx)
 	defer cancel()
-	bar := a.progress("owners", len(all))
-	defer a.end(bar)
+	step, end := bar(len(all))
+	defer end()
 	var (
 		mu    sync.Mutex
 		next  int
@@ -55,7 +62,7 @@ func (a *app) findAmong(ctx context.Context, i *tasks.Inspector, all []string, i
 				}
 				owner := all[next]
 				next++
-				bar.step()
+				step()
 				mu.Unlock()
 				t, err := lookAt(looks, i, owner, id)
 				if errors.Is(err, tasks.ErrNotFound) {
@@ -86,4 +93,9 @@ func lookAt(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.St
 		t = tasks.Stored{Task: tasks.Task{Owner: owner, ID: id}}
 	}
 	return t, err
+}
+
+// Unreadable reports whether err says that a task is there and cannot be read.
+func Unreadable(err error) bool {
+	return errors.Is(err, tasks.ErrFormat) || errors.Is(err, taskstore.ErrCorrupt)
 }

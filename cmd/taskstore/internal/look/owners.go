@@ -1,0 +1,37 @@
+package look
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// ErrNoOwners is why the tasks of all owners cannot be looked at.
+var ErrNoOwners = errors.New("this store cannot list its owners; name one by --owner")
+
+// Owners returns the owners of tasks, sorted. It holds their names and nothing else.
+func Owners(ctx context.Context, i *tasks.Inspector) (all []string, err error) {
+	for owner, err := range i.Owners(ctx) {
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil, ErrNoOwners
+		}
+		if err != nil {
+			if right := lackedRight(err); right != "" {
+				return nil, OwnersRightError{right}
+			}
+			return nil, err
+		}
+		all = append(all, owner)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// An OwnersRightError says that the right to list owners is missing.
+type OwnersRightError struct{ right string }
+
+func (e OwnersRightError) Error() string {
+	return "the user of the store may not list owners: grant " + e.right + ", or name one owner by --owner"
+}
