@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -13,14 +14,9 @@ func (a *app) cancelCommand() *cobra.Command {
 		func(ctx context.Context, s *tasks.Store, t tasks.Task) (string, error) {
 			was := t.Status
 			t, err := s.Cancel(ctx, t.Owner, t.ID)
-			switch {
-			case err != nil:
+			if err != nil {
 				return "", err
-			case t.Status == tasks.Cancelled && was != tasks.Cancelled:
-				return "cancelled: " + describe(t), nil
-			case t.Status.Terminal():
-				return "it has ended before: " + describe(t), nil
 			}
-			return "its runner is asked to end it: " + describe(t), nil
+			return look.Cancelled(was, t) + ": " + describe(t), nil
 		})
 }

@@ -17,14 +17,6 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A toolSum is what the tasks of one tool do.
-type toolSum struct {
-	byStatus       map[tasks.Status]int
-	orphans        int
-	oldest         time.Time // of those that have not ended
-	created, ended int       // within the last minute
-}
-
 func (a *app) topCommand() *cobra.Command {
 	var s scope
 	var interval time.Duration
@@ -55,15 +47,15 @@ func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out 
 	quiet := *a
 	quiet.errTTY = false // no bar in what is drawn over
 	w := &walk{a: &quiet, i: tasks.NewInspector(b), owner: s.owner}
-	tools := make(map[string]*toolSum)
+	tools := make(map[string]*look.ToolSum)
 	total := 0
 	err = w.each(ctx, func(t tasks.Stored) error {
 		total++
 		name := look.ToolOf(t.Task)
 		if tools[name] == nil {
-			tools[name] = &toolSum{byStatus: make(map[tasks.Status]int)}
+			tools[name] = look.NewToolSum()
 		}
-		tools[name].add(t.Task, now)
+		tools[name].Add(t.Task, now)
 		return nil
 	})
 	if err != nil {
@@ -79,29 +71,13 @@ func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out 
 			cells[0] = "-"
 		}
 		for _, status := range statuses {
-			cells = append(cells, fmt.Sprint(sum.byStatus[tasks.Status(status)]))
+			cells = append(cells, fmt.Sprint(sum.ByStatus[tasks.Status(status)]))
 		}
 		oldest := "-"
-		if !sum.oldest.IsZero() {
-			oldest = age(now, sum.oldest)
+		if !sum.Oldest.IsZero() {
+			oldest = age(now, sum.Oldest)
 		}
-		fmt.Fprintln(t, strings.Join(append(cells, fmt.Sprint(sum.orphans), oldest, fmt.Sprint(sum.created), fmt.Sprint(sum.ended)), "\t"))
+		fmt.Fprintln(t, strings.Join(append(cells, fmt.Sprint(sum.Orphans), oldest, fmt.Sprint(sum.Created), fmt.Sprint(sum.Ended)), "\t"))
 	}
 	return t.Flush()
-}
-
-func (s *toolSum) add(t tasks.Task, now time.Time) {
-	s.byStatus[t.Status]++
-	if look.IsOrphan(t, now) {
-		s.orphans++
-	}
-	if now.Sub(t.CreatedAt) < time.Minute {
-		s.created++
-	}
-	switch {
-	case t.Status.Terminal() && now.Sub(t.UpdatedAt) < time.Minute:
-		s.ended++
-	case !t.Status.Terminal() && (s.oldest.IsZero() || t.CreatedAt.Before(s.oldest)):
-		s.oldest = t.CreatedAt
-	}
 }

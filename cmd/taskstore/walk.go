@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 	"github.com/taskstore/taskstore/tasks"
 )
@@ -47,21 +45,11 @@ func (w *walk) eachOwner(ctx context.Context, f func(owner string) error) error 
 
 // of calls f with each task of the owner.
 func (w *walk) of(ctx context.Context, owner string, f func(tasks.Stored) error) error {
-	for t, err := range w.i.All(ctx, owner) {
-		switch {
-		case err == nil:
-			err = f(t)
-		case t.ID != "" || errors.Is(err, taskstore.ErrCorrupt):
-			w.unreadable++
-			w.a.clearBar()
-			fmt.Fprintf(w.a.err, "taskstore: of owner %q, task %q: %s\n", safeLine(owner), safeLine(t.ID), safeLine(err.Error()))
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return look.Each(ctx, w.i, owner, f, func(t tasks.Stored, err error) {
+		w.unreadable++
+		w.a.clearBar()
+		fmt.Fprintf(w.a.err, "taskstore: of owner %q, task %q: %s\n", safeLine(owner), safeLine(t.ID), safeLine(err.Error()))
+	})
 }
 
 // finish has the exit code say that something could not be read.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,17 +109,12 @@ func (w *watcher) all(ctx context.Context, owner string, interval time.Duration)
 			return err
 		}
 		there := make(map[string]bool)
-		for t, err := range w.i.All(ctx, owner) {
-			switch {
-			case err == nil:
-				there[t.ID] = true
-				err = w.show(now, t)
-			case t.ID != "" || errors.Is(err, taskstore.ErrCorrupt):
-				err = nil // doctor tells of it
-			}
-			if err != nil {
-				return err
-			}
+		err = look.Each(ctx, w.i, owner, func(t tasks.Stored) error {
+			there[t.ID] = true
+			return w.show(now, t)
+		}, func(tasks.Stored, error) {}) // doctor tells of what cannot be read
+		if err != nil {
+			return err
 		}
 		for id := range w.seen {
 			if !there[id] {
