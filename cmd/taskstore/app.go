@@ -97,7 +97,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.prefix, "prefix", "", "what keys of Redis begin with, the schema of PostgreSQL (default taskstore)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "end the command after this time; 0: never")
 	root.AddCommand(
-		a.lsCommand(), a.getCommand(), a.watchCommand(), a.topCommand(), a.ownersCommand(),
+		a.lsCommand(), a.getCommand(), a.watchCommand(), a.topCommand(), a.uiCommand(), a.ownersCommand(),
 		a.cancelCommand(), a.failCommand(), a.deleteCommand(), a.purgeCommand(),
 		a.doctorCommand(), a.migrateCommand(), a.benchCommand(), a.versionCommand(),
 	)

@@ -1,0 +1,63 @@
+package ui
+
+import (
+	"net/http"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// csrfHeader carries what only the page itself can read.
+const csrfHeader = "X-Taskstore-CSRF"
+
+// cancel asks for a task to end, by a store of default options as the command does.
+func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !s.Write:
+		refuse(w, http.StatusForbidden, "this page only reads; start it with --write to cancel tasks")
+		return
+	case !same(r.Header.Get(csrfHeader), s.csrf):
+		refuse(w, http.StatusForbidden, "the request lacks the value that this page sends along; load the page again")
+		return
+	}
+	var sent struct{ ID, Owner string }
+	if !decode(w, r, &sent) {
+		return
+	}
+	t, err := s.find(r.Context(), sent.Owner, sent.ID)
+	if err != nil && !look.Unreadable(err) {
+		fail(w, err)
+		return
+	}
+	store, err := tasks.New(s.backend, nil)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	after, err := store.Cancel(r.Context(), t.Owner, t.ID)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, map[string]string{"done": look.Cancelled(t.Status, after)})
+}
+
+// payload shows what the client of a task sent and gets, if it may.
+func (s *server) payload(w http.ResponseWriter, r *http.Request) {
+	if !s.Payload {
+		refuse(w, http.StatusForbidden, "payloads are not shown; start the page with --payload")
+		return
+	}
+	t, err := s.find(r.Context(), r.FormValue("owner"), r.FormValue("id"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	now, err := taskstore.Now(r.Context(), s.backend)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, look.TaskOf(t, now, true).Payload)
+}

@@ -1,0 +1,107 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// maxWatched is how many owners are watched at once; others are looked at from time to time.
+const maxWatched = 64
+
+// A feed watches owners and hands on which of their tasks changed.
+type feed struct {
+	inspector *tasks.Inspector
+	hint      func(owner, id string) // an empty id: any of the owner's
+
+	mu      sync.Mutex
+	watches map[string]*ownerWatch
+	running sync.WaitGroup
+}
+
+// An ownerWatch is the watch of one owner.
+type ownerWatch struct {
+	cancel context.CancelFunc
+	failed error // why it has ended
+}
+
+// A feedState tells how changes are noticed.
+type feedState struct {
+	Owners  int    `json:"owners"`
+	Watched int    `json:"watched"`          // owners of which the store tells changes
+	Reason  string `json:"reason,omitempty"` // why it does not tell of all
+}
+
+func newFeed(i *tasks.Inspector, hint func(owner, id string)) *feed {
+	return &feed{inspector: i, hint: hint, watches: make(map[string]*ownerWatch)}
+}
+
+// watch watches these owners and no others, as many as it may.
+func (f *feed) watch(ctx context.Context, owners []string) {
+	wanted := make(map[string]bool, len(owners))
+	for _, owner := range owners {
+		wanted[owner] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for owner, w := range f.watches {
+		if !wanted[owner] {
+			w.cancel()
+			delete(f.watches, owner)
+		}
+	}
+	for _, owner := range owners {
+		if len(f.watches) == maxWatched {
+			return
+		}
+		if f.watches[owner] == nil {
+			f.start(ctx, owner)
+		}
+	}
+}
+
+func (f *feed) start(ctx context.Context, owner string) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &ownerWatch{cancel: cancel}
+	f.watches[owner] = w
+	f.running.Go(func() {
+		defer cancel()
+		for c, err := range f.inspector.Watch(ctx, owner, "") {
+			if err != nil {
+				f.mu.Lock()
+				w.failed = err
+				f.mu.Unlock()
+				return
+			}
+			id := c.Key.Task
+			if c.Resync {
+				id = ""
+			}
+			f.hint(owner, id)
+		}
+	})
+}
+
+// state says of how many of the owners changes are told, and why not of the others.
+func (f *feed) state(owners int) feedState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := feedState{Owners: owners}
+	for _, w := range f.watches {
+		switch {
+		case w.failed == nil:
+			s.Watched++
+		case errors.Is(w.failed, errors.ErrUnsupported):
+			s.Reason = "this store tells of no changes"
+		default:
+			s.Reason = look.Explain(w.failed)
+		}
+	}
+	if s.Reason == "" && s.Watched < owners {
+		s.Reason = "more owners than are watched at once"
+	}
+	return s
+}

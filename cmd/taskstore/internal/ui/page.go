@@ -1,0 +1,49 @@
+package ui
+
+import "sync"
+
+// A page is a list that a browser shows.
+type page struct {
+	query query
+	wake  chan struct{} // holds a token when there is something to take
+
+	mu      sync.Mutex
+	view    *view
+	problem string
+	shown   map[string]string // the owners of the rows, by id
+	due     map[string]string // likewise, of rows whose tasks may have changed
+}
+
+// give has the page show a view, or why there is none. One that was not taken is forgotten.
+func (p *page) give(v *view, problem string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view, p.problem = v, problem
+	if v != nil {
+		clear(p.shown)
+		clear(p.due)
+		for _, r := range v.Rows {
+			p.shown[r.ID] = r.owner
+		}
+	}
+	rouse(p.wake)
+}
+
+// hint has the page look again at a row. For an empty id a look at all follows anyway.
+func (p *page) hint(owner, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown[id] == owner && id != "" {
+		p.due[id] = owner
+		rouse(p.wake)
+	}
+}
+
+// take returns what the page has been given, and the rows that are due.
+func (p *page) take() (v *view, problem string, due map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, problem, due = p.view, p.problem, p.due
+	p.view, p.problem, p.due = nil, "", make(map[string]string)
+	return v, problem, due
+}

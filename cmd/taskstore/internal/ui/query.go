@@ -1,0 +1,81 @@
+package ui
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taskstore/taskstore/tasks"
+)
+
+// A query chooses the tasks of a list. Owner and tool choose those of the sums too.
+type query struct {
+	owner   string // a name or a label
+	tool    *string
+	status  tasks.Status
+	older   time.Duration
+	orphans bool
+	id      string // what the id begins with
+	before  *mark  // where the page begins; nil: with the newest
+}
+
+// A mark is a place among tasks that are sorted from the newest to the oldest.
+type mark struct {
+	millis int64 // when the task was created
+	id     string
+}
+
+func markOf(t tasks.Task) mark { return mark{t.CreatedAt.UnixMilli(), t.ID} }
+
+// precedes reports whether m comes before n in a list, as the newer one.
+func (m mark) precedes(n mark) bool {
+	return m.millis > n.millis || m.millis == n.millis && m.id > n.id
+}
+
+func (m mark) String() string { return strconv.FormatInt(m.millis, 10) + "-" + m.id }
+
+var statuses = []tasks.Status{tasks.Working, tasks.InputRequired, tasks.Completed, tasks.Failed, tasks.Cancelled}
+
+func parseQuery(v url.Values) (q query, err error) {
+	q.owner, q.id = v.Get("owner"), strings.ToLower(v.Get("id"))
+	if v.Has("tool") {
+		tool := cut(v.Get("tool"))
+		q.tool = &tool
+	}
+	if s := v.Get("status"); s != "" {
+		if q.status = tasks.Status(s); !slices.Contains(statuses, q.status) {
+			return q, errors.New("status is none that a task can have")
+		}
+	}
+	if s := v.Get("older"); s != "" {
+		if q.older, err = time.ParseDuration(s); err != nil || q.older < 0 {
+			return q, errors.New("older is no duration, like 10m or 2h30m")
+		}
+	}
+	q.orphans = v.Get("orphans") != ""
+	if s := v.Get("before"); s != "" {
+		millis, id, _ := strings.Cut(s, "-")
+		m := mark{id: id}
+		if m.millis, err = strconv.ParseInt(millis, 10, 64); err != nil {
+			return q, errors.New("before is no place in a list")
+		}
+		q.before = &m
+	}
+	return q, nil
+}
+
+// maxText is how much of a text that a server or a client has stored a list shows.
+const maxText = 200
+
+func cut(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > maxText {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}

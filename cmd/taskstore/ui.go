@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskstore/taskstore"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
+	"github.com/taskstore/taskstore/cmd/taskstore/internal/ui"
+)
+
+func (a *app) uiCommand() *cobra.Command {
+	var s scope
+	var opts ui.Options
+	var address, tokenFile string
+	cmd := &cobra.Command{
+		Use: "ui [--owner NAME | --all]", Short: "Serve a page that shows tasks as they change, and with --write cancels them; until interrupted",
+		Args: usageArgs(cobra.NoArgs),
+		PreRunE: func(*cobra.Command, []string) (err error) {
+			s.all = s.all || s.owner == ""
+			if err := s.check(); err != nil {
+				return err
+			}
+			if opts.Interval <= 0 {
+				return usagef("--interval must be positive")
+			}
+			opts.Owner = s.owner
+			opts.Token, err = a.uiToken(tokenFile)
+			return err
+		},
+		RunE: a.withStore(func(ctx context.Context, b taskstore.StorageBackend, _ []string) error {
+			return a.serveUI(ctx, b, address, opts)
+		}),
+	}
+	s.flags(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&address, "listen", "127.0.0.1:8370", "address and port of the page; one that other machines reach needs a token")
+	flags.StringVar(&tokenFile, "token-file", "", "file whose first line is what a browser logs in with; else $TASKSTORE_UI_TOKEN; without one nobody has to log in")
+	flags.StringSliceVar(&opts.Hosts, "host", nil, "a name by which browsers reach the page, besides localhost and addresses")
+	flags.BoolVar(&opts.Write, "write", false, "let tasks be cancelled")
+	flags.BoolVar(&opts.Owners, "owners", false, "show the names of owners; without it a label stands for each")
+	flags.BoolVar(&opts.Payload, "payload", false, "let be shown what clients send and get: arguments, questions, answers, result or error")
+	flags.DurationVar(&opts.Interval, "interval", 5*time.Second, "how often to look where the store tells of no change; each look reads all tasks")
+	return cmd
+}
+
+func (a *app) serveUI(ctx context.Context, b taskstore.StorageBackend, address string, opts ui.Options) error {
+	if _, lists := taskstore.As[taskstore.OwnerLister](b); !lists && opts.Owner == "" {
+		return look.ErrNoOwners
+	}
+	l, err := ui.Listen(address, opts.Token)
+	if errors.Is(err, ui.ErrNoToken) {
+		return usageError{err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	may := "it only reads; --write lets it cancel tasks"
+	if opts.Write {
+		may = "it can cancel tasks"
+	}
+	if _, err := fmt.Fprintf(a, "http://%s/ (%s)\n", l.Addr(), may); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return ui.Serve(ctx, l, b, opts)
+}
+
+// minToken is how short a token may be: nobody guesses one of 16 characters.
+const minToken = 16
+
+// uiToken returns the token of the page; "": there is none.
+func (a *app) uiToken(file string) (string, error) {
+	token, from := a.getenv("TASKSTORE_UI_TOKEN"), "TASKSTORE_UI_TOKEN"
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		line, err := bufio.NewReader(f).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return "", err
+		}
+		token, from = strings.TrimSpace(line), "the first line of --token-file"
+	}
+	if len(token) < minToken && (token != "" || file != "") {
+		return "", usagef("%s has fewer than %d characters; make one by: openssl rand -hex 16", from, minToken)
+	}
+	return token, nil
+}
