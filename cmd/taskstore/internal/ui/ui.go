@@ -82,7 +82,7 @@ func (s *server) handler() http.Handler {
 	api.HandleFunc("POST /api/cancel", s.cancel)
 
 	all := http.NewServeMux()
-	all.Handle("GET /", http.FileServerFS(assets))
+	all.Handle("/", http.FileServerFS(assets))
 	all.Handle("POST /api/login", sameOrigin(http.HandlerFunc(s.login)))
 	all.Handle("/api/", sameOrigin(s.authenticated(api)))
 	return s.knownHost(withHeaders(all))
