@@ -19,7 +19,7 @@ func TestThePageFitsTheScreen(t *testing.T) {
 	for _, screen := range []struct {
 		name, scheme  string
 		width, height int64
-	}{{"wide", "light", 1400, 900}, {"narrow", "dark", 400, 800}, {"wide", "dark", 1400, 900}, {"narrow", "light", 400, 800}} {
+	}{{"wide", "light", 1400, 1100}, {"narrow", "dark", 400, 1600}, {"wide", "dark", 1400, 900}, {"narrow", "light", 400, 1600}} {
 		fits := func(what string) {
 			b.shoot(what + "-" + screen.name + "-" + screen.scheme)
 			assert.LessOrEqual(t, eval[int64](b, "document.documentElement.scrollWidth"), screen.width, what)
@@ -28,7 +28,7 @@ func TestThePageFitsTheScreen(t *testing.T) {
 		b.do(chromedp.Navigate(s.url + "/"))
 		b.until("document.querySelectorAll('.tasks tbody tr').length > 5 && document.querySelector('.uplot canvas') && document.querySelector('#live').textContent === 'live'")
 		fits("list")
-		b.do(chromedp.Click(chromedp.CSS(".tasks tbody tr:nth-child(2) a.id")))
+		b.do(chromedp.Click(chromedp.CSS(".tasks tbody tr:nth-child(3) a.id")))
 		b.until("document.querySelectorAll('.timeline li').length > 2")
 		fits("task")
 	}

@@ -1,7 +1,7 @@
 // One task: what its record tells, what has changed since the page was opened, and cancel.
 
 import { close, config, listen, post, request } from "./api.js";
-import { ago, h, progress, setClock, status, stored, timeOfDay } from "./dom.js";
+import { ago, h, progress, setClock, span, status, stored, timeOfDay } from "./dom.js";
 
 const ended = new Set(["completed", "failed", "cancelled"]);
 const maxSeen = 100; // changes that are shown
@@ -168,7 +168,7 @@ function moment(m) {
 
 function facts(event) {
   const t = event.task;
-  const lasting = (ms) => (ms ? `${ms / 1000} s` : null);
+  const lasting = (ms) => (ms >= 60000 ? span(ms) : ms ? `${ms / 1000} s` : null);
   return [
     ["Owner", stored(event.owner_name ?? event.owner)],
     ["Service", t.service ? stored(t.service) : null],
