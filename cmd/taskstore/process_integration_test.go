@@ -101,6 +101,7 @@ func TestManyTasksNeedLittleMemory(t *testing.T) {
 		t.Logf("%s: %d MiB, %v", args, peak, cmd.ProcessState.UserTime())
 		assert.Less(t, peak, int64(64), "%s: MiB", args)
 	}
+	pageNeedsLittleMemory(t, path, server.URL())
 }
 
 // A signal ends the program within a moment, and it says so.

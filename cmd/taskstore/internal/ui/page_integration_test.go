@@ -26,7 +26,7 @@ const (
 // An operator finds a task, sees it go on, and cancels it.
 func TestAnOperatorFollowsAndCancelsATask(t *testing.T) {
 	w := newWorld(t)
-	other := w.ago(30 * time.Minute).create("n:bob", "search")
+	other := w.ago(30*time.Minute).create("n:bob", "search")
 	_, err := other.Complete(t.Context(), json.RawMessage(`{}`))
 	require.NoError(t, err)
 	run := w.ago(0).create("n:alice", "render")

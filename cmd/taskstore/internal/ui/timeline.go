@@ -32,7 +32,7 @@ func timelineOf(t tasks.Task, now time.Time) []moment {
 		add(time.Time{}, "lost", count(int(t.LostRuns), "runner was lost", "runners were lost"), "another one took the task over")
 	}
 	if t.Lease.Token > 0 {
-		add(time.Time{}, "run", count(int(t.Lease.Token), "run began", "runs began"), holder(t, ended))
+		add(time.Time{}, "run", count(int(t.Lease.Token), "run began", "runs began"), holder(t, ended || look.IsOrphan(t, now)))
 	}
 	if n := len(t.InputKeys); n > 0 {
 		add(time.Time{}, "ask", count(n, "question was asked", "questions were asked"), fmt.Sprintf("%d of them open", len(t.InputRequests)))
@@ -61,11 +61,11 @@ func timelineOf(t tasks.Task, now time.Time) []moment {
 	return line
 }
 
-func holder(t tasks.Task, ended bool) string {
+func holder(t tasks.Task, over bool) string {
 	switch {
 	case t.Lease.Holder == "":
 		return ""
-	case ended:
+	case over:
 		return "the latest by " + t.Lease.Holder
 	case t.Lease.Detached:
 		return "detached by " + t.Lease.Holder + ": the work is done elsewhere"
