@@ -111,7 +111,7 @@ func (s *site) listen(path string) <-chan event {
 // next waits for an event of that name that takes says is the one.
 func next[T any](t *testing.T, events <-chan event, name string, takes func(v T) bool) T {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(10 * time.Second)
 	for {
 		select {
 		case e, open := <-events:

@@ -1,9 +1,11 @@
 package ui
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -70,7 +72,9 @@ func TestOtherMachinesNeedAToken(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, public, isPublic(l.Addr()), address)
 		if public {
-			assert.ErrorIs(t, Serve(t.Context(), l, newWorld(t), Options{}), ErrNoToken)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			assert.ErrorIs(t, Serve(ctx, l, newWorld(t), Options{}), ErrNoToken)
+			cancel()
 			_, err := l.Accept()
 			assert.Error(t, err, "it is closed")
 		} else {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,7 +27,7 @@ func TestTasksAreChosen(t *testing.T) {
 	orphan := w.ago(20*time.Minute).id("n:bob", "render")
 	kept := w.ago(15*time.Minute).create("n:alice", "search")
 	old := kept.Task().ID
-	done := w.ago(0).create("n:alice", "search")
+	done := w.ago(2*time.Second).create("n:alice", "search")
 	_, err := done.Complete(t.Context(), json.RawMessage(`{}`))
 	require.NoError(t, err)
 	fresh := w.ago(0).id("n:alice", "")
@@ -154,26 +155,35 @@ func TestAStoreThatTellsNothingIsLookedAt(t *testing.T) {
 	next(t, one, "task", func(p taskPage) bool { return p.Task.StatusMessage == "half" })
 }
 
-// While no page is open the store rests.
+// While no page is open the store rests; a page that is opened is given a view at once.
 func TestAStoreRestsWhileNoPageIsOpen(t *testing.T) {
-	w := newWorld(t)
-	w.id("n:alice", "render")
-	b := &unwatched{StorageBackend: w}
-	s := serve(t, b, Options{Interval: time.Millisecond})
-	assert.Zero(t, b.looks.Load())
-	ctx, leave := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, "GET", s.url+"/api/events/tasks", nil)
-	require.NoError(t, err)
-	response, err := http.DefaultTransport.RoundTrip(r)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return b.looks.Load() > 3 }, 20*time.Second, time.Millisecond)
-	leave()
-	response.Body.Close()
-	require.Eventually(t, func() bool {
-		before := b.looks.Load()
-		time.Sleep(50 * time.Millisecond) // fifty intervals
-		return b.looks.Load() == before
-	}, 20*time.Second, time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.id("n:alice", "render")
+		b := &unwatched{StorageBackend: w}
+		k := newLooker(b, tasks.NewInspector(b), newLabels(), Options{Interval: time.Second})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); k.run(ctx) }()
+		time.Sleep(time.Hour)
+		assert.Zero(t, b.looks.Load())
+		for range 2 {
+			p := k.open(query{})
+			synctest.Wait()
+			v, _, _ := p.take()
+			require.NotNil(t, v)
+			before := b.looks.Load()
+			time.Sleep(time.Minute)
+			assert.InDelta(t, 60, b.looks.Load()-before, 1)
+			k.close(p)
+			synctest.Wait()
+			before = b.looks.Load()
+			time.Sleep(time.Hour)
+			assert.Equal(t, before, b.looks.Load())
+		}
+		cancel()
+		<-ended
+	})
 }
 
 // What is wrong with the store is said in the words of the command; the page recovers.
@@ -212,13 +222,21 @@ func TestManyOwnersAreWatchedInPart(t *testing.T) {
 // So many pages may be open; one that closes makes room.
 func TestPagesAreLimited(t *testing.T) {
 	s := serve(t, newWorld(t), Options{})
+	ctx, leave := context.WithCancel(t.Context())
 	for range maxStreams {
-		next(t, s.listen("/api/events/tasks"), "tasks", any1[view])
+		r, err := http.NewRequestWithContext(ctx, "GET", s.url+"/api/events/tasks", nil)
+		require.NoError(t, err)
+		response, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		require.Equal(t, http.StatusOK, response.StatusCode)
 	}
 	r := s.ask("GET", "/api/events/tasks", "")
 	assert.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
 	assert.Contains(t, r.body, "too many pages")
 	assert.Equal(t, http.StatusOK, s.ask("GET", "/api/config", "").StatusCode)
+	leave()
+	require.Eventually(t, func() bool { return s.ask("GET", "/api/events/tasks", "").StatusCode == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
 }
 
 // What cannot be read is counted, and the rest is shown.

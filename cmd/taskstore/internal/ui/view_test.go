@@ -52,6 +52,7 @@ func TestToolsAreBounded(t *testing.T) {
 			v.add(looked{tasks.Stored{Task: taskOf(fmt.Sprint(n), tasks.Working, 0, 0)}, fmt.Sprintf("tool-%03d", n), "l"})
 		}
 	}
+	assert.Len(t, v.Rows, pageSize+1, "and no more rows are held")
 	v.finish()
 	require.Len(t, v.Tools, maxTools+1)
 	assert.True(t, v.Tools[maxTools].Others)
