@@ -11,6 +11,7 @@ each = set -e; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)); done
 # The tests that need a server find it by these variables.
 redis = set -e; server=$$(bash scripts/ensure-redis.sh); export TASKSTORE_REDIS_SERVER="$$server"
 postgres = bin=$$(bash scripts/ensure-postgres.sh); export TASKSTORE_POSTGRES_BIN="$$bin"
+chromium = browser=$$(bash scripts/ensure-chromium.sh); export TASKSTORE_CHROMIUM="$$browser"
 
 .PHONY: help test race faults torture mix suites compat check cross conformance interop consumers mutants bench release need-go
 
@@ -18,8 +19,8 @@ help: ## list the targets, with the time that each takes on two cores, once its 
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 # The tag only adds tests: one run has all of them, but those of torture.
-test: need-go ## run all tests but faults; finds redis-server, PostgreSQL and PgBouncer or installs them (10 min)
-	@$(redis); $(postgres); \
+test: need-go ## run all tests but faults; finds redis-server, PostgreSQL, PgBouncer and Chromium or installs them (10 min)
+	@$(redis); $(postgres); $(chromium); \
 	$(call each,$(TESTED),go test -parallel 8 -count=1 -timeout 7m -tags integration ./...)
 
 race: need-go ## run those of the library with the race detector; needs a C compiler (9 min)
