@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,21 +31,39 @@ type browser struct {
 	expects atomic.Bool // that the policy forbids something, once
 }
 
-// newBrowser starts one. The test fails at every error that a page logs, so also at what the
-// policy forbids, and at every dialog that a script opens.
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
+// chromium starts the browser of all tests, which TestMain ends.
+var chromium = sync.OnceValues(func() (context.Context, error) {
 	find := exec.Command("bash", "../../../../scripts/ensure-chromium.sh")
 	find.Stderr = os.Stderr
 	program, err := find.Output()
-	require.NoError(t, err, "scripts/ensure-chromium.sh finds or installs the browser")
+	if err != nil {
+		return nil, fmt.Errorf("scripts/ensure-chromium.sh finds or installs the browser: %w", err)
+	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(strings.TrimSpace(string(program))),
 		chromedp.NoSandbox, // root has none
 		chromedp.DisableGPU,
 	)...)
 	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(func() { cancel(); stop() })
+	endChromium = func() { cancel(); stop() }
+	return ctx, chromedp.Do(ctx)
+})
+
+var endChromium = func() {}
+
+func TestMain(m *testing.M) {
+	defer func() { endChromium() }()
+	m.Run()
+}
+
+// newBrowser opens a tab with cookies of its own. The test fails at every error that a page
+// logs, so also at what the policy forbids, and at every dialog that a script opens.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	all, err := chromium()
+	require.NoError(t, err)
+	ctx, cancel := chromedp.NewContext(all, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
 	b := &browser{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Listen(ctx, b.hear))
 	_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
@@ -70,7 +89,7 @@ func (b *browser) hear(e any) {
 }
 
 // patience is how long the browser may take for one thing.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // do has the browser do things.
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
