@@ -43,7 +43,7 @@ func TestAnInspectorWatchesTheTasksOfAnOwner(t *testing.T) {
 	}
 }
 
-// What cannot be watched is said, and ends the loop.
+// An error says what cannot be watched, and ends the loop.
 func TestAnInspectorSaysWhatItCannotWatch(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	first := func(i *Inspector, owner, id string) (err error) {

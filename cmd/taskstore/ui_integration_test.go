@@ -133,8 +133,8 @@ func cancelOn(t *testing.T, url, id string) {
 	require.Equal(t, http.StatusOK, response.StatusCode)
 }
 
-// What the server refuses is told on the page, without the password; when it refuses no more the
-// page goes on.
+// The page tells what the server refuses, without the password; when it refuses no more the page
+// goes on.
 func TestThePageSaysWhatTheServerRefuses(t *testing.T) {
 	t.Parallel()
 	server := startHealthy(t)

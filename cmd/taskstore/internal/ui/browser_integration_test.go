@@ -79,7 +79,7 @@ func (b *browser) hear(e any) {
 		if strings.Contains(e.Entry.Text, "This document requires 'Trusted") && b.expects.CompareAndSwap(true, false) {
 			return
 		}
-		// What the server refuses is told there too; tests look at what the page says then.
+		// The browser tells refusals of the server there too; tests look at what the page says then.
 		if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.Text, "the server responded with a status of 4") {
 			b.t.Errorf("the browser says: %s %s", e.Entry.Text, e.Entry.URL)
 		}

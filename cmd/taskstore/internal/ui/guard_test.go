@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// streams and changes are what another page must reach by no way.
+// guarded are the calls that another page must not reach.
 var guarded = []string{
 	"GET /api/config", "GET /api/events/tasks", "GET /api/events/task?id=x", "GET /api/payload?id=x", "POST /api/cancel", "POST /api/login",
 }
@@ -32,7 +32,7 @@ func TestAForeignHostIsRefused(t *testing.T) {
 	}
 }
 
-// What another page has the browser send is refused, if it changes, streams or tells.
+// A request that another page has the browser send is refused, if it changes, streams or tells.
 func TestAForeignPageIsRefused(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")

@@ -129,7 +129,8 @@ func next[T any](t *testing.T, events <-chan event, name string, takes func(v T)
 	}
 }
 
-func any1[T any](T) bool { return true }
+// always takes the first event.
+func always[T any](T) bool { return true }
 
 // A past backend says that it is as long ago as its offset; what is created then is old.
 type past struct {

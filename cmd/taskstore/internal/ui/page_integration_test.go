@@ -117,7 +117,7 @@ func TestAReadOnlyPageHasNoButton(t *testing.T) {
 	assert.False(t, task.CancelRequested)
 }
 
-// What servers and clients store is text, wherever it is shown.
+// Texts that servers and clients store stay text, wherever they are shown.
 func TestAScriptStaysText(t *testing.T) {
 	const script = `<script>window.pwned=1</script><img src=x onerror="window.pwned=1"><b id=planted>`
 	w := newWorld(t)

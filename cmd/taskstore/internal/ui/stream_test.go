@@ -36,7 +36,7 @@ func TestTasksAreChosen(t *testing.T) {
 	s := serve(t, w, Options{})
 	bob := newLabels().of("n:bob")
 	require.Len(t, bob, 8)
-	all := next(t, s.listen("/api/events/tasks"), "tasks", any1[view])
+	all := next(t, s.listen("/api/events/tasks"), "tasks", always[view])
 	label := all.Rows[len(all.Rows)-1].Owner
 	for query, want := range map[string][]string{
 		"":                                {fresh, done.Task().ID, old, orphan},
@@ -52,11 +52,11 @@ func TestTasksAreChosen(t *testing.T) {
 		"id=" + orphan[:9]:                {orphan},
 		"id=" + orphan + "0":              {},
 		"status=working&tool=search":      {old},
-		"before=" + all.Rows[0].mark2():   {done.Task().ID, old, orphan},
+		"before=" + all.Rows[0].place():   {done.Task().ID, old, orphan},
 		"before=0-" + uuid.NewString():    {},
 		"tool=" + url.QueryEscape("\x00"): {},
 	} {
-		v := next(t, s.listen("/api/events/tasks?"+query), "tasks", any1[view])
+		v := next(t, s.listen("/api/events/tasks?"+query), "tasks", always[view])
 		ids := []string{}
 		for _, r := range v.Rows {
 			ids = append(ids, r.ID)
@@ -68,7 +68,7 @@ func TestTasksAreChosen(t *testing.T) {
 	}
 }
 
-func (r *row) mark2() string { return mark{r.CreatedAt.UnixMilli(), r.ID}.String() }
+func (r *row) place() string { return mark{r.CreatedAt.UnixMilli(), r.ID}.String() }
 
 // Pages hold so many tasks each; all of them together have each task once.
 func TestAListHasPages(t *testing.T) {
@@ -80,7 +80,7 @@ func TestAListHasPages(t *testing.T) {
 	s := serve(t, w, Options{})
 	before := ""
 	for _, size := range []int{pageSize, pageSize, 7} {
-		v := next(t, s.listen("/api/events/tasks?before="+before), "tasks", any1[view])
+		v := next(t, s.listen("/api/events/tasks?before="+before), "tasks", always[view])
 		require.Len(t, v.Rows, size)
 		assert.Equal(t, 2*pageSize+7, v.Found)
 		for i, r := range v.Rows {
@@ -100,9 +100,9 @@ func TestAListIsLive(t *testing.T) {
 	id := run.Task().ID
 	s := serve(t, w, Options{Interval: time.Hour})
 	list, one := s.listen("/api/events/tasks"), s.listen("/api/events/task?id="+id)
-	v := next(t, list, "tasks", any1[view])
+	v := next(t, list, "tasks", always[view])
 	assert.Equal(t, feedState{Owners: 1, Watched: 1}, v.Feed)
-	next(t, one, "task", any1[taskPage])
+	next(t, one, "task", always[taskPage])
 	_, err := run.SetProgress(t.Context(), tasks.Progress{Current: 3, Total: 9}, "page 3")
 	require.NoError(t, err)
 	r := next(t, list, "row", func(r row) bool { return r.Message == "page 3" })
@@ -119,7 +119,7 @@ func TestAListIsLive(t *testing.T) {
 	})
 	next(t, one, "task", func(p taskPage) bool { return p.Task.Status == "completed" })
 	require.NoError(t, w.store.Delete(t.Context(), "n:alice", id))
-	next(t, one, "gone", any1[map[string]string])
+	next(t, one, "gone", always[map[string]string])
 	next(t, list, "tasks", func(v view) bool { return v.Found == 1 })
 }
 
@@ -139,7 +139,7 @@ func (b *unwatched) Owners(ctx context.Context) iter.Seq2[string, error] {
 	return lister.Owners(ctx)
 }
 
-// Where the store tells of no change it is looked at from time to time, and the page says so.
+// A store that tells of no change is looked at from time to time, and the page says so.
 func TestAStoreThatTellsNothingIsLookedAt(t *testing.T) {
 	w := newWorld(t)
 	run := w.create("n:alice", "render")
@@ -186,7 +186,7 @@ func TestAStoreRestsWhileNoPageIsOpen(t *testing.T) {
 	})
 }
 
-// What is wrong with the store is said in the words of the command; the page recovers.
+// The page says what is wrong with the store in the words of the command, and recovers.
 func TestAPageSaysWhatIsWrongWithTheStore(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
@@ -195,7 +195,7 @@ func TestAPageSaysWhatIsWrongWithTheStore(t *testing.T) {
 	b.fails.Store(&denied)
 	s := serve(t, b, Options{Interval: 20 * time.Millisecond})
 	list := s.listen("/api/events/tasks")
-	said := next(t, list, "problem", any1[map[string]string])
+	said := next(t, list, "problem", always[map[string]string])
 	assert.Contains(t, said["error"], "grant +scan, or name one owner by --owner")
 	r := s.ask("GET", "/api/events/task?id="+id, "")
 	assert.Equal(t, http.StatusBadGateway, r.StatusCode)
@@ -212,7 +212,7 @@ func TestManyOwnersAreWatchedInPart(t *testing.T) {
 	}
 	s := serve(t, w, Options{Interval: 20 * time.Millisecond})
 	list := s.listen("/api/events/tasks")
-	v := next(t, list, "tasks", any1[view])
+	v := next(t, list, "tasks", always[view])
 	assert.Equal(t, feedState{Owners: maxWatched + 6, Watched: maxWatched, Reason: "more owners than are watched at once"}, v.Feed)
 	last := fmt.Sprintf("n:user-%02d", maxWatched+5)
 	w.id(last, "late")
@@ -239,7 +239,7 @@ func TestPagesAreLimited(t *testing.T) {
 	require.Eventually(t, func() bool { return s.ask("GET", "/api/events/tasks", "").StatusCode == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
 }
 
-// What cannot be read is counted, and the rest is shown.
+// Records that cannot be read are counted, and the rest is shown.
 func TestWhatCannotBeReadIsCounted(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
@@ -254,10 +254,10 @@ func TestWhatCannotBeReadIsCounted(t *testing.T) {
 		}
 	}
 	s := serve(t, w, Options{})
-	v := next(t, s.listen("/api/events/tasks"), "tasks", any1[view])
+	v := next(t, s.listen("/api/events/tasks"), "tasks", always[view])
 	assert.Equal(t, 1, v.Unreadable)
 	assert.Equal(t, 1, v.Found)
 	assert.Equal(t, id, v.Rows[0].ID)
-	said := next(t, s.listen("/api/events/task?id="+broken), "problem", any1[map[string]string])
+	said := next(t, s.listen("/api/events/task?id="+broken), "problem", always[map[string]string])
 	assert.NotContains(t, said["error"], "rubbish")
 }

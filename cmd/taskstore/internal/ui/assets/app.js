@@ -1,4 +1,4 @@
-// What the page shows, by the part of the address behind the #.
+// The frame of the page: it shows a list or a task, by the part of the address behind the #.
 
 import { close, config, loadConfig, post } from "./api.js";
 import { h, setText } from "./dom.js";
