@@ -85,7 +85,7 @@ func fillOn(t *testing.T, b taskstore.StorageBackend) *filled {
 	require.NoError(t, err)
 	ctx := t.Context()
 	create := func(owner, tool string, p tasks.CreateParams) tasks.Task {
-		p.Request = json.RawMessage(`{"name":"` + tool + `","arguments":{"secret":"argument"}}`)
+		p.Request = json.RawMessage(`{"method":"tools/call","params":{"name":"` + tool + `","arguments":{"secret":"argument"}}}`)
 		p.TTL = 5 * time.Hour
 		task, _, err := s.Create(ctx, owner, p)
 		require.NoError(t, err)

@@ -110,14 +110,23 @@ func IsOrphan(t tasks.Task, now time.Time) bool {
 		(!t.Lease.ExpiresAt.IsZero() && now.After(t.Lease.ExpiresAt) || !t.Lease.IdleSince.IsZero())
 }
 
-// ToolOf returns the name of the tool that was called, as mcptasks stores it; "": the
-// request has none.
+// ToolOf returns the name of the tool that was called, as mcptasks stores the call, or as
+// its earlier versions did; "": the request is no call of a tool.
 func ToolOf(t tasks.Task) string {
 	var call struct {
-		Name string `json:"name"`
+		Method string `json:"method"`
+		Name   string `json:"name"`
+		Params struct {
+			Name string `json:"name"`
+		} `json:"params"`
 	}
-	if json.Unmarshal(t.Request, &call) != nil {
+	switch {
+	case json.Unmarshal(t.Request, &call) != nil:
 		return ""
+	case call.Method == "tools/call":
+		return call.Params.Name
+	case call.Method == "":
+		return call.Name
 	}
-	return call.Name
+	return ""
 }
