@@ -87,6 +87,23 @@ restore_policy() {
 	if [ -e "$policy.saved" ]; then mv "$policy.saved" "$policy"; fi
 }
 
+# without_services keeps an installation from starting services.
+without_services() {
+	[ "$manager" = apt-get ] || return 0
+	trap restore_policy EXIT
+	if [ -e "$policy" ]; then mv "$policy" "$policy.saved"; fi
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+}
+
+# disable SERVICE keeps it from the next boot.
+disable() {
+	update-rc.d "$1" disable >&2
+	if command -v systemctl >/dev/null; then
+		systemctl --quiet disable "$1.service" >&2
+	fi
+}
+
 install_redis() {
 	if [ "$manager" != apt-get ]; then
 		# Some distributions have replaced the one by the other.
@@ -94,15 +111,9 @@ install_redis() {
 		return
 	fi
 	say "its service will be neither started nor enabled"
-	trap restore_policy EXIT
-	if [ -e "$policy" ]; then mv "$policy" "$policy.saved"; fi
-	printf '#!/bin/sh\nexit 101\n' >"$policy"
-	chmod +x "$policy"
+	without_services
 	install_packages redis-server || die "the installation failed"
-	update-rc.d redis-server disable >&2
-	if command -v systemctl >/dev/null; then
-		systemctl --quiet disable redis-server.service >&2
-	fi
+	disable redis-server
 }
 
 if [ "${1-}" = --packages ] || ! server=$(find_server); then
@@ -112,7 +123,9 @@ if [ "${1-}" = --packages ] || ! server=$(find_server); then
 	manager=$(find_manager) || die "no package manager known here: install it by hand: ${*:-Redis 7.0 or later}"
 	need_root "$@"
 	if [ $# != 0 ]; then
+		without_services
 		install_packages "${@:2}" || die "the installation failed"
+		case " $* " in *" prometheus "*) [ "$manager" != apt-get ] || disable prometheus ;; esac
 		exit
 	fi
 	install_redis
