@@ -69,7 +69,7 @@ type RedisOptions struct {
 	// metrics. The call that resends makes it, on its own goroutine, and waits for it, so it
 	// must not block; those of several calls overlap. A panic reaches the caller. Nil: nothing
 	// is called.
-	Resent func()
+	Resent func() `json:"-"`
 }
 
 // argument is the error of an option, or of a client, that a link cannot use.

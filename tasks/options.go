@@ -65,7 +65,7 @@ type Options struct {
 	Lease time.Duration
 
 	// Observer is told what the store does. Nil: nobody is.
-	Observer *Observer
+	Observer *Observer `json:"-"`
 
 	MaxTasks              int
 	MaxActive             int
