@@ -15,32 +15,32 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// CreateParams are what a task starts with. The zero value is fine: a task that
-// nobody runs yet.
+// CreateParams describe a new task. The zero value is fine: a task without a runner.
 type CreateParams struct {
-	// Request is what the task came from, enough to run it again. Nil: none.
+	// Request is the input of the task, enough to run it again. Nil: no request.
 	Request json.RawMessage
-	// StatusMessage is the first one. Empty: none.
+	// StatusMessage is the first status message. Empty: no message.
 	StatusMessage string
-	// TTL is for how long clients may count on the task while it has not ended. 0:
-	// [Options.DefaultTTL]. What is beyond [Options.MaxTTL] is cut to it; negative
-	// asks for as much as it allows.
+	// TTL is how long clients may count on the task while it has not ended. 0:
+	// [Options.DefaultTTL]. A TTL beyond [Options.MaxTTL] is cut to it; negative asks
+	// for as much as it allows.
 	TTL time.Duration
 	// PollInterval is how often a client should ask. 0: [Options.PollInterval].
 	PollInterval time.Duration
 	// IdempotencyKey makes Create return the task that an earlier call with the same
-	// owner, key and Request made, as long as that exists. Any string; empty: none.
+	// owner, key and Request made, as long as that task exists. Any string; empty: no
+	// key.
 	IdempotencyKey string
-	// Holder names who runs the task from the start and so gets the lease; see
-	// [Store.RunOf]. At most 256 bytes of UTF-8. Empty: nobody, and no lease.
+	// Holder names the runner that has the task, and its lease, from the start; see
+	// [Store.RunOf]. At most 256 bytes of UTF-8. Empty: no runner and no lease.
 	Holder string
-	// Resumable says that the task may be run again when its runner is lost.
+	// Resumable says that another runner may take the task when its runner is lost.
 	Resumable bool
-	// Service names the program that may run the task again, where several have their
-	// tasks in one store: see [Store.Orphans]. At most 256 bytes of UTF-8. Empty: none
-	// is named.
+	// Service names the program that may run the task again, if several programs have
+	// their tasks in one store: see [Store.Orphans]. At most 256 bytes of UTF-8. Empty:
+	// the task names no service.
 	Service string
-	// Trace names the call that makes the task, and its first run where there is a
+	// Trace names the call that creates the task, and its first run if there is a
 	// Holder. Zero: neither is traced.
 	Trace Trace
 }
@@ -48,19 +48,19 @@ type CreateParams struct {
 // maxNameBytes is the longest holder, the longest service and the longest part of a Trace.
 const maxNameBytes = 256
 
-// Create makes a working task, which every replica sees when Create has
-// returned. It is one write of the backend; Resumable makes it two. Where the owner has as
-// many tasks as [Options] allow, the error is a [*LimitError].
+// Create creates a working task, which every replica sees when Create has returned. It
+// is one write of the backend; for a Resumable task it is two. If the owner has as many
+// tasks as [Options] allow, the error is a [*LimitError].
 //
-// With an IdempotencyKey that the owner used before, and the same Request byte
-// for byte, it returns that task as it is now, and created is false: the caller
-// must not run it. With another Request the error matches
-// [ErrIdempotencyMismatch]. The key is free again when the task is deleted or has expired;
-// what it makes then has an id of its own.
+// With an IdempotencyKey that the owner used before, and the same Request byte for
+// byte, Create returns the existing task as it is now, and created is false: the caller
+// must not run it. With another Request the error matches [ErrIdempotencyMismatch].
+// When the task is deleted or has expired, its key is free again and makes a task with
+// a new id.
 //
-// Where Create fails with anything but [taskstore.ErrOutcomeUnknown] nothing of the task is
-// there; what the registry has of a Resumable one is taken back, which may take a second
-// more when ctx is done.
+// If Create fails with an error other than [taskstore.ErrOutcomeUnknown], no record of
+// the task exists. Create then removes the registry entry of a Resumable task, which
+// may take a second more when ctx is done.
 func (s *Store) Create(ctx context.Context, owner string, p CreateParams) (t Task, created bool, err error) {
 	if o := s.opts.Observer; o != nil {
 		defer func() { o.createEnds(ctx, t, created, err) }()
@@ -156,7 +156,7 @@ func checkTrace(t Trace) error {
 	return nil
 }
 
-// hash returns the SHA-256 of s in hex: a name of fixed length for anything.
+// hash returns the SHA-256 of s in hex, a name of fixed length.
 func hash[T string | json.RawMessage](s T) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])

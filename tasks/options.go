@@ -2,69 +2,70 @@ package tasks
 
 import "time"
 
-// Options adjusts a Store. The zero value means the defaults, which bound what one
-// owner can have, and the size and the life of each task. All replicas of a server
-// should have the same.
+// Options adjusts a Store. The zero value means the defaults, which bound the number of
+// an owner's tasks and the size and the lifetime of each. All replicas of a server
+// should use the same options.
 //
 //	field                  default   what it bounds
-//	DefaultTTL             1h        what clients are told of a task that Create is given no
-//	                                 TTL for: it is kept for longer while it is worked on
-//	MaxTTL                 24h       any TTL, and how long a task is worked on: then it fails
+//	DefaultTTL             1h        the TTL of a task if Create is given 0: the task is
+//	                                 kept for longer while a runner works on it
+//	MaxTTL                 24h       any TTL, and how long a task may run before it fails
 //	Retention              1h        how long a task stays after its end
 //	PollInterval           1s        how often a client should ask
-//	Lease                  30s       how long a silent runner is believed in, and a third
-//	                                 more once somebody has noticed
-//	MaxTasks               1,000     the tasks of an owner, with those that have ended
+//	Lease                  30s       how long a silent runner counts as alive, and a third
+//	                                 more once a caller has noticed
+//	MaxTasks               1,000     the tasks of an owner, ended ones included
 //	MaxActive              100       the tasks of an owner that have not ended
 //	MaxRequestBytes        256 KiB   Task.Request
 //	MaxResultBytes         4 MiB     Task.Result; Task.Error, message and data
 //	MaxStateBytes          256 KiB   Task.State
-//	MaxStatusMessageBytes  1 KiB     Task.StatusMessage: what is longer is cut, at a rune
+//	MaxStatusMessageBytes  1 KiB     Task.StatusMessage: a longer one is cut, at a rune
 //	MaxInputRequests       32        questions that wait at once
 //	MaxInputKeyBytes       128       the key of a question
 //	MaxInputKeys           1024      questions in the life of a task
 //	MaxInputBytes          256 KiB   the questions that wait, with keys; the answers too
 //
-// A negative Max (other than MaxTTL) means no limit. What is beyond a limit, other than a
-// TTL or a status message, gives a [*LimitError]; what is stored already is not measured again. What the backend's
-// own limit on a record refuses gives [taskstore.ErrCapacityExceeded]: set that to
-// what these limits add up to, or more. No duration may be longer than 100 years.
+// A negative Max (other than MaxTTL) means no limit. A TTL or a status message beyond
+// its limit is cut; any other excess gives a [*LimitError]. Values that are stored
+// already are not measured again. If the backend's own limit on a record refuses a
+// write, the error matches [taskstore.ErrCapacityExceeded]: set that limit to the sum
+// of these or more. No duration may be longer than 100 years.
 //
-// However many replicas create at once, and wherever one of them dies, neither MaxTasks nor
-// MaxActive is exceeded, and nothing counts but tasks that are there; on a backend that is
-// no [taskstore.Batcher], see the package documentation. MaxTasks takes the place of the
-// backend's MaxRecordsPerOwner, and a ctx from [taskstore.WithRecordLimit] that of MaxTasks.
+// MaxTasks and MaxActive hold however many replicas create at once and whenever one of
+// them dies, and only existing tasks count; for a backend that is no
+// [taskstore.Batcher], see the package documentation. MaxTasks replaces the backend's
+// MaxRecordsPerOwner, and a ctx from [taskstore.WithRecordLimit] replaces MaxTasks.
 //
-// Tasks that wait for input are active, tasks that have ended are not, however long
-// they are retained. Orphans are, until somebody reads them. So a Create that finds
-// MaxActive reached reads the owner's active tasks once, which settles those, in random
-// order and for a second at most, unless somebody did so in the last ten seconds (or Lease,
-// if that is shorter).
+// Tasks that wait for input are active; tasks that have ended are not, however long
+// they are retained. Orphans are active until a caller reads them. So a Create that
+// finds MaxActive reached reads the owner's active tasks once, which settles the
+// orphans, in random order and for a second at most. It skips that if another Create
+// did so in the last ten seconds (or Lease, if that is shorter).
 type Options struct {
-	// DefaultTTL is the TTL of a task that Create is given none for, at most MaxTTL.
-	// Negative: as long as MaxTTL allows. It is what clients may count on; the task does
-	// not go while somebody works on it, see the package documentation.
+	// DefaultTTL is the TTL of a task if Create is given 0, at most MaxTTL. Negative:
+	// as long as MaxTTL allows. Clients may count on it; a task that a runner works on
+	// is kept for longer, see the package documentation.
 	DefaultTTL time.Duration
-	// MaxTTL caps every TTL until the task ends, and the time for which a task is worked
-	// on: one that is working under a lease, or Resumable, at MaxTTL from its creation
-	// fails. The record is kept for at most a lease longer, for somebody to see that.
-	// Negative: no cap; only then a task can be without end, and one that is working and
-	// Resumable always is.
+	// MaxTTL caps every TTL until the task ends, and the time for which a task may run:
+	// a task that is working under a lease, or Resumable, at MaxTTL from its creation
+	// fails. The record is kept for at most a lease longer, so that readers see the
+	// failure. Negative: no cap; only then may a task be without expiry, and a working
+	// Resumable task always is.
 	MaxTTL time.Duration
 	// Retention is how long a task and its result stay after its end.
 	Retention time.Duration
-	// PollInterval is the PollInterval of a task that Create is given none for, and
-	// how often Wait and Changes look where they have no hints.
+	// PollInterval is the PollInterval of a task if Create is given 0, and the interval
+	// at which Wait and Changes poll without hints.
 	PollInterval time.Duration
 	// Lease is how long a lease lasts. Runners renew it at a third of that. The first
-	// caller that finds it over suspects the runner; a third of Lease after that the task
-	// is settled, or up for another runner. A runner whose renewals take longer than both
-	// passes for dead, unless the store was away for everybody: outside tests let Lease
-	// be longer than a failover of the backend and any pause of a process, ten seconds
-	// or more.
+	// caller that finds it expired suspects the runner; a third of Lease later the task
+	// is settled, or up for another runner. A runner whose renewals take longer than
+	// both counts as dead, unless the store was unreachable for everybody. Outside
+	// tests choose a Lease that is longer than a failover of the backend and any pause
+	// of a process, ten seconds or more.
 	Lease time.Duration
 
-	// Observer is told what the store does. Nil: nobody is.
+	// Observer is told of the store's operations. Nil: no observer.
 	Observer *Observer `json:"-"`
 
 	MaxTasks              int
@@ -82,7 +83,7 @@ type Options struct {
 // maxDuration is the longest option; two of them added do not overflow.
 const maxDuration = 100 * 365 * 24 * time.Hour
 
-// resolve returns o with the defaults put in.
+// resolve returns o with the defaults filled in.
 func (o Options) resolve() (Options, error) {
 	for _, d := range []struct {
 		name     string
@@ -132,8 +133,8 @@ func (o Options) resolve() (Options, error) {
 	return o, nil
 }
 
-// ttl returns the TTL that a task gets that asks for one; negative asks for none.
-// 0 means none.
+// ttl returns the TTL of a task for which asked was requested; negative asks for no
+// end. 0 means no end.
 func (o *Options) ttl(asked time.Duration) time.Duration {
 	switch {
 	case asked < 0 && o.MaxTTL < 0:

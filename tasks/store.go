@@ -20,31 +20,30 @@ import (
 // MaxOwnerLength is the greatest length of an owner, in bytes.
 const MaxOwnerLength = taskstore.MaxKeyLength - len(userPrefix)
 
-// A Store keeps tasks on a backend. It holds no state of its own and no call of it
-// leaves a goroutine; any number of stores, in any number of processes, share what
-// is on one backend. Its methods may be called by any number of goroutines at once.
+// A Store keeps tasks on a backend. It holds no state of its own, and its methods leave
+// no goroutines behind. Any number of stores, in any number of processes, share the
+// tasks of one backend. Its methods may be called by any number of goroutines at once.
 //
 // These rules hold for every method:
 //
 //   - An owner that is empty or longer than [MaxOwnerLength] gives an error that
 //     matches [ErrInvalidOwner].
-//   - An id that the owner has no task for, or that is no id, gives one that
-//     matches [ErrNotFound]. So does somebody else's task.
-//   - A call that fails does nothing of what it was to do, unless its error matches
-//     [taskstore.ErrOutcomeUnknown]. That is left only where reading again does
-//     not tell whether the write was applied. An orphan that a call meets is
-//     settled all the same.
+//   - If the owner has no task of that id, or the id is malformed, the error matches
+//     [ErrNotFound]. The same holds for a task of another owner.
+//   - A call that fails has changed nothing, unless its error matches
+//     [taskstore.ErrOutcomeUnknown]: a second read could not tell whether the write was
+//     applied. An orphan that a call meets is settled all the same.
 //   - A ctx that is done gives an error that matches ctx.Err().
-//   - A record that a newer version wrote gives an error that matches [ErrFormat],
-//     one that is damaged [taskstore.ErrCorrupt].
+//   - For a record that a newer version wrote the error matches [ErrFormat], for a
+//     damaged one [taskstore.ErrCorrupt].
 type Store struct {
 	backend taskstore.StorageBackend
 	opts    Options
 }
 
-// New returns a store on backend, which stays the caller's. Nil opts mean the
-// defaults. It talks to no server. An option that makes no sense gives an error
-// that matches [ErrInvalid].
+// New returns a store on backend; the caller still has to close the backend. Nil opts
+// mean the defaults. New does not talk to a server. For an unusable option the error
+// matches [ErrInvalid].
 func New(backend taskstore.StorageBackend, opts *Options) (*Store, error) {
 	if v := reflect.ValueOf(backend); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, &InvalidError{Argument: "backend", Reason: "it is nil"}
@@ -59,11 +58,11 @@ func New(backend taskstore.StorageBackend, opts *Options) (*Store, error) {
 	return &Store{backend: backend, opts: resolved}, nil
 }
 
-// Options returns the options with the defaults put in.
+// Options returns the options with the defaults filled in.
 func (s *Store) Options() Options { return s.opts }
 
-// Get returns the task. An orphan is settled first, so it returns what any other
-// replica would return. It is one call of the backend, unless it has to settle.
+// Get returns the task. It settles an orphan first, so every replica returns the same
+// state. It is one call of the backend, unless it has to settle.
 func (s *Store) Get(ctx context.Context, owner, id string) (Task, error) {
 	key, err := taskKey(owner, id)
 	if err != nil {
@@ -76,20 +75,19 @@ func (s *Store) Get(ctx context.Context, owner, id string) (Task, error) {
 	return s.settled(ctx, r)
 }
 
-// List returns the owner's tasks in order of creation, oldest first, a page of at
-// most limit at a time. An empty cursor starts; next continues; an empty next
-// ends the walk, and nothing else does. Orphans are settled. A task that lives
-// through the whole walk is returned exactly once.
+// List returns the owner's tasks in order of creation, oldest first, at most limit per
+// page. An empty cursor starts the walk; next continues it; only an empty next ends it.
+// Orphans are settled. A task that exists during the whole walk is returned exactly
+// once.
 //
-// A task that cannot be read, since it is damaged or a newer version wrote it, is
-// left out. The error then matches [taskstore.ErrCorrupt] or [ErrFormat], and page
-// and next are what they would be without that task: go on with next to list the
-// rest. Where the backend has no [taskstore.Pager] only the first page says so. A
-// [taskstore.CorruptError] without a task says that none of the owner's can be listed.
-// With any other error there is neither page nor next.
+// A task that is damaged, or that a newer version wrote, is left out. The error then
+// matches [taskstore.ErrCorrupt] or [ErrFormat], and page and next are valid: go on
+// with next to list the rest. On a backend that is no [taskstore.Pager] only the first
+// page reports it. A [taskstore.CorruptError] without a task says that the owner's
+// tasks cannot be listed at all. With any other error page and next are empty.
 //
-// A limit below 1 gives an error that matches [ErrInvalid], a malformed cursor one
-// that matches [taskstore.ErrInvalidCursor].
+// For a limit below 1 the error matches [ErrInvalid], for a malformed cursor
+// [taskstore.ErrInvalidCursor].
 func (s *Store) List(ctx context.Context, owner, cursor string, limit int) (page []Task, next string, err error) {
 	if err := checkOwner(owner); err != nil {
 		return nil, "", err
@@ -131,8 +129,8 @@ func cannotRead(err error) bool {
 	return errors.Is(err, ErrFormat) || errors.Is(err, taskstore.ErrCorrupt)
 }
 
-// listAll makes pages on a backend that has none. The order is that of CreatedAt,
-// and a cursor the place in it where the page before ended.
+// listAll makes the pages for a backend that is no Pager, in order of CreatedAt. A
+// cursor names the last task of the page before.
 func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string, limit int) (records []*record, next string, unreadable, err error) {
 	place := func(r *record) string { return strconv.FormatInt(r.CreatedAt.UnixMilli(), 10) + " " + r.ID }
 	after, err := base64.RawURLEncoding.DecodeString(cursor)
@@ -146,7 +144,7 @@ func (s *Store) listAll(ctx context.Context, prefix taskstore.Key, cursor string
 		return nil, "", nil, err
 	}
 	if cursor != "" {
-		unreadable = nil // the first page has said so
+		unreadable = nil // the first page reported it
 	}
 	order := func(r *record, at int64, id string) int {
 		return cmp.Or(cmp.Compare(r.CreatedAt.UnixMilli(), at), cmp.Compare(r.ID, id))
@@ -177,7 +175,7 @@ func (s *Store) read(ctx context.Context, key taskstore.Key) (*record, error) {
 	return recordOf(raw)
 }
 
-// recordOf decodes what a backend returned; the bytes are the caller's own.
+// recordOf decodes a record from the backend; the bytes are the caller's own.
 func recordOf(raw taskstore.Record) (*record, error) {
 	r, err := decode(raw.Data)
 	if err != nil {
@@ -193,8 +191,8 @@ func recordOf(raw taskstore.Record) (*record, error) {
 	return r, nil
 }
 
-// readable returns what can be read of what a backend listed, and what is wrong with
-// the rest, unless the list failed.
+// readable decodes the records of a backend's list and joins the errors of the others,
+// unless the list itself failed.
 func readable(raw []taskstore.Record, failed error) (records []*record, unreadable, err error) {
 	if failed != nil && !errors.Is(failed, taskstore.ErrCorrupt) {
 		return nil, nil, failed
@@ -203,7 +201,7 @@ func readable(raw []taskstore.Record, failed error) (records []*record, unreadab
 	return records, errors.Join(failed, unreadable), nil
 }
 
-// fromBackend returns what can be read of raw, and what is wrong with the rest.
+// fromBackend decodes the records that it can and joins the errors of the others.
 func fromBackend(raw []taskstore.Record) (records []*record, unreadable error) {
 	records = make([]*record, 0, len(raw))
 	var errs []error
@@ -228,7 +226,7 @@ func checkOwner(owner string) error {
 	return nil
 }
 
-// validID reports whether id has the one form that Create gives.
+// validID reports whether id has the one form that Create generates.
 func validID(id string) bool {
 	if len(id) != 36 {
 		return false
@@ -237,7 +235,7 @@ func validID(id string) bool {
 	return err == nil && u.Version() == 4 && u.String() == id
 }
 
-// payload checks raw JSON that came from outside and returns what to keep of it.
+// payload checks raw JSON from outside and returns the part of it to keep.
 func payload(argument string, raw json.RawMessage) (json.RawMessage, error) {
 	checked, err := checkJSON(raw)
 	if err != nil {

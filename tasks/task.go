@@ -12,133 +12,131 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A Task is one state of a task, as it was read or written. It is the caller's
-// own copy: changing it changes nothing in the store.
+// A Task is one state of a task, as it was read or written. It is the caller's own
+// copy: changing it does not change the store.
 //
-// Times are the backend's, in UTC and whole milliseconds; so are durations. Raw
-// JSON is kept byte for byte, but for space around it.
+// Times are the backend's, in UTC and whole milliseconds; so are durations. Raw JSON is
+// kept byte for byte, except for the space around it.
 //
 // A Task prints as its status and revision only: owner, id and payloads may be
-// personal, and an id may be all that guards a task.
+// personal, and the id may be the only secret that guards a task.
 type Task struct {
-	// ID is a random UUID (version 4, 122 bits from crypto/rand), never chosen by a
-	// caller.
+	// ID is a random UUID (version 4, 122 bits from crypto/rand) that Create generates.
 	ID string
 	// Owner is the owner that the task was created for.
 	Owner  string
 	Status Status
-	// StatusMessage is for people. What is not UTF-8 in it is replaced by U+FFFD. An
-	// end clears it, since what it said of the progress is over, unless the step that
-	// ends the task sets another.
+	// StatusMessage is for people. Bytes that are not UTF-8 are replaced by U+FFFD. The
+	// end of the task clears it, since the progress that it told of is over, unless the
+	// step that ends the task sets another.
 	StatusMessage string
-	// Progress tells how far the work is, in numbers, as far as StatusMessage does in
-	// words; an end clears it. Zero: nothing is said.
+	// Progress tells in numbers how far the work is, as StatusMessage does in words;
+	// the end of the task clears it. Zero: no progress was reported.
 	Progress  Progress
 	CreatedAt time.Time
 	// UpdatedAt is when Revision last grew.
 	UpdatedAt time.Time
-	// TTL is for how long clients may count on the task, counted from CreatedAt; 0:
-	// without end. It changes when the task ends: then the task stays for
-	// [Options.Retention] more.
+	// TTL is how long clients may count on the task, counted from CreatedAt; 0: without
+	// end. When the task ends, TTL is set to its age plus [Options.Retention].
 	TTL time.Duration
-	// ExpiresAt is the last instant at which the task exists, unless it changes before.
-	// Zero: it exists without end. It is later than TTL says while somebody works on
-	// the task, or has to be given time to answer, and never later than
-	// [Options.MaxTTL] and a lease allow.
+	// ExpiresAt is the last instant at which the task exists, unless a write moves it.
+	// Zero: the task does not expire. It is later than TTL says while a runner works on
+	// the task or a client needs time to answer, up to [Options.MaxTTL] and a lease.
 	ExpiresAt time.Time
-	// PollInterval is how often a client should ask; never 0.
+	// PollInterval is how often a client should ask; always positive.
 	PollInterval time.Duration
-	// Request is what the task came from, enough to run it again. Nil: none. A task
-	// that ends loses it where the backend's limit leaves no room for both, the
-	// request and what the task ends with.
+	// Request is the input of the task, enough to run it again. Nil: no request. If the
+	// backend's limit leaves no room for both the request and the outcome, the task
+	// loses its request when it ends.
 	Request json.RawMessage
-	// InputRequests are the questions that wait for an answer, by key. There are
-	// some if and only if Status is InputRequired.
+	// InputRequests are the questions that wait for an answer, by key. It is non-empty
+	// if and only if Status is InputRequired.
 	InputRequests map[string]json.RawMessage
-	// InputResponses are the answers since the last RequireInput, by key: what the
-	// runner reads when it goes on.
+	// InputResponses are the answers since the last RequireInput, by key: the runner
+	// reads them when it goes on.
 	InputResponses map[string]json.RawMessage
-	// InputKeys are the keys of all questions that the task ever asked, sorted. None
-	// of them can be asked again.
+	// InputKeys are the keys of all questions that the task ever asked, sorted. A key
+	// cannot be used again.
 	InputKeys []string
-	// Result is there if and only if Status is Completed.
+	// Result is set if and only if Status is Completed.
 	Result json.RawMessage
-	// Error is there if and only if Status is Failed.
+	// Error is set if and only if Status is Failed.
 	Error *Error
-	// CancelRequested says that somebody asked to cancel the task while it was being
-	// run. It never goes back to false.
+	// CancelRequested says that a client asked to cancel the task while a runner had
+	// it. Once true, it stays true.
 	CancelRequested bool
-	// Resumable says that the task may be run again when its runner is lost. Without
-	// it the task then fails.
+	// Resumable says that another runner may take the task when its runner is lost. If
+	// it is false, the task then fails.
 	Resumable bool
-	// LostRuns counts the runners that were lost: each time that Acquire takes the task
-	// from a holder that has not renewed its lease. A runner that parks, releases or ends
-	// the task is not lost; one that the backend's limit leaves no room to count is left
-	// out.
+	// LostRuns counts the runners that were lost: the times that Acquire took the task
+	// from a holder that had not renewed its lease. A runner that parks, releases or
+	// ends the task is not lost. If the backend's limit leaves no room for the count,
+	// it does not grow.
 	LostRuns uint64
-	// Service names the program that may run the task, see [Store.Orphans]. Empty: none
-	// is named.
+	// Service names the program that may run the task, see [Store.Orphans]. Empty: the
+	// task names no service.
 	Service string
-	// Lease tells who runs the task.
+	// Lease names the runner of the task.
 	Lease Lease
-	// State is the runner's checkpoint. The store does not look into it, and drops
-	// it when the task ends.
+	// State is the runner's checkpoint. The store does not look into it, and drops it
+	// when the task ends.
 	State []byte
 	// Trace names the spans that the task belongs to.
 	Trace Trace
-	// Revision counts the changes of what a client can see: everything above but
-	// ExpiresAt, LostRuns, Lease, State and Trace. 1 when the task is created.
+	// Revision counts the changes that a client can see: those of the fields above,
+	// except ExpiresAt, LostRuns, Lease, State and Trace. It is 1 when the task is
+	// created.
 	Revision uint64
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
 }
 
-// A Trace names spans as the traceparent of W3C Trace Context does. The store keeps the
-// texts, of at most 256 bytes of UTF-8 each, and does not look into them.
+// A Trace names spans as the traceparent of W3C Trace Context does. Each text is UTF-8
+// of at most 256 bytes; the store does not look into it.
 type Trace struct {
 	Call string // the call that created the task. Empty: it was not traced
 	Run  string // the latest run. Empty: it was not traced
 }
 
-// A Progress is how much of the work is done, in whatever unit its runner counts.
+// A Progress is how much of the work is done, in a unit that the runner chooses.
 type Progress struct {
 	Current int64 // not negative
-	Total   int64 // how much there is in all; 0: not known
+	Total   int64 // the whole amount; 0: not known
 }
 
 // An Error is the JSON-RPC error object that a task failed with.
 type Error struct {
 	Code    int64
-	Message string          // for people; what is not UTF-8 is replaced
-	Data    json.RawMessage // nil: none
+	Message string          // for people; bytes that are not UTF-8 are replaced
+	Data    json.RawMessage // nil: no data
 }
 
-// A Lease tells who runs a task, and until when that is believed.
+// A Lease names the runner of a task and says until when the runner counts as alive.
 type Lease struct {
-	// Holder is the name that the runner gave. Empty: nobody runs the task; it is
-	// parked, or offered to whoever acquires it, or run outside of this package.
+	// Holder is the name that the runner gave. Empty: the task has no runner; it is
+	// parked, or offered to runners, or run outside of this package.
 	Holder string
-	// Token is the fencing token: it grows with every take-over and never shrinks.
-	// 0: the task never had a lease.
+	// Token is the fencing token: it grows with every take-over and does not shrink. 0:
+	// the task has not had a lease.
 	Token uint64
-	// ExpiresAt is the last instant at which the holder is believed to be alive.
-	// Without a Holder it is the last instant at which whoever answered the task is
-	// believed to be about to acquire it. Zero: no lease runs out.
+	// ExpiresAt is the last instant at which the holder counts as alive. Without a
+	// Holder it is the last instant at which the caller that brought the last answer is
+	// expected to acquire the task. Zero: no lease runs out.
 	ExpiresAt time.Time
-	// IdleSince is since when nobody is known to work on the task: the time at which a
-	// caller first found that ExpiresAt had passed, or that of [Run.Release] for a
-	// Resumable task. It is set while the suspicion lasts: a sign of life of the runner,
-	// any write of its [Run], takes it back. Zero: there is no suspicion.
+	// IdleSince is the time since which the task is suspected to have no runner: the
+	// time at which a caller first found that ExpiresAt had passed, or that of
+	// [Run.Release] for a Resumable task. Any write of the [Run] is a sign of life and
+	// clears it. Zero: no suspicion.
 	//
-	// A task that asks something while it is Detached has it too: it is when it asked.
+	// On a Detached task that waits for answers it is the time of the question.
 	IdleSince time.Time
-	// Detached says that the work is done elsewhere, see [Run.Detach]. ExpiresAt is then
-	// the deadline, and Holder who detached the task. The lease stays while the task waits
-	// for answers, and its time stands still.
+	// Detached says that another process does the work, see [Run.Detach]. ExpiresAt is
+	// then the deadline, and Holder the runner that detached the task. While the task
+	// waits for answers it keeps the lease, and the time of the lease stands still.
 	Detached bool
 }
 
-// String tells the status and the revision, and nothing personal.
+// String returns the status and the revision, without personal data.
 func (t Task) String() string { return fmt.Sprintf("Task(%s, revision %d)", t.Status, t.Revision) }
 
 // GoString is String; it keeps personal data out of %#v too.
@@ -150,7 +148,8 @@ func (t Task) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // over reports whether the lease, or the offer, has run out at now.
 func (l Lease) over(now time.Time) bool { return !l.ExpiresAt.IsZero() && now.After(l.ExpiresAt) }
 
-// outlives reports whether t expires later than u, or never and u does.
+// outlives reports whether t expires later than u; a task without expiry outlives any
+// that has one.
 func (t *Task) outlives(u *Task) bool {
 	return !later(t.ExpiresAt, u.ExpiresAt).Equal(u.ExpiresAt)
 }
@@ -193,7 +192,7 @@ func sameVisible(a, b *Task) bool {
 		sameError(a.Error, b.Error)
 }
 
-// same reports whether a and b are one state, whatever their versions.
+// same reports whether a and b are one state; versions do not count.
 func same(a, b *Task) bool {
 	return sameVisible(a, b) && sameLease(a.Lease, b.Lease) && a.Resumable == b.Resumable && a.Trace == b.Trace && bytes.Equal(a.State, b.State)
 }
@@ -203,7 +202,7 @@ func sameLease(a, b Lease) bool {
 		a.Detached == b.Detached
 }
 
-// sameRaw tells no value from any other, also from the empty one.
+// sameRaw compares a and b; nil and empty differ.
 func sameRaw(a, b json.RawMessage) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 func sameInputs(a, b map[string]json.RawMessage) bool { return maps.EqualFunc(a, b, sameRaw) }
