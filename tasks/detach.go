@@ -7,26 +7,27 @@ import (
 	"time"
 )
 
-// Detach has the work go on elsewhere: in whatever process opens the reference that it
-// returns, see [Store.Open]. No runner has to live meanwhile and none renews anything. The
-// lease is the deadline: a task on which nobody has ended the work, nor extended the lease
-// by [Run.Extend], at that time from now fails with [MessageDeadline], or is cancelled if
-// that was requested, when it is next read, and after the grace that every lease has. 0 is
-// for the task's TTL, or where it is without end for what is left of [Options.MaxTTL];
-// where that is without end too, and for what is not a millisecond or more, up to 100
-// years, the error matches [ErrInvalid]. Whatever the deadline, MaxTTL ends the task too.
+// Detach hands the work to another process: the one that opens the reference that
+// Detach returns, see [Store.Open]. Meanwhile the lease need not be renewed, and this
+// process may end. The lease is the deadline, counted from now. If the work has not
+// ended the task by then, nor moved the deadline by [Run.Extend], the task fails with
+// [MessageDeadline], or is cancelled if that was requested, when it is next read after
+// the grace that every lease has.
 //
-// state takes the place of the checkpoint, for whoever goes on: [Run.Task] of what Open
-// returns has it.
+// A deadline of 0 means the task's TTL or, if the TTL is without end, the rest of
+// [Options.MaxTTL]. If MaxTTL is without end too, or the deadline is outside a
+// millisecond to 100 years, the error matches [ErrInvalid]. MaxTTL ends the task before
+// any later deadline.
 //
-// The fencing token is a new one, so this Run is over, and so is any reference of an
-// earlier Detach: work that was handed on is no more the former worker's. A detached task
-// is not Resumable any more, and nobody can acquire it. One that waits for answers cannot be
-// detached: the error matches [ErrTransition].
+// state replaces the checkpoint: [Run.Task] of the opened Run has it.
+//
+// Detach issues a new fencing token, so this Run is over, and so is any reference of an
+// earlier Detach. A detached task is no longer Resumable and cannot be acquired. A task
+// that waits for answers cannot be detached: the error matches [ErrTransition].
 //
 // An error that matches [taskstore.ErrOutcomeUnknown] leaves open whether the task is
-// detached; then nobody has its reference, and it fails at its deadline. With any other
-// error it is not.
+// detached; if it is, its reference is lost and it fails at its deadline. After any
+// other error the task is not detached.
 func (r *Run) Detach(ctx context.Context, deadline time.Duration, state []byte) (Ref, error) {
 	if deadline != 0 {
 		if err := checkLease("deadline", deadline); err != nil {
@@ -60,7 +61,7 @@ func (r *Run) Detach(ctx context.Context, deadline time.Duration, state []byte) 
 	return seal.ref(refOf(&t))
 }
 
-// deadline returns the instant of a deadline that is asked for at now; 0: the default.
+// deadline returns the instant of a deadline requested at now; 0: the default.
 func (s *Store) deadline(t *Task, asked time.Duration, now time.Time) (time.Time, error) {
 	if asked == 0 {
 		asked = t.TTL
@@ -75,8 +76,8 @@ func (s *Store) deadline(t *Task, asked time.Duration, now time.Time) (time.Time
 	return now.Add(wholeMillis(asked)), nil
 }
 
-// goesOn returns the lease of a detached task after its last answer. The time for which it
-// waited is not the worker's, who gets a lease at least to hear of the answers.
+// goesOn returns the lease of a detached task after its last answer. It adds the time
+// of the wait, and leaves the worker at least one lease to learn of the answers.
 func (s *Store) goesOn(l Lease, now time.Time) Lease {
 	l.ExpiresAt = l.ExpiresAt.Add(max(now.Sub(l.IdleSince), 0))
 	if least := now.Add(s.opts.Lease); l.ExpiresAt.Before(least) {
@@ -87,15 +88,15 @@ func (s *Store) goesOn(l Lease, now time.Time) Lease {
 }
 
 // Open returns the work on the task that ref names, in any process that has the store.
-// Whoever has the reference is the runner: opened twice, as a queue that delivers twice
-// does, the two count as one, and the first to end the task wins. To shut an earlier worker
-// out, detach again.
+// The reference alone makes its user the runner: if it is opened twice, as when a queue
+// delivers twice, the two count as one runner, and the first to end the task wins. To
+// shut an earlier worker out, detach again.
 //
-// A reference of a task that has ended, was removed, has expired or was detached again
-// gives an error that matches [ErrLeaseLost], with [ErrTerminal] or [ErrNotFound] where
-// that is why: there is nothing to do any more. A task whose deadline is over it settles
-// like any reader. What is no reference of this store gives an error that matches
-// [ErrInvalid]. It is two reads of the backend.
+// For a task that has ended, was removed, has expired or was detached again the error
+// matches [ErrLeaseLost], and [ErrTerminal] or [ErrNotFound] if that is the reason:
+// stop working on it. If the deadline has passed, Open settles the task as any reader
+// does. If ref is not a reference of this store, the error matches [ErrInvalid]. Open
+// is two reads of the backend.
 func (s *Store) Open(ctx context.Context, ref Ref) (*Run, error) {
 	seal, err := s.storedSecret(ctx)
 	if errors.Is(err, ErrNotFound) {
@@ -121,7 +122,7 @@ func (s *Store) Open(ctx context.Context, ref Ref) (*Run, error) {
 	return run, nil
 }
 
-// lost says why t, the task of r, is not r's any more. Nil: it is.
+// lost returns the reason why t, the task of r, is no longer r's. Nil: it still is.
 func (r *Run) lost(t *Task) error {
 	switch {
 	case !t.CreatedAt.Equal(r.createdAt) || t.Lease.Token != r.token:

@@ -79,9 +79,9 @@
 //	"u:" + owner    "keys"       sha256(key)                the id for an idempotency key
 //	"u:" + owner    "turn"       "turn"                     empty: the active tasks were read lately
 //	"s:"            none         "ref"                      the secret that seals references, made by the first
-//	                                                       Detach: without it no reference can be opened
+//	                                                        Detach: without it no reference can be opened
 //	"r:" + 0 to f   none         id + "/" + sha256(owner)   an entry for a task that is resumable and
-//	                                                       has not ended; it names the service
+//	                                                        has not ended; it names the service
 //
 // Content is JSON with a format number. A record that a newer version wrote is refused
 // with [ErrFormat] and left as it is.

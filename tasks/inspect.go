@@ -10,15 +10,16 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// An Inspector reads what stores have on a backend, for tools of operators. It needs no
-// Options and changes nothing: a [Store] that reads a task settles it, by the lease and the
-// MaxTTL of its own options, and a tool does not know those of the servers.
+// An Inspector reads the tasks on a backend, for tools of operators. It needs no
+// Options and does not write: a [Store] that reads a task settles it, by the lease and
+// the MaxTTL of its own options, and a tool does not know those of the servers.
 //
-// Its methods may be called by any number of goroutines at once. What is said of owners,
-// ids and errors of a Store goes for it too.
+// Its methods may be called by any number of goroutines at once. The rules of a Store
+// for owners, ids and errors hold for it too.
 type Inspector struct{ backend taskstore.StorageBackend }
 
-// NewInspector returns an Inspector of backend, which stays the caller's.
+// NewInspector returns an Inspector of backend; the caller still has to close the
+// backend.
 func NewInspector(backend taskstore.StorageBackend) *Inspector { return &Inspector{backend: backend} }
 
 // A Stored is a task as it is stored: one whose runner is lost may still be Working.
@@ -28,9 +29,9 @@ type Stored struct {
 	Bytes int
 }
 
-// Owners yields the owners that have tasks, or entries of some, as
-// [taskstore.OwnerLister] does. On a backend that is none the error matches
-// [errors.ErrUnsupported].
+// Owners yields the owners that have tasks, or entries of tasks, as
+// [taskstore.OwnerLister] does. On a backend that is not an OwnerLister the error
+// matches [errors.ErrUnsupported].
 func (i *Inspector) Owners(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		lister, ok := taskstore.As[taskstore.OwnerLister](i.backend)
@@ -66,12 +67,12 @@ func (i *Inspector) Get(ctx context.Context, owner, id string) (Stored, error) {
 	return storedOf(raw)
 }
 
-// All yields the owner's tasks as they are stored, oldest first. It holds one page of
-// records in memory where the backend is a [taskstore.Pager].
+// All yields the owner's tasks as they are stored, oldest first. If the backend is a
+// [taskstore.Pager], it holds one page of records in memory.
 //
-// A record that is no task, is damaged or of a newer format is yielded with its error, as a
-// Stored with nothing but Owner and ID, and Bytes where they are known; the loop goes on.
-// Any other error comes with the zero Stored and ends it.
+// A record that is no task, is damaged or has a newer format is yielded with its error,
+// as a Stored that has only Owner, ID and, if known, Bytes; the loop goes on. Any other
+// error comes with the zero Stored and ends the loop.
 func (i *Inspector) All(ctx context.Context, owner string) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
 		if err := checkOwner(owner); err != nil {
@@ -102,8 +103,8 @@ func (i *Inspector) All(ctx context.Context, owner string) iter.Seq2[Stored, err
 	}
 }
 
-// Strays returns how many entries count an active task of the owner that is not there, or
-// has ended. They take the place of tasks within MaxActive.
+// Strays returns how many entries count an active task of the owner that does not
+// exist, or has ended. They take the place of tasks within MaxActive.
 func (i *Inspector) Strays(ctx context.Context, owner string) (strays int, err error) {
 	if err := checkOwner(owner); err != nil {
 		return 0, err
@@ -133,8 +134,9 @@ func (i *Inspector) Strays(ctx context.Context, owner string) (strays int, err e
 	return strays, nil
 }
 
-// RegistryStrays returns how many entries stand in the registry of resumable tasks, of all
-// owners, for a task that is not there: [Store.Orphans] removes those of its service.
+// RegistryStrays returns how many entries of the registry of resumable tasks, of all
+// owners, belong to a task that does not exist: [Store.Orphans] removes those of its
+// service.
 func (i *Inspector) RegistryStrays(ctx context.Context) (strays int, err error) {
 	now, err := taskstore.Now(ctx, i.backend)
 	if err != nil {
@@ -170,11 +172,11 @@ func (i *Inspector) RegistryStrays(ctx context.Context) (strays int, err error) 
 	return strays, nil
 }
 
-// ErrNoTask says that a record stands among an owner's tasks and is none: another version
-// of this package, or another program, wrote it.
+// ErrNoTask says that a record among an owner's tasks is not a task: another version of
+// this package, or another program, wrote it.
 var ErrNoTask = errors.New("tasks: a record among the tasks is none")
 
-// storedOf decodes what a backend returned.
+// storedOf decodes a record from the backend.
 func storedOf(raw taskstore.Record) (Stored, error) {
 	if !validID(raw.Key.Task) {
 		return Stored{}, ErrNoTask

@@ -10,10 +10,11 @@ import (
 )
 
 // Watch yields hints about the owner's tasks, or about the one with that id, as
-// [taskstore.Watcher] does: the first is a Resync, and a look by Get or All has the truth. A
-// Change's Key has the owner of the task as Owner, and its ID, if it is not a Resync, as Task.
+// [taskstore.Watcher] does. The first hint is a Resync; read the task by Get or All for
+// the truth. In the Key of a Change, Owner is the task's owner; Task is its ID, unless
+// the Change is a Resync.
 //
-// On a backend that is no Watcher the error matches [errors.ErrUnsupported].
+// On a backend that is not a Watcher the error matches [errors.ErrUnsupported].
 func (i *Inspector) Watch(ctx context.Context, owner, id string) iter.Seq2[taskstore.Change, error] {
 	return func(yield func(taskstore.Change, error) bool) {
 		prefix := tasksKey(owner)

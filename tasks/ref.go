@@ -18,11 +18,12 @@ import (
 )
 
 // A Ref names the work on a detached task: owner, task and fencing token, sealed with a
-// secret that the store keeps. It is a string of letters, digits, '-' and '_', of at most
-// 1.5 KiB, to be stored and sent as string(ref), or in JSON. Without the store it tells how
-// long the owner is and no more, and cannot be made up.
+// secret that the store keeps. It is a string of letters, digits, '-' and '_', of at
+// most 1.5 KiB, to be stored and sent as string(ref), or in JSON. It cannot be forged,
+// and without the store it reveals only the length of the owner.
 //
-// Whoever has it and the store can finish the task, so it prints as "Ref" and nothing else.
+// A program that has the reference and the store can finish the task, so it prints as
+// "Ref" only.
 type Ref string
 
 // String returns "Ref".
@@ -34,7 +35,7 @@ func (Ref) GoString() string { return "Ref" }
 // LogValue is String; it keeps the reference out of structured logs too.
 func (Ref) LogValue() slog.Value { return slog.StringValue("Ref") }
 
-// A reference is what a Ref names.
+// A reference is the content of a Ref.
 type reference struct {
 	owner, id string
 	token     uint64
@@ -47,16 +48,16 @@ func refOf(t *Task) reference {
 
 var errNoRef error = &InvalidError{Argument: "ref", Reason: "this store has not made it"}
 
-// refFormat is the first byte of a Ref. What follows is a nonce and, encrypted by
-// AES-256-GCM, the id, token and createdAt in Unix milliseconds (8 bytes each, the highest
-// first) and the owner.
+// refFormat is the first byte of a Ref. A nonce follows and, encrypted by AES-256-GCM,
+// the id, token and createdAt in Unix milliseconds (8 bytes each, big-endian) and the
+// owner.
 const refFormat = 1
 
 const refHead = 16 + 8 + 8
 
 var refEncoding = base64.RawURLEncoding.Strict()
 
-// A seal makes references and reads them.
+// A seal encrypts references and decrypts them.
 type seal struct{ cipher.AEAD }
 
 func (s seal) ref(r reference) (Ref, error) {
@@ -89,15 +90,15 @@ func (s seal) open(ref Ref) (reference, error) {
 	}, nil
 }
 
-// The secret is a key, the same for as long as the store lives: without it no reference
-// can be opened. The first Detach makes it.
+// The secret is a key that stays the same for the life of the store: without it
+// references cannot be opened. The first Detach creates it.
 
 const (
 	secretFormat = 1
 	secretBytes  = 32
 )
 
-// secret returns the store's seal, which it makes where there is none.
+// secret returns the store's seal and creates it if it is missing.
 func (s *Store) secret(ctx context.Context) (seal, error) {
 	for range maxUnknown {
 		found, err := s.storedSecret(ctx)
@@ -105,17 +106,18 @@ func (s *Store) secret(ctx context.Context) (seal, error) {
 			return found, err
 		}
 		key := make([]byte, secretBytes)
-		_, _ = rand.Read(key) // never fails
+		_, _ = rand.Read(key) // always succeeds
 		_, err = s.backend.PutIfVersion(taskstore.WithRecordLimit(ctx, 0), secretKey, taskstore.Value{Data: encodeSecret(key)}, 0)
 		if err != nil && !undecided(err) && !errors.Is(err, taskstore.ErrVersionConflict) {
 			return seal{}, err
 		}
-		// Whichever there is now is the one.
+		// The one that is stored now counts.
 	}
 	return s.storedSecret(ctx)
 }
 
-// storedSecret is secret, and matches ErrNotFound where there is none.
+// storedSecret returns the store's seal; the error matches ErrNotFound if it is
+// missing.
 func (s *Store) storedSecret(ctx context.Context) (seal, error) {
 	raw, err := s.backend.Get(ctx, secretKey)
 	if errors.Is(err, taskstore.ErrNotFound) {

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// A Run is the work on a task under a lease. Every write of it carries the
-// fencing token and is refused with [ErrLeaseLost] when the lease is no longer
-// its own: another runner took over, the task was settled, parked or ended, or it
-// is gone. What the clock says does not matter to a write: a runner that is late
-// and that nobody has noticed is still the runner.
+// A Run is the work on a task under a lease. Each of its writes carries the fencing
+// token and is refused with [ErrLeaseLost] once the lease is no longer the Run's own:
+// another runner took over, the task was settled, parked or ended, or it does not exist
+// any more. The clock does not matter to a write: a runner that is late still has the
+// task until another caller writes.
 //
-// A Run renews nothing by itself: call Renew at a third of [Options.Lease]. Its
-// methods may be called by any number of goroutines at once. They return the task
-// as written; what they have in common with those of [Store] is said there.
+// A Run does not renew the lease by itself: call Renew at a third of [Options.Lease].
+// Its methods may be called by any number of goroutines at once. They return the task
+// as written; the rules of [Store] hold for them too.
 type Run struct {
 	store *Store
 
 	id, owner string
 	token     uint64
-	createdAt time.Time // with the token, tells a task from a later one of its id
+	createdAt time.Time // with the token, tells the task from a later one of the same id
 
 	mu   sync.Mutex
 	last Task
 }
 
-// Acquire takes a working task over and returns the work on it. While somebody holds
-// the lease, the error matches [ErrLeaseHeld]: until it is over and nobody has renewed
-// it for a grace, see the package documentation. On a task that has ended, or that this
-// call settled, the error matches [ErrTerminal]; on one that waits for answers,
-// [ErrTransition]. Of any number of concurrent calls one succeeds. A holder is 1 to 256
-// bytes of UTF-8.
+// Acquire takes a working task over and returns the work on it. While another runner
+// holds the lease, the error matches [ErrLeaseHeld]: until the lease has expired and a
+// grace has passed without a renewal, see the package documentation. On a task that has
+// ended, or that this call settled, the error matches [ErrTerminal]; on one that waits
+// for answers, [ErrTransition]. Of any number of concurrent calls one succeeds. A
+// holder is 1 to 256 bytes of UTF-8.
 func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, error) {
 	if err := checkHolder(holder); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 			return &TransitionError{From: t.Status, To: Working}
 		}
 		if held = !s.free(t.Lease, now); held {
-			return nil // and no error, which would keep a new suspicion from being written
+			return nil // without an error, which would keep a new suspicion from being written
 		}
 		lost, wait = t.Lease.Holder != "", t.waited(now)
 		if lost {
@@ -68,8 +68,9 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 	return s.RunOf(t), nil
 }
 
-// waited returns for how long t, which is up for a runner, has been so at now: since its
-// lease was found over or released, since its last answer, or since it was created.
+// waited returns how long t, which waits for a runner, has done so at now: since its
+// lease was found expired or was released, since its last answer, or since it was
+// created.
 func (t *Task) waited(now time.Time) time.Duration {
 	since := t.Lease.IdleSince
 	switch {
@@ -82,10 +83,10 @@ func (t *Task) waited(now time.Time) time.Duration {
 	return max(now.Sub(since), 0)
 }
 
-// RunOf returns the work on a task that Create made with a Holder and returned
-// with created true. It checks nothing and calls no backend: the token in t is
-// what its writes carry. So do not use it on a task that somebody else runs; the
-// two would pass for one runner.
+// RunOf returns the work on a task that Create made with a Holder and returned with
+// created true. It does not call the backend and checks neither task nor lease: its
+// writes carry the token in t. So do not use it on a task of another runner; the two
+// would count as one.
 func (s *Store) RunOf(t Task) *Run {
 	return &Run{store: s, id: t.ID, owner: t.Owner, token: t.Lease.Token, createdAt: t.CreatedAt, last: t.clone()}
 }
@@ -95,7 +96,7 @@ func (r *Run) holds(t *Task) bool {
 	return t.Lease.Holder != "" && t.Lease.Token == r.token && t.CreatedAt.Equal(r.createdAt)
 }
 
-// String tells what [Task] tells, and nothing personal.
+// String returns the status and the revision, without personal data.
 func (r *Run) String() string {
 	t := r.Task()
 	return fmt.Sprintf("Run(%s, revision %d)", t.Status, t.Revision)
@@ -114,19 +115,19 @@ func (r *Run) Task() Task {
 	return r.last.clone()
 }
 
-// Renew extends the lease to [Options.Lease] from now, and with it the life of the
-// record as far as that is needed. Revision and UpdatedAt stay, and nobody in Wait or
-// Changes wakes. The returned task tells whether a cancel was requested.
+// Renew extends the lease to [Options.Lease] from now, and the life of the record as
+// far as the lease needs it. Revision and UpdatedAt stay, and callers in Wait or
+// Changes do not wake. The returned task tells whether a cancel was requested.
 //
 // [Options.MaxTTL] after the task's creation Renew ends it: as failed with
-// [MessageOvertime], or as cancelled where that was requested. It then returns the task
-// with an error that matches [ErrLeaseLost] and [ErrTerminal], as it does where a
-// reader was faster. The other methods still bring what the work came to until then.
+// [MessageOvertime], or as cancelled if that was requested. It then returns the task
+// with an error that matches [ErrLeaseLost] and [ErrTerminal], as it does if a reader
+// was faster. Until then the other methods still accept the outcome of the work.
 func (r *Run) Renew(ctx context.Context) (Task, error) { return r.Extend(ctx, r.store.opts.Lease) }
 
-// Extend is Renew to d from now, for work that is not to be renewed as often. A task
-// that waits for answers has its lease extended from when it asked. What is not a
-// millisecond or more, up to 100 years, gives an error that matches [ErrInvalid].
+// Extend is Renew to d from now, for work that is renewed less often. If the task waits
+// for answers, its lease is extended from the time of the question. A d outside a
+// millisecond to 100 years gives an error that matches [ErrInvalid].
 func (r *Run) Extend(ctx context.Context, d time.Duration) (Task, error) {
 	if err := checkLease("d", d); err != nil {
 		return Task{}, err
@@ -152,20 +153,20 @@ func checkLease(argument string, d time.Duration) error {
 	return nil
 }
 
-// Update is [Store.Update] under the lease. So fn can decide how the task ends by what
-// it is at the moment of the write, such as whether a cancel was requested.
+// Update is [Store.Update] under the lease. So fn can choose how the task ends by its
+// state at the moment of the write, such as whether a cancel was requested.
 func (r *Run) Update(ctx context.Context, fn func(*Task) error) (Task, error) {
 	return r.change(ctx, byCaller(fn))
 }
 
-// SetStatusMessage tells people how far the work is. A message that is longer than
-// MaxStatusMessageBytes is cut. It takes the place of a progress in numbers too.
+// SetStatusMessage tells people how far the work is, and clears the progress in
+// numbers. A message that is longer than MaxStatusMessageBytes is cut.
 func (r *Run) SetStatusMessage(ctx context.Context, message string) (Task, error) {
 	return r.SetProgress(ctx, Progress{}, message)
 }
 
-// SetProgress is SetStatusMessage with the same in numbers. Negative ones give an error
-// that matches [ErrInvalid].
+// SetProgress is SetStatusMessage with the progress in numbers. A negative number gives
+// an error that matches [ErrInvalid].
 func (r *Run) SetProgress(ctx context.Context, p Progress, message string) (Task, error) {
 	return r.change(ctx, func(_ time.Time, t *record) error {
 		t.Progress, t.StatusMessage = p, message
@@ -173,8 +174,8 @@ func (r *Run) SetProgress(ctx context.Context, p Progress, message string) (Task
 	})
 }
 
-// SaveState keeps a checkpoint for whoever runs the task next. Clients do not see
-// it, and nobody in Wait or Changes wakes.
+// SaveState keeps a checkpoint for the next runner of the task. Clients do not see it,
+// and callers in Wait or Changes do not wake.
 func (r *Run) SaveState(ctx context.Context, state []byte) (Task, error) {
 	return r.change(ctx, func(_ time.Time, t *record) error {
 		t.State = state
@@ -204,9 +205,9 @@ func (r *Run) RequireInput(ctx context.Context, requests map[string]json.RawMess
 	return r.change(ctx, r.store.requireInput(requests))
 }
 
-// Park is SaveState and RequireInput in one write, so that whoever goes on with the
-// task finds the state that belongs to the answers. The Run is over, unless the task is
-// detached.
+// Park is SaveState and RequireInput in one write, so that the runner that goes on with
+// the task finds the state that belongs to the answers. The Run is over, unless the
+// task is detached.
 func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.RawMessage) (Task, error) {
 	ask := r.store.requireInput(requests)
 	return r.change(ctx, func(now time.Time, t *record) error {
@@ -217,10 +218,10 @@ func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.R
 
 // Release gives the lease up and leaves the task working, for another runner to
 // acquire. The Run is over. A Resumable task is at once among the Orphans, and its
-// lease tells since when; any other becomes one in the sense of the package
-// documentation, and fails, if nobody has acquired it within [Options.Lease] and the
-// grace after that. If a cancel was requested, the task is cancelled instead. A task that
-// is detached goes back to nobody: the error matches [ErrInvalid].
+// lease tells since when. Any other task is offered for [Options.Lease]; if no runner
+// has acquired it by then and in the grace that follows, it is an orphan in the sense
+// of the package documentation, and fails. If a cancel was requested, the task is
+// cancelled instead. On a detached task the error matches [ErrInvalid].
 func (r *Run) Release(ctx context.Context) (Task, error) {
 	return r.change(ctx, func(now time.Time, t *record) error {
 		if t.Lease.Detached {
@@ -241,7 +242,7 @@ func (r *Run) change(ctx context.Context, st step) (Task, error) {
 	return t, err
 }
 
-// keep has Task return t from now on, unless it has a later state already.
+// keep makes Task return t from now on, unless it has a later state already.
 func (r *Run) keep(t Task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
