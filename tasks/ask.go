@@ -10,17 +10,19 @@ import (
 	"time"
 )
 
-// Ask has a detached task ask questions, as RequireInput does, and waits for the last
-// answer. It returns the answers by key; they are kept until the next questions, or the
-// end.
+// Ask asks questions for a detached task, as RequireInput does, and waits for the last
+// answer. It returns the answers by key; the task keeps them until the next questions,
+// or until its end.
 //
-// Asked again with the same keys it asks nothing twice: it waits for what is missing, or
-// returns what was answered. So a worker that starts again after a crash calls it as the
-// first one did. Before it asks something else it keeps the answers by SaveState.
+// Called again with the keys of the last questions, Ask does not ask twice: it waits
+// for the answers that are missing, or returns the answers. So a worker that restarts
+// after a crash repeats the call of its predecessor. A worker that has another question
+// keeps the answers by SaveState before it asks.
 //
-// The error matches [ErrLeaseLost] when the task ends meanwhile, with [ErrTerminal], as
-// when the client cancels; or it is that of ctx. A task that is not detached gives one that
-// matches [ErrInvalid]: its runner gives up the lease, see RequireInput.
+// If the task ends meanwhile, as when the client cancels, the error matches
+// [ErrLeaseLost] and [ErrTerminal]. If ctx is done, it is that of ctx. If the task is
+// not detached, it matches [ErrInvalid]: the runner of such a task gives up the lease,
+// see RequireInput.
 func (r *Run) Ask(ctx context.Context, requests map[string]json.RawMessage) (map[string]json.RawMessage, error) {
 	ask := r.store.requireInput(requests)
 	t, err := r.change(ctx, func(now time.Time, t *record) error {

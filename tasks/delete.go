@@ -7,13 +7,13 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Delete removes the task, whatever its status, and all that the store keeps with it. A
-// Run of it is over. It removes damaged records and those of a newer format too, in more
-// than one step.
+// Delete removes the task in any status, and all that the store keeps with it. A Run of
+// it is over. A damaged record, or one of a newer format, is removed too, in more than
+// one step.
 //
-// An error other than [ErrNotFound] says that the task is still there, or, if it
-// matches [taskstore.ErrOutcomeUnknown], may be. Where the process dies right after it, a
-// Resumable task leaves an entry in the registry, until Orphans meets that.
+// An error other than [ErrNotFound] says that the task still exists or, if it matches
+// [taskstore.ErrOutcomeUnknown], may still exist. If the process dies right after the
+// removal, the registry keeps the entry of a Resumable task until Orphans meets it.
 func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	key, err := taskKey(owner, id)
 	if err != nil {
@@ -53,8 +53,8 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	return then(unknown, &ContentionError{Attempts: maxAttempts, Err: conflict})
 }
 
-// deleteUnread removes a task that cannot be read, which so does not tell its key. The
-// task goes last: while it is there, it can be deleted again.
+// deleteUnread removes a task that cannot be read and therefore does not tell its key.
+// The task goes last: while it exists, it can be deleted again.
 func (s *Store) deleteUnread(ctx context.Context, owner, id string) error {
 	for raw, err := range taskstore.All(ctx, s.backend, idempotencyKey(owner, "")) {
 		if errors.Is(err, taskstore.ErrCorrupt) {

@@ -7,32 +7,32 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The kinds of failure. Errors match them through [errors.Is]; the types below
-// carry the details. What a backend reports comes through and matches as the
-// backend says, such as [taskstore.ErrOutcomeUnknown] and
-// [taskstore.ErrCapacityExceeded]. No error text holds an owner, an id, a key or
-// a payload.
+// The kinds of failure. Match them with [errors.Is]; the types below carry the details.
+// An error of the backend is passed on and matches its own sentinels, such as
+// [taskstore.ErrOutcomeUnknown] and [taskstore.ErrCapacityExceeded]. Error texts are
+// free of owners, ids, keys and payloads.
 var (
-	// ErrNotFound says that the owner has no such task, or none any more. Whether
-	// somebody else has one cannot be told. It matches [taskstore.ErrNotFound].
+	// ErrNotFound says that the owner has no such task, or no longer has it. It does
+	// not reveal whether another owner has one. It matches [taskstore.ErrNotFound].
 	ErrNotFound error = notFoundError{}
 	// ErrTerminal says that the task has ended and cannot change. See
 	// TerminalError.
 	ErrTerminal = errors.New("tasks: the task has ended")
-	// ErrTransition says that the state machine has no such step. See
+	// ErrTransition says that the state machine does not have this step. See
 	// TransitionError.
 	ErrTransition = errors.New("tasks: no such transition")
-	// ErrLeaseHeld says that somebody runs the task.
+	// ErrLeaseHeld says that another runner has the task.
 	ErrLeaseHeld = errors.New("tasks: the lease is held")
-	// ErrLeaseLost says that a Run is over: the task has ended, was parked, was
-	// taken over by another runner or is gone. The error matches ErrTerminal or
-	// ErrNotFound too where that is why. Stop working on the task.
+	// ErrLeaseLost says that a Run is over: the task has ended, was parked, was taken
+	// over by another runner or does not exist any more. The error matches ErrTerminal
+	// or ErrNotFound too if that is the reason. Stop working on the task.
 	ErrLeaseLost = errors.New("tasks: the lease is lost")
-	// ErrCancelled is the cause of a [Run.Context] when somebody asked to cancel the task.
+	// ErrCancelled is the cause of a [Run.Context] when a client asked to cancel the
+	// task.
 	ErrCancelled = errors.New("tasks: the task is cancelled")
-	// ErrLimit says that something is too big or too many. See LimitError.
+	// ErrLimit says that a value is too big or that there are too many. See LimitError.
 	ErrLimit = errors.New("tasks: limit exceeded")
-	// ErrInvalid says that an argument makes no sense. See InvalidError.
+	// ErrInvalid says that an argument cannot be used. See InvalidError.
 	ErrInvalid = errors.New("tasks: invalid argument")
 	// ErrInvalidOwner says that an owner is empty or too long. It comes with
 	// ErrInvalid, in an InvalidError.
@@ -43,8 +43,8 @@ var (
 	// ErrIdempotencyMismatch says that the idempotency key was used with another
 	// request.
 	ErrIdempotencyMismatch = errors.New("tasks: idempotency key used with another request")
-	// ErrContention says that a change lost against others too many times in a row.
-	// Nothing was changed. See ContentionError.
+	// ErrContention says that a change lost against others too many times in a row. The
+	// task is unchanged by it. See ContentionError.
 	ErrContention = errors.New("tasks: too much contention")
 	// ErrFormat says that a newer version of this library wrote the record. See
 	// FormatError.
@@ -71,7 +71,7 @@ func (e *TerminalError) Is(target error) bool { return target == ErrTerminal }
 // matches [ErrTransition].
 type TransitionError struct {
 	From Status
-	To   Status // what is not a status prints as such
+	To   Status // an unknown one prints as "an unknown status"
 }
 
 func (e *TransitionError) Error() string {
@@ -85,7 +85,7 @@ func (e *TransitionError) Error() string {
 // Is matches ErrTransition.
 func (e *TransitionError) Is(target error) bool { return target == ErrTransition }
 
-// A Limit is what a LimitError is about.
+// A Limit names the limit that a LimitError reports.
 type Limit string
 
 const (
@@ -100,38 +100,38 @@ const (
 	LimitInput         Limit = "bytes of input requests or responses"
 )
 
-// A LimitError reports what is beyond a limit of [Options]. Nothing was changed.
-// It matches [ErrLimit], and [taskstore.ErrCapacityExceeded] where it is about how
-// many tasks an owner has.
+// A LimitError reports a value beyond a limit of [Options]. The store is unchanged. It
+// matches [ErrLimit], and [taskstore.ErrCapacityExceeded] if it is about the number of
+// an owner's tasks.
 type LimitError struct {
 	Limit Limit
 	Max   int // the limit's value
-	Asked int // what it would have become
+	Asked int // the value that was refused
 }
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("tasks: limit exceeded: at most %d %s, not %d", e.Max, e.Limit, e.Asked)
 }
 
-// Is matches ErrLimit, and taskstore.ErrCapacityExceeded where it is about how many
-// tasks an owner has.
+// Is matches ErrLimit, and taskstore.ErrCapacityExceeded if it is about the number of
+// an owner's tasks.
 func (e *LimitError) Is(target error) bool {
 	return target == ErrLimit ||
 		target == taskstore.ErrCapacityExceeded && (e.Limit == LimitTasks || e.Limit == LimitActive)
 }
 
-// An InvalidError reports an argument or an option that cannot be used. It
-// matches [ErrInvalid] and [taskstore.ErrInvalidArgument], and [ErrInvalidOwner]
-// where it is about an owner.
+// An InvalidError reports an argument or an option that cannot be used. It matches
+// [ErrInvalid] and [taskstore.ErrInvalidArgument], and [ErrInvalidOwner] if it is about
+// an owner.
 type InvalidError struct {
-	Argument string // as it is called in the documentation
-	Reason   string // what is wrong and what would be right
+	Argument string // its name in the documentation
+	Reason   string // the fault and the remedy
 }
 
 func (e *InvalidError) Error() string { return "tasks: invalid " + e.Argument + ": " + e.Reason }
 
-// Is matches ErrInvalid and taskstore.ErrInvalidArgument, and ErrInvalidOwner
-// where it is about an owner.
+// Is matches ErrInvalid and taskstore.ErrInvalidArgument, and ErrInvalidOwner if it is
+// about an owner.
 func (e *InvalidError) Is(target error) bool {
 	return target == ErrInvalid || target == taskstore.ErrInvalidArgument ||
 		target == ErrInvalidOwner && e.Argument == argumentOwner
@@ -153,7 +153,7 @@ func (e *InputKeyError) GoString() string { return e.Error() }
 // Is matches ErrInputKeyReused.
 func (e *InputKeyError) Is(target error) bool { return target == ErrInputKeyReused }
 
-// A ContentionError reports a change that was given up. Nothing was changed. It
+// A ContentionError reports a change that was given up. The task is unchanged by it. It
 // matches [ErrContention] and [taskstore.ErrVersionConflict].
 type ContentionError struct {
 	Attempts int
@@ -170,8 +170,8 @@ func (e *ContentionError) Is(target error) bool { return target == ErrContention
 // Unwrap returns the last conflict.
 func (e *ContentionError) Unwrap() error { return e.Err }
 
-// A FormatError reports a record that a newer version of this library wrote. No
-// method writes over it; Delete removes it. It matches [ErrFormat].
+// A FormatError reports a record that a newer version of this library wrote. Only
+// Delete and Purge touch such a record. It matches [ErrFormat].
 type FormatError struct {
 	Format uint64 // the record's
 	Max    uint64 // the newest that this version reads

@@ -11,17 +11,16 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// ChangesOf is [Store.Changes] for several tasks at once, each named by its Owner
-// and, as Task, its ID. It yields each task as it is, then its newer states, and
-// ends when all have ended. A task that is named twice is followed once.
+// ChangesOf is [Store.Changes] for several tasks at once, each named by its Owner and,
+// as Task, its ID. It yields each task as it is, then its newer states, and ends when
+// all have ended. A task that is named twice is followed once.
 //
-// A task that cannot be followed, for one of the reasons that end Changes, is
-// yielded with that error, as a Task with nothing but Owner and ID, and the loop
-// goes on with the others. When ctx is done, its error comes with the zero Task and
-// the loop ends.
+// If a task cannot be followed, for one of the reasons that end Changes, ChangesOf
+// yields that error with a Task that has only Owner and ID, and goes on with the
+// others. When ctx is done, its error comes with the zero Task and the loop ends.
 //
-// It costs one watch and one goroutine for each owner, and reads 16 tasks side by
-// side at most. Nothing is left when the loop has ended.
+// It costs one watch and one goroutine for each owner, and reads up to 16 tasks at
+// once. It leaves no goroutine behind when the loop has ended.
 func (s *Store) ChangesOf(ctx context.Context, named []taskstore.Key) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		f := &follower{store: s, owners: make(map[string]*watched), wake: make(chan struct{}, 1)}
@@ -46,36 +45,36 @@ func (s *Store) ChangesOf(ctx context.Context, named []taskstore.Key) iter.Seq2[
 	}
 }
 
-// looksAtOnce is how many tasks a follower reads side by side.
+// looksAtOnce is how many tasks a follower reads at once.
 const looksAtOnce = 16
 
-// A follower looks at tasks when there is a hint, and from time to time anyway.
+// A follower reads tasks when a hint comes, and polls them too.
 type follower struct {
 	store  *Store
-	tasks  []*followed         // that have not ended
+	tasks  []*followed         // the tasks that have not ended
 	owners map[string]*watched // by the owners of the records
 
 	cancel  context.CancelFunc // ends the watches; nil before they begin
 	watches sync.WaitGroup
 
-	mu   sync.Mutex    // guards the hints, and which tasks are due
-	wake chan struct{} // holds a token when there are hints to take, or a task is due
+	mu   sync.Mutex    // guards the hints and due
+	wake chan struct{} // holds a token when hints wait or a task is due
 }
 
-// A followed task is looked at when it is due: its timer has fired, or a hint came.
+// A followed task is read when it is due: its timer has fired, or a hint came.
 type followed struct {
 	key   taskstore.Key // of the record
 	name  taskstore.Key // owner and id
 	hints *watched
-	seen  Task // what tells states apart, and when to look again
+	seen  Task // its outline
 	due   bool
-	timer *time.Timer // nil before the first look
+	timer *time.Timer // nil before the first read
 }
 
-// watched are the hints of one owner that wait to be taken.
+// watched holds the hints of one owner until they are taken.
 type watched struct {
 	prefix  taskstore.Key
-	wanted  map[taskstore.Key]bool // not changed once the watch begins
+	wanted  map[taskstore.Key]bool // read-only once the watch begins
 	alive   bool                   // hints may come
 	resync  bool
 	changes map[taskstore.Key]taskstore.Version
@@ -102,8 +101,8 @@ func (f *follower) add(key, name taskstore.Key) {
 	f.tasks = append(f.tasks, &followed{key: key, name: name, hints: w, due: true})
 }
 
-// look reads the tasks that are due and yields what is new. It reports whether to
-// go on.
+// look reads the tasks that are due and yields the new states. It reports whether to go
+// on.
 func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool {
 	type result struct {
 		of   *followed
@@ -161,7 +160,7 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 	return true
 }
 
-// lookIn has t be due after d.
+// lookIn makes t due after d.
 func (f *follower) lookIn(t *followed, d time.Duration) {
 	if t.timer != nil {
 		t.timer.Stop()
@@ -182,7 +181,7 @@ func (f *follower) rouse() {
 	}
 }
 
-// drop follows t no longer.
+// drop stops following t.
 func (f *follower) drop(t *followed) {
 	if t.timer != nil {
 		t.timer.Stop()
@@ -190,8 +189,8 @@ func (f *follower) drop(t *followed) {
 	f.tasks = slices.DeleteFunc(f.tasks, func(other *followed) bool { return other == t })
 }
 
-// interval returns how long to wait for a hint before the next look at t; failed
-// says that the last look failed.
+// interval returns how long to wait for a hint before the next read of t; failed says
+// that the last read failed.
 func (f *follower) interval(t *followed, now time.Time, failed bool) time.Duration {
 	interval := f.store.opts.PollInterval
 	f.mu.Lock()
@@ -200,7 +199,7 @@ func (f *follower) interval(t *followed, now time.Time, failed bool) time.Durati
 	if hinted {
 		interval = min(interval, maxDuration/watchedPolls) * watchedPolls
 	}
-	// A fifth more or less, so that followers of one task spread.
+	// Jitter of a fifth spreads the followers of one task.
 	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
 	if failed {
 		return interval
@@ -220,7 +219,8 @@ func (f *follower) pause(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// takeHints makes the tasks due that may have changed, and reports whether any is.
+// takeHints makes the tasks due that may have changed, and reports whether a task is
+// due.
 func (f *follower) takeHints() (due bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -236,7 +236,7 @@ func (f *follower) takeHints() (due bool) {
 	return due
 }
 
-// watch starts a watch for each owner. Without a Watcher there are no hints.
+// watch starts a watch for each owner. Without a Watcher hints do not come.
 func (f *follower) watch(ctx context.Context) {
 	ctx, f.cancel = context.WithCancel(ctx)
 	watcher, ok := taskstore.As[taskstore.Watcher](f.store.backend)
@@ -252,12 +252,12 @@ func (f *follower) watch(ctx context.Context) {
 	}
 }
 
-// hint keeps what a watch yielded until it is taken.
+// hint keeps the outcome of a watch until it is taken.
 func (f *follower) hint(w *watched, c taskstore.Change, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case err != nil: // polling goes on; a look reports what is wrong for good
+	case err != nil: // polling goes on, and reports a permanent failure
 		w.alive, w.resync = false, true
 	case c.Resync:
 		w.resync = true
@@ -269,7 +269,7 @@ func (f *follower) hint(w *watched, c taskstore.Change, err error) {
 	f.rouse()
 }
 
-// stop ends the watches and waits until nothing of them is left.
+// stop ends the watches and waits for their goroutines.
 func (f *follower) stop() {
 	for _, t := range f.tasks {
 		if t.timer != nil {

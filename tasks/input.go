@@ -8,18 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// RequireInput has a working task wait for answers to requests, by key. Who runs
-// it gives up the lease: the task is parked, and whoever brings the last answer
-// goes on with it. A detached task keeps its lease, and whoever works on it elsewhere
-// hears of the answers: see [Run.Ask]. A new round begins: the answers of earlier ones
-// are dropped.
+// RequireInput makes a working task wait for answers to requests, by key. Its runner
+// gives up the lease: the task is parked, and the caller that brings the last answer
+// goes on with it. A detached task keeps its lease, and its worker learns of the
+// answers: see [Run.Ask]. A new round begins: the answers of earlier rounds are
+// dropped.
 //
-// There must be some requests, each with a key that is UTF-8, not empty and new
-// in the life of the task (otherwise [ErrInputKeyReused], see [Task.InputKeys]).
-// The limits are MaxInputRequests, MaxInputKeyBytes, MaxInputKeys and
-// MaxInputBytes. On a task that waits already the error matches [ErrTransition].
-// If a cancel was requested, the task is cancelled instead and returned so,
-// without an error.
+// At least one request is needed. Each key must be UTF-8, not empty and new in the life
+// of the task (otherwise [ErrInputKeyReused], see [Task.InputKeys]). The limits are
+// MaxInputRequests, MaxInputKeyBytes, MaxInputKeys and MaxInputBytes. On a task that
+// waits already the error matches [ErrTransition]. If a cancel was requested, the task
+// is cancelled instead and returned so, without an error.
 func (s *Store) RequireInput(ctx context.Context, owner, id string, requests map[string]json.RawMessage) (Task, error) {
 	return s.change(ctx, owner, id, change{step: s.requireInput(requests)})
 }
@@ -72,22 +71,22 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 	}
 }
 
-// ProvideInput answers questions, by key, and returns the task. Keys that no
-// question waits under are ignored, whatever comes with them: late, repeated and
-// invented answers do no harm, and a task that has ended is returned as it is.
-// Answers to some questions leave the others waiting.
+// ProvideInput answers questions, by key, and returns the task. It ignores keys without
+// a waiting question and their values: late, repeated and invented answers do no harm,
+// and a task that has ended is returned as it is. Answers to some questions leave the
+// others waiting.
 //
-// With the last answer the task is Working again and, unless it is detached, nobody's: call Acquire to
-// go on with it. One that was under a lease before is kept for that for
-// [Options.Lease]; after that it is an orphan, since who took the last answer
-// must have died. An answer that is not JSON gives an error that matches
-// [ErrInvalid]; answers beyond MaxInputBytes one that matches [ErrLimit].
+// With the last answer the task is Working again and, unless it is detached, has no
+// runner: call Acquire to go on with it. A task that was under a lease before is
+// offered for [Options.Lease]; after that it is an orphan, since the caller that
+// brought the last answer must have died. For an answer that is not JSON the error
+// matches [ErrInvalid]; for answers beyond MaxInputBytes it matches [ErrLimit].
 //
 // accept, if not nil, lets the caller refuse answers that it could not go on with. It
-// is called if a question waits for one of them at least, with the task as it is
-// before they are taken, and decides within the compare-and-swap: so it may be called
-// again on a newer state, and should do nothing but compute. Its error changes nothing
-// and is returned as it is.
+// is called if at least one answer is for a waiting question, with the task as it was
+// before the answers. It decides within the compare-and-swap: so it may be called again
+// on a newer state, and should only compute. Its error leaves the task unchanged and is
+// returned as it is.
 func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses map[string]json.RawMessage, accept func(Task) error) (Task, error) {
 	return s.change(ctx, owner, id, change{tolerant: true, step: func(_ time.Time, t *record) error {
 		ask := accept // once, before the first answer is taken
@@ -121,8 +120,8 @@ func (s *Store) ProvideInput(ctx context.Context, owner, id string, responses ma
 	}})
 }
 
-// offer returns the lease of a task that somebody is to acquire soon. What was
-// never leased waits for no runner.
+// offer returns the lease of a task that a runner is to acquire soon. A task that was
+// not leased before does not wait for a runner.
 func (s *Store) offer(t *record, now time.Time) Lease {
 	l := Lease{Token: t.Lease.Token}
 	if l.Token != 0 {

@@ -10,27 +10,29 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The Error.Message, and the StatusMessage, of a task that the store failed by itself.
-// Its Error.Code is -32603, JSON-RPC's internal error.
+// The Error.Message and StatusMessage of a task that the store failed by itself. Its
+// Error.Code is -32603, JSON-RPC's internal error.
 const (
-	// MessageRunnerGone: nobody renewed the lease, nor took the task over.
+	// MessageRunnerGone: the runner did not renew the lease, and no other took the task
+	// over.
 	MessageRunnerGone = "the server that ran this task is gone"
 	// MessageOvertime: the task was still working MaxTTL after its creation.
 	MessageOvertime = "the task ran for as long as it may"
-	// MessageDeadline: nobody has ended the task, which was detached, by its deadline.
+	// MessageDeadline: the task was detached, and its worker did not end it by its
+	// deadline.
 	MessageDeadline = "the work went on elsewhere and was not ended by its deadline"
 )
 
 const internalError = -32603 // JSON-RPC
 
-// attend has a task that nobody seems to work on become what it has to, and reports
-// whether that is another state. The first who finds a lease over cannot tell a runner
-// that died from an outage that the two of them shared, so it only marks the task as
-// suspected. A grace later, in which a runner that lives has renewed and so has taken
-// the mark back, the task is settled.
+// attend moves on a task that seems to have no runner, and reports whether it changed
+// t. The first caller that finds a lease expired cannot tell a dead runner from an
+// outage that both shared, so it only marks the task as suspected. A runner that is
+// alive renews within the grace and so removes the mark. If the mark stands after the
+// grace, the task is settled.
 //
-// It is a step like any other and is written like one: of all who notice, one
-// succeeds, and with a settled task the runner is fenced.
+// It is a step like any other and is written like one: of all callers that notice, one
+// succeeds, and settling the task fences the runner.
 func (s *Store) attend(t *record, now time.Time) (changed bool) {
 	switch {
 	case t.Status != Working:
@@ -51,7 +53,7 @@ func (s *Store) attend(t *record, now time.Time) (changed bool) {
 	case !t.Resumable:
 		t.fail(MessageRunnerGone)
 	default:
-		return false // somebody is to acquire it
+		return false // a runner is to acquire it
 	}
 	return true
 }
@@ -70,8 +72,8 @@ func (s *Store) overtime(t *record, now time.Time) bool {
 	return true
 }
 
-// mustEnd returns when t, which somebody runs or is to run, has to have ended. Zero:
-// never, or it expires without a word, as the tasks of external jobs do.
+// mustEnd returns the time by which t, which has or awaits a runner, must end. Zero: t
+// has no such time, or it just expires, as the tasks of external jobs do.
 func (s *Store) mustEnd(t *Task) time.Time {
 	if t.Status != Working || s.opts.MaxTTL < 0 || t.Lease.Token == 0 && !t.Resumable {
 		return time.Time{}
@@ -85,35 +87,35 @@ func (r *record) fail(message string) {
 	r.Error = &Error{Code: internalError, Message: message}
 }
 
-// idleEnough returns when l, which is suspected to be nobody's, is taken for that.
+// idleEnough returns the end of the grace of l, which is suspected to have no runner.
 func (s *Store) idleEnough(l Lease) time.Time { return l.IdleSince.Add(wholeMillis(s.opts.Lease / 3)) }
 
-// free reports whether somebody may acquire a working task that is under l.
+// free reports whether a runner may acquire a working task that is under l.
 func (s *Store) free(l Lease, now time.Time) bool {
 	return l.Holder == "" || !l.IdleSince.IsZero() && !now.Before(s.idleEnough(l))
 }
 
-// waits reports whether t waits for somebody to acquire it. For as long as an offer
-// lasts, somebody is about to.
+// waits reports whether t waits for a runner. While an offer lasts, a caller is
+// expected to acquire t.
 func (s *Store) waits(t *Task, now time.Time) bool {
 	return t.Status == Working && s.free(t.Lease, now) && (t.Lease.ExpiresAt.IsZero() || t.Lease.over(now))
 }
 
 // Orphans yields, of all owners, the Resumable tasks of a service that wait for a
-// runner: nobody renewed their lease for a grace of a third of [Options.Lease] after
-// somebody had found it over, or it was released, or they never had one. The service is
-// that of [CreateParams], so that no program is given tasks that it cannot run. Call
-// Acquire to run one; another replica may be faster.
+// runner: their runner did not renew the lease for a grace of a third of
+// [Options.Lease] after a caller had found it expired, or the lease was released, or
+// they have not had one. The service is that of [CreateParams], so that a program gets
+// only tasks that it can run. Call Acquire to run one; another replica may be faster.
 //
-// Orphans is also who finds leases over where nobody else looks. So look again and
-// again, with a pause of a little more than a third of a lease, counted from the end
-// of the loop: what one look finds suspicious the next one yields.
+// Orphans also finds expired leases that other callers do not meet. So call it again
+// and again, with a pause of a little more than a third of a lease, counted from the
+// end of the loop: a lease that one call marks as suspected is yielded by the next.
 //
-// It yields (task, nil), or (zero, err) and then stops. Tasks that this version
-// cannot read it leaves alone; of those that the backend cannot even list it says so
-// at the end, by an error that matches [taskstore.ErrCorrupt]. It reads a page at a time, and begins at random so that
-// replicas that look at the same time meet less. It costs by the number of resumable
-// tasks that have not ended, of all services, and by nothing else.
+// It yields (task, nil), or (zero, err) and then stops. It skips tasks that this
+// version cannot read; if the backend cannot list some, it says so at the end, by an
+// error that matches [taskstore.ErrCorrupt]. It reads a page at a time, and begins at
+// random so that replicas that call it at the same time meet less often. Its cost grows
+// only with the number of resumable tasks that have not ended, of all services.
 func (s *Store) Orphans(ctx context.Context, service string) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		first := mathrand.IntN(len(buckets))

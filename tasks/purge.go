@@ -8,15 +8,16 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// purgeSlack is by how much the clocks of replicas may differ from each other.
+// purgeSlack is the greatest difference between the clocks of replicas.
 const purgeSlack = time.Second
 
-// Purge removes every task that the owner has when it is called, as Delete does:
-// whatever its status, also those that are damaged or of a newer format. A Run of one
-// is over. It returns how many it removed, also with an error; call it again to go on.
-// An owner without tasks gives 0.
+// Purge removes every task that the owner has when it is called, as Delete does: in any
+// status, damaged tasks and those of a newer format included. A Run of one is over. It
+// returns how many it removed, also with an error; call it again to go on. An owner
+// without tasks gives 0.
 //
-// A task that is created meanwhile may stay. Purge does not wait for an end of them.
+// A task that is created meanwhile may stay. Purge does not wait until such creates
+// end.
 func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error) {
 	if err := checkOwner(owner); err != nil {
 		return 0, err
@@ -28,18 +29,18 @@ func (s *Store) Purge(ctx context.Context, owner string) (removed int, err error
 	for raw, err := range taskstore.All(ctx, s.backend, tasksKey(owner)) {
 		var damaged *taskstore.CorruptError
 		switch {
-		case errors.As(err, &damaged) && damaged.Key.Task != "": // otherwise nothing can be listed
+		case errors.As(err, &damaged) && damaged.Key.Task != "": // otherwise the list as a whole failed
 			raw.Key = damaged.Key
 		case err != nil:
 			return removed, err
 		}
 		if r, err := recordOf(raw); err == nil && r.CreatedAt.After(begun.Add(purgeSlack)) {
-			return removed, nil // as is all that follows
+			return removed, nil // and all later ones are newer
 		}
 		switch err := s.Delete(ctx, owner, raw.Key.Task); {
 		case err == nil:
 			removed++
-		case !errors.Is(err, ErrNotFound): // expired, or somebody else removed it
+		case !errors.Is(err, ErrNotFound): // expired, or another caller removed it
 			return removed, err
 		}
 	}

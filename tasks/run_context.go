@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// Context returns a copy of ctx that ends when a cancel is requested, with [ErrCancelled]
-// as its cause, or when the Run is over, with one that matches [ErrLeaseLost]: the task has
-// ended, is another's, or is gone. It hears of that as Changes does: at once where the
-// backend is a [taskstore.Watcher], within a poll interval elsewhere. No outage ends it.
+// Context returns a copy of ctx that ends when a cancel is requested, with
+// [ErrCancelled] as its cause, or when the Run is over, with one that matches
+// [ErrLeaseLost]: the task has ended, has another runner, or does not exist any more.
+// It learns of that as Changes does: at once if the backend is a [taskstore.Watcher],
+// otherwise within a poll interval. An outage does not end it.
 //
-// The caller must call cancel, after which nothing is left of it. A Run that asks
-// questions goes on while it waits if its task is detached, and is over otherwise.
+// The caller must call cancel, which ends the goroutine of Context before it returns. A
+// Run that asks questions goes on while it waits if its task is detached, and is over
+// otherwise.
 func (r *Run) Context(ctx context.Context) (working context.Context, cancel context.CancelFunc) {
 	working, end := context.WithCancelCause(ctx)
 	var follower sync.WaitGroup
@@ -33,7 +35,8 @@ func (r *Run) Context(ctx context.Context) (working context.Context, cancel cont
 	return working, func() { end(nil); follower.Wait() }
 }
 
-// over follows the task and returns why the work on it is over; nil: it cannot tell.
+// over follows the task and returns the reason why the work on it is over; nil:
+// unknown.
 func (r *Run) over(ctx context.Context) error {
 	for t, err := range r.Changes(ctx) {
 		switch {

@@ -2,24 +2,24 @@ package tasks
 
 import "slices"
 
-// A Status tells where a task stands.
+// A Status is the state of a task.
 type Status string
 
 const (
-	// Working: somebody works on the task, or is about to.
+	// Working: a runner works on the task, or is about to.
 	Working Status = "working"
 	// InputRequired: the task waits for answers, see [Task.InputRequests].
 	InputRequired Status = "input_required"
 	// Completed: the work is done, see [Task.Result]. Terminal.
 	Completed Status = "completed"
-	// Failed: the work broke off, see [Task.Error]. Terminal.
+	// Failed: the work failed, see [Task.Error]. Terminal.
 	Failed Status = "failed"
-	// Cancelled: the work was called off. Terminal.
+	// Cancelled: the work was cancelled. Terminal.
 	Cancelled Status = "cancelled"
 )
 
-// transitions is the state machine, all of it: from each status, the ones that
-// may come next. Nothing follows a terminal status.
+// transitions is the whole state machine: the statuses that may follow each status. A
+// terminal status has no successor.
 var transitions = map[Status][]Status{
 	Working:       {InputRequired, Completed, Failed, Cancelled},
 	InputRequired: {Working, Completed, Failed, Cancelled},
@@ -28,8 +28,7 @@ var transitions = map[Status][]Status{
 	Cancelled:     nil,
 }
 
-// Terminal reports whether nothing can follow s. It is false for what is not a
-// status.
+// Terminal reports whether s is final. It is false for an unknown status.
 func (s Status) Terminal() bool {
 	next, known := transitions[s]
 	return known && len(next) == 0

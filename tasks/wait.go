@@ -10,15 +10,15 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// watchedPolls is how many poll intervals pass between two looks at a task that
-// the backend gives hints about. A hint can get lost without anybody noticing.
+// watchedPolls is how many poll intervals pass between two reads of a task that the
+// backend gives hints about, since hints can get lost unnoticed.
 const watchedPolls = 5
 
-// Wait returns the task as soon as its Revision is not revision, at once if it is
-// another already or if the task has ended: then there is nothing to wait for. A
-// task that is gone, or that expires meanwhile, gives [ErrNotFound]. Saved states,
-// renewed leases and take-overs wake nobody. An orphan is settled when its lease, and the
-// grace after that, is over. What a failing backend means is said at Changes.
+// Wait returns the task as soon as its Revision differs from revision: at once if it
+// differs already or if the task has ended, as an ended task does not change. A task
+// that does not exist, or that expires meanwhile, gives [ErrNotFound]. Saved states,
+// renewed leases and take-overs do not wake Wait. An orphan is settled when its lease
+// and the grace after that are over. For a failing backend see Changes.
 func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Task, error) {
 	var last Task
 	for t, err := range s.Changes(ctx, owner, id) {
@@ -33,21 +33,21 @@ func (s *Store) Wait(ctx context.Context, owner, id string, revision uint64) (Ta
 }
 
 // Changes yields the task as it is, then each newer state that it sees: one with
-// another Revision, or with another token in its lease, since somebody took the
-// task over. Renewed leases and saved states it does not yield. States that follow
-// each other fast may be left out, the last one never is.
+// another Revision, or with another token in its lease, as another runner took the task
+// over. It does not yield renewed leases and saved states. States that follow each
+// other fast may be left out; the last one is always yielded.
 //
-// The loop ends after a terminal state, or with an error: [ErrNotFound] when the
-// task is gone, that of ctx when it is done, or one that no time heals, which
-// match [ErrFormat], [taskstore.ErrCorrupt], [taskstore.ErrClosed], [ErrInvalid],
-// [taskstore.ErrInvalidKey] or [taskstore.ErrInvalidArgument]. With any other, such
-// as a lost connection, it looks again, once per poll interval, until ctx is done:
-// set a deadline where an outage is to be noticed.
+// The loop ends after a terminal state, or with an error: [ErrNotFound] when the task
+// does not exist any more, that of ctx when it is done, or a permanent one, which
+// matches [ErrFormat], [taskstore.ErrCorrupt], [taskstore.ErrClosed], [ErrInvalid],
+// [taskstore.ErrInvalidKey] or [taskstore.ErrInvalidArgument]. After any other error,
+// such as a lost connection, it retries once per poll interval until ctx is done: set a
+// deadline to notice an outage.
 //
-// Where the backend is a [taskstore.Watcher] its hints say when to look. Hints
-// are never relied on: it looks every few poll intervals of [Options] anyway,
-// every one where there are no hints, and when the lease, the grace after it or the
-// task is over. Nothing is left when the loop has ended.
+// If the backend is a [taskstore.Watcher], its hints tell Changes when to read. Changes
+// also polls, every few poll intervals of [Options] and, without hints, every one, and
+// reads when the lease, the grace after it or the task is over. It leaves no goroutine
+// behind when the loop has ended.
 func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, error] {
 	look := func() (Task, error) { return s.Get(ctx, owner, id) }
 	return s.follow(ctx, owner, id, look, func(a, b *Task) bool {
@@ -55,10 +55,10 @@ func (s *Store) Changes(ctx context.Context, owner, id string) iter.Seq2[Task, e
 	})
 }
 
-// Changes is [Store.Changes] for the runner of the task. It yields the task also when
-// somebody begins to suspect that nobody runs it, so that the runner can renew at once,
-// and when that is over; see [Lease]. What it reads it leaves as it is: it neither
-// suspects nor settles. Task returns what it has read.
+// Changes is [Store.Changes] for the runner of the task. It also yields the task when a
+// caller begins to suspect that its runner is gone, so that the runner can renew at
+// once, and when the suspicion ends; see [Lease]. It only reads: it neither suspects
+// nor settles. Task returns the state that it has read.
 func (r *Run) Changes(ctx context.Context) iter.Seq2[Task, error] {
 	look := func() (Task, error) {
 		key, err := taskKey(r.owner, r.id)
@@ -77,7 +77,7 @@ func (r *Run) Changes(ctx context.Context) iter.Seq2[Task, error] {
 	})
 }
 
-// follow yields what look returns of a task, then each state that differs from the one
+// follow yields the task that look returns, then each state that differs from the one
 // before, until the task ends.
 func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task, error), differ func(a, b *Task) bool) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
@@ -86,13 +86,13 @@ func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task,
 			yield(Task{}, err)
 			return
 		}
-		var hints *hints // from the first pause on: most who ask need none
+		var hints *hints // from the first pause on, which most callers do not reach
 		defer func() { hints.stop() }()
 		var seen Task
 		for {
 			t, err := look()
 			if done := ctx.Err(); err != nil && done != nil && !errors.Is(err, done) {
-				err = done // whatever else failed because of that
+				err = done // the cause of any other failure
 			}
 			switch {
 			case err != nil && isFinal(ctx, err):
@@ -107,7 +107,7 @@ func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task,
 				seen = t.outline()
 			}
 			if hints == nil {
-				// Its first hint is a Resync, so what changes before it is seen.
+				// The first hint is a Resync, so a change before the watch is seen.
 				hints = s.watch(ctx, key)
 			}
 			if err := s.pause(ctx, &seen, hints, err != nil); err != nil {
@@ -118,7 +118,7 @@ func (s *Store) follow(ctx context.Context, owner, id string, look func() (Task,
 	}
 }
 
-// isFinal reports whether to look again after err is of no use.
+// isFinal reports whether a retry after err is of no use.
 func isFinal(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return true
@@ -134,7 +134,8 @@ func isFinal(ctx context.Context, err error) bool {
 	return false
 }
 
-// outline returns what tells states of t apart, and when to look again: no payload.
+// outline returns the fields that tell states of t apart and when to read again,
+// without payloads.
 func (t *Task) outline() Task {
 	return Task{
 		Status: t.Status, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Resumable: t.Resumable,
@@ -142,8 +143,7 @@ func (t *Task) outline() Task {
 	}
 }
 
-// untilDue returns how long it is at now until time alone makes t another, at most
-// interval.
+// untilDue returns how long after now time alone changes t, at most interval.
 func (s *Store) untilDue(t *Task, now time.Time, interval time.Duration) time.Duration {
 	for _, end := range []time.Time{t.ExpiresAt, t.Lease.ExpiresAt, s.idleEnough(t.Lease), s.mustEnd(t)} {
 		if left := end.Sub(now); !end.IsZero() && left >= 0 {
@@ -153,18 +153,17 @@ func (s *Store) untilDue(t *Task, now time.Time, interval time.Duration) time.Du
 	return interval
 }
 
-// pause waits until it is time to look at t again; failed says that the last look
-// failed.
+// pause waits until t is to be read again; failed says that the last read failed.
 func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) error {
 	interval := s.opts.PollInterval
 	if hints.alive() && !failed {
 		interval = min(interval, maxDuration/watchedPolls) * watchedPolls
 	}
-	// A fifth more or less, so that those who wait for one task spread.
+	// Jitter of a fifth spreads the callers that wait for one task.
 	interval += time.Duration((mathrand.Float64() - 0.5) * 0.4 * float64(interval))
 	if !failed {
 		if now, err := s.now(ctx); err != nil {
-			interval = min(interval, s.opts.PollInterval) // the next look tells what is wrong
+			interval = min(interval, s.opts.PollInterval) // the next read reports the failure
 		} else {
 			interval = s.untilDue(t, now, interval)
 		}
@@ -182,21 +181,21 @@ func (s *Store) pause(ctx context.Context, t *Task, hints *hints, failed bool) e
 				return nil
 			}
 		case <-hints.ended:
-			hints.ended = nil // look once more, from now on at the pace without hints
+			hints.ended = nil // read once more, from now on at the pace without hints
 			return nil
 		}
 	}
 }
 
-// hints are those of one task, the latest only.
+// hints holds the latest hint about one task.
 type hints struct {
-	wake   chan taskstore.Change // holds one
-	ended  chan struct{}         // closed when the watch is over; nil once that is noticed
+	wake   chan taskstore.Change // capacity 1
+	ended  chan struct{}         // closed when the watch is over; nil once pause has seen that
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// watch starts to watch key. Without a Watcher there are no hints.
+// watch starts to watch key. Without a Watcher hints do not come.
 func (s *Store) watch(ctx context.Context, key taskstore.Key) *hints {
 	watcher, ok := taskstore.As[taskstore.Watcher](s.backend)
 	if !ok {
@@ -209,7 +208,7 @@ func (s *Store) watch(ctx context.Context, key taskstore.Key) *hints {
 		defer close(over)
 		for c, err := range watcher.Watch(ctx, key) {
 			if err != nil {
-				return // polling goes on; whatever is wrong for good it reports
+				return // polling goes on, and reports a permanent failure
 			}
 			if c.Resync || c.Key == key {
 				h.hint(c)
@@ -219,8 +218,7 @@ func (s *Store) watch(ctx context.Context, key taskstore.Key) *hints {
 	return h
 }
 
-// hint puts c in the place of an older hint that nobody has taken. There is one
-// goroutine that does so.
+// hint replaces an older hint that pause has not taken. Only one goroutine calls it.
 func (h *hints) hint(c taskstore.Change) {
 	select {
 	case old := <-h.wake:
@@ -230,10 +228,10 @@ func (h *hints) hint(c taskstore.Change) {
 	h.wake <- c
 }
 
-// alive reports whether there may be hints.
+// alive reports whether hints may come.
 func (h *hints) alive() bool { return h.ended != nil }
 
-// stop ends the watch and waits until nothing of it is left.
+// stop ends the watch and waits for its goroutine.
 func (h *hints) stop() {
 	if h != nil && h.cancel != nil {
 		h.cancel()
