@@ -12,8 +12,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// settled returns r, or what it has to become because nobody works on it. A suspicion
-// that cannot be written is no reason to keep r from the caller.
+// settled returns r, or the state that it must take because it has no runner. If a
+// suspicion cannot be written, the caller gets r all the same.
 func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
 	if r.Status != Working {
 		return r.Task, nil
@@ -36,10 +36,10 @@ func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
 // A step makes a state the next one.
 type step func(now time.Time, t *record) error
 
-// A change is what one call does to a task.
+// A change describes one call's change of a task.
 type change struct {
-	step     step // nil: nothing but what attend does
-	run      *Run // whose lease it needs; nil: none
+	step     step // nil: attend only
+	run      *Run // the Run whose lease it needs; nil: it needs no lease
 	cancel   bool // request a cancel first
 	tolerant bool // a task that has ended is returned as it is, without an error
 }
@@ -49,18 +49,17 @@ const (
 	maxBackoff  = 64 * time.Millisecond
 )
 
-// change applies c by compare-and-swap, which is the only way in which a task
-// changes after Create.
+// change applies c by compare-and-swap. Every change after Create takes this path.
 //
-// Every state carries a random name, that of the write that made it. So after a
-// write whose answer got lost, reading again mostly decides:
+// Every state carries a random name, that of the write that made it. So after a write
+// whose answer got lost, a second read usually decides:
 //
-//	what is there                         the write
+//	found by the read                     the write
 //	a state of that name                  was applied
 //	the version that it was to replace    was not, or not yet; it is repeated under
 //	                                      the same name, and one of the two is applied
-//	the next version, of another name     was not, and never will be
-//	a later version, or nothing           cannot be told
+//	the next version, of another name     was not, and cannot be any more
+//	a later version, or no record         cannot be told
 //	a task of another CreatedAt           cannot be told: its versions began anew
 func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task, err error) {
 	if o := s.opts.Observer; o != nil {
@@ -73,13 +72,13 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 	var (
 		name     = rand.Text()
 		settling = rand.Text()     // the name of a write that settles instead
-		unknown  error             // the lost answer, while it is not decided
-		replaced taskstore.Version // the version that that write was to replace
-		created  time.Time         // tells that task from a later one, whose versions begin anew
+		unknown  error             // the lost answer, until it is decided
+		replaced taskstore.Version // the version that the write was to replace
+		created  time.Time         // tells the task from a later one, whose versions begin anew
 		lost     int               // how many answers got lost
-		bare     bool              // the record has no room for the task's end beside its request
-		full     bool              // it has none for a suspicion
-		crammed  bool              // it has none for one more lost run
+		bare     bool              // the record has no room for both the outcome and the request
+		full     bool              // it has no room for a suspicion
+		crammed  bool              // it has no room to count one more lost run
 		conflict error
 	)
 	give := func(t Task, err error) (Task, error) {
@@ -116,21 +115,21 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 			return give(Task{}, err)
 		}
 		if full && cur.Lease.over(now) && cur.Lease.IdleSince.IsZero() {
-			cur.Lease.IdleSince = cur.Lease.ExpiresAt.Add(time.Millisecond) // what all readers agree on
+			cur.Lease.IdleSince = cur.Lease.ExpiresAt.Add(time.Millisecond) // all readers compute the same
 		}
 		next, err := s.apply(c, cur, now)
 		if err != nil {
 			return give(cur.Task.ended(), err)
 		}
 		if crammed {
-			next.LostRuns = cur.LostRuns // rather than that nobody takes it over
+			next.LostRuns = cur.LostRuns // an uncounted take-over is better than an orphan
 		}
 		if bare && next.Status.Terminal() {
-			next.Request = nil // nobody will run it again
+			next.Request = nil // an ended task does not run again
 		}
 		if same(&cur.Task, &next.Task) {
 			if unknown != nil {
-				return Task{}, unknown // no need to write now, but that one may still come
+				return Task{}, unknown // the state fits already, but the earlier write may still come
 			}
 			return c.verdict(cur)
 		}
@@ -168,17 +167,17 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 	return give(Task{}, &ContentionError{Attempts: maxAttempts, Err: conflict})
 }
 
-// tooBig reports whether err says that the backend takes no record of that size.
+// tooBig reports whether err says that the record is too big for the backend.
 func tooBig(err error) bool {
 	var capacity *taskstore.CapacityError
 	return errors.As(err, &capacity) && capacity.Limit == taskstore.LimitData
 }
 
-// backoff waits before an attempt, longer before later ones and never as long as
-// others wait.
+// backoff waits a random time before an attempt, longer before later ones, so that
+// concurrent callers spread.
 func backoff(ctx context.Context, attempt int) error {
 	if attempt == 0 {
-		return nil // the read that follows looks at ctx
+		return nil // the next read checks ctx
 	}
 	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)
 	timer := time.NewTimer(mathrand.N(limit))
@@ -191,7 +190,7 @@ func backoff(ctx context.Context, attempt int) error {
 	}
 }
 
-// ended returns t if it has ended, as company for an ErrTerminal.
+// ended returns t if it has ended, to accompany an ErrTerminal.
 func (t Task) ended() Task {
 	if t.Status.Terminal() {
 		return t
@@ -199,7 +198,7 @@ func (t Task) ended() Task {
 	return Task{}
 }
 
-// gone makes a Run's loss of a missing task.
+// gone turns the absence of a Run's task into the loss of its lease.
 func (c *change) gone(err error) error {
 	if c.run != nil && errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrLeaseLost, err)
@@ -207,8 +206,8 @@ func (c *change) gone(err error) error {
 	return err
 }
 
-// verdict makes the results of a call that found or wrote r. One that settled the
-// task, though it was to do something else, fails.
+// verdict returns the results of a call that found or wrote r. A call that settled the
+// task in place of its own change fails.
 func (c *change) verdict(r *record) (Task, error) {
 	if r.settledNow && !c.tolerant {
 		return r.Task.clone(), c.terminal(r.Status)
@@ -216,7 +215,8 @@ func (c *change) verdict(r *record) (Task, error) {
 	return r.Task.clone(), nil
 }
 
-// terminal reports a task that has ended; with that, a Run has lost its lease.
+// terminal returns the error for a task that has ended; a Run has then lost its lease
+// too.
 func (c *change) terminal(s Status) error {
 	err := error(&TerminalError{Status: s})
 	if c.run != nil {
@@ -225,7 +225,7 @@ func (c *change) terminal(s Status) error {
 	return err
 }
 
-// apply returns the state that c makes of cur at now.
+// apply returns the state into which c turns cur at now.
 func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	next := cur.clone()
 	if cur.Status.Terminal() {
@@ -235,13 +235,13 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 		return nil, c.terminal(cur.Status)
 	}
 	if c.run != nil {
-		// The clock has no say here: until somebody else writes, the lease is the
+		// The clock does not matter here: until another caller writes, the lease is the
 		// runner's.
 		if !c.run.holds(&cur.Task) {
 			return nil, ErrLeaseLost
 		}
 		if next.Status == Working {
-			next.Lease.IdleSince = time.Time{} // it lives
+			next.Lease.IdleSince = time.Time{} // the runner is alive
 		}
 	} else {
 		next.CancelRequested = next.CancelRequested || c.cancel
@@ -258,8 +258,8 @@ func (s *Store) apply(c change, cur *record, now time.Time) (*record, error) {
 	return next, nil
 }
 
-// leave has the registry forget r, which this call has written, if it has ended, and
-// tells the observer, who gets the request that r had before.
+// leave removes the registry entry of r, which this call has written, and tells the
+// observer, which gets the request from before the end. If r has not ended, it returns.
 func (s *Store) leave(ctx context.Context, r *record, request json.RawMessage) {
 	if !r.Status.Terminal() {
 		return

@@ -8,7 +8,7 @@ import (
 
 const entryFormat = 1
 
-// An entry stands in the registry for a task that can be run again and has not ended.
+// An entry is the record in the registry of a Resumable task that has not ended.
 type entry struct {
 	owner, id string
 	service   string
@@ -19,7 +19,7 @@ func (e entry) encode() []byte {
 	var w objectWriter
 	w.open()
 	w.uint("format", entryFormat)
-	w.string("owner", base64.StdEncoding.EncodeToString([]byte(e.owner))) // any bytes
+	w.string("owner", base64.StdEncoding.EncodeToString([]byte(e.owner))) // an owner may be any bytes
 	w.string("id", e.id)
 	if e.service != "" {
 		w.string("service", e.service)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// finish checks the step from cur to next and brings next in order.
+// finish checks the step from cur to next and sets the fields that follow from it.
 func (s *Store) finish(cur, next *record, now time.Time) error {
 	if next.CancelRequested && (next.Lease.Holder == "" || next.Status == InputRequired) && !next.Status.Terminal() {
-		next.Status = Cancelled // nobody is there to see the request
+		next.Status = Cancelled // the task has no runner to see the request
 	}
 	if next.Status != cur.Status {
 		if !cur.Status.leadsTo(next.Status) {
@@ -22,7 +22,7 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 			if next.Lease.Detached {
 				next.Lease = s.goesOn(next.Lease, now)
 			} else {
-				next.Lease = s.offer(next, now) // somebody is to go on
+				next.Lease = s.offer(next, now) // a runner is to go on
 			}
 		}
 	}
@@ -31,7 +31,7 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 	}
 	if next.Status.Terminal() {
 		if next.StatusMessage == cur.StatusMessage {
-			next.StatusMessage = "" // how far it was; a message of the end's own stays
+			next.StatusMessage = "" // it told of the progress; a message of the ending step stays
 		}
 		next.Progress = Progress{}
 		next.InputResponses, next.State = nil, nil
@@ -52,8 +52,8 @@ func (s *Store) finish(cur, next *record, now time.Time) error {
 	return nil
 }
 
-// checkContent checks what a step has put into next, and only that: a limit that
-// was lowered must not keep older tasks from ending.
+// checkContent checks only the values that a step has put into next: a limit that was
+// lowered must not keep older tasks from ending.
 func (s *Store) checkContent(cur, next *record) (err error) {
 	if next.StatusMessage != cur.StatusMessage {
 		next.StatusMessage = s.statusMessage(next.StatusMessage)

@@ -9,7 +9,7 @@ import (
 
 const keyFormat = 1
 
-// A keyRecord maps an idempotency key to the task that it made.
+// A keyRecord maps an idempotency key to the task that it created.
 type keyRecord struct {
 	id      string
 	request string            // hash of the request
@@ -54,7 +54,7 @@ func decodeKey(data []byte) (k keyRecord, err error) {
 	return k, nil
 }
 
-// keyValue is what the key of r stands for, until it expires with r.
+// keyValue returns the record of r's key, which expires at the time at.
 func keyValue(r *record, at time.Time) taskstore.Value {
 	if r.key == "" {
 		return taskstore.Value{}

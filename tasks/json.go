@@ -9,18 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// The parts of reading and writing JSON in which encoding/json is too kind or
-// too busy: it matches names whatever their case, takes the last of duplicates,
-// and rewrites raw values.
+// This file has the parts of JSON in which encoding/json is too lenient or too eager:
+// it matches names in any case, takes the last of duplicates, and rewrites raw values.
 
-// maxJSONDepth is how deep a payload may be nested, and maxScanDepth how deep a record,
-// which nests it deeper: that is what encoding/json reads.
+// maxJSONDepth is how deep a payload may be nested. maxScanDepth is how deep a record
+// may be, which nests its payloads deeper: it is the limit of encoding/json.
 const (
 	maxJSONDepth = 1000
 	maxScanDepth = 10_000
 )
 
-// checkJSON returns raw without the space around it, or what is wrong with it.
+// checkJSON returns raw without the space around it, or the fault in it.
 func checkJSON(raw json.RawMessage) (json.RawMessage, error) {
 	s := scanner{text: bytes.Trim(raw, " \t\r\n"), depth: maxJSONDepth}
 	value, err := s.value()
@@ -55,7 +54,7 @@ func jsonString(raw json.RawMessage) (string, error) {
 	return s, nil
 }
 
-// jsonName is jsonString but for the empty one: what is empty is left out.
+// jsonName is jsonString but refuses an empty text: encode leaves out empty values.
 func jsonName(raw json.RawMessage) (string, error) {
 	s, err := jsonString(raw)
 	if err == nil && s == "" {
@@ -91,7 +90,7 @@ func jsonInt(raw json.RawMessage) (int64, error) {
 	return n, nil
 }
 
-// jsonTrue takes true only: what is false is left out.
+// jsonTrue takes true only: encode leaves out false.
 func jsonTrue(raw json.RawMessage) (bool, error) {
 	if string(raw) != "true" {
 		return false, errBoolean
@@ -99,8 +98,8 @@ func jsonTrue(raw json.RawMessage) (bool, error) {
 	return true, nil
 }
 
-// jsonBase64 takes the one form that encoding has, and not the empty one: Go's
-// decoder skips line breaks.
+// jsonBase64 takes only the form that the encoder writes, and refuses an empty text:
+// Go's decoder skips line breaks.
 func jsonBase64(raw json.RawMessage) ([]byte, error) {
 	s, err := jsonString(raw)
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// place stores r, a new task, and all that belongs to it. Where its key has a task
-// already, that is returned and r is not stored.
+// place stores r, a new task, and the records that belong to it. If its key has a task
+// already, place returns that and does not store r.
 func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *record, err error) {
 	if !r.Resumable {
 		return s.insert(ctx, r, now)
 	}
-	entry, err := s.register(ctx, &r.Task) // before the task, so that there is none that nobody would find
+	entry, err := s.register(ctx, &r.Task) // before the task, so that Orphans can find every such task
 	if err == nil {
 		existing, err = s.insert(ctx, r, now)
 	}
@@ -28,26 +28,26 @@ func (s *Store) place(ctx context.Context, r *record, now time.Time) (existing *
 	return existing, err
 }
 
-// undoTime is how long a Create that fails may outlast its ctx.
+// undoTime is how long Create may take beyond its ctx to undo.
 const undoTime = time.Second
 
-// maxUnknown is how many times in a row a write is tried whose answers get lost.
+// maxUnknown is how many times in a row a write is tried if its answers get lost.
 const maxUnknown = 4
 
-// insert stores r, a new task, with its entry and its key, in one write. Where its key
-// has a task already, that is returned and nothing stored.
+// insert stores r, a new task, with its entry and its key, in one write. If its key has
+// a task already, insert returns that and does not store r.
 //
-// A key without a task is of a task that went while both were looked at. Found again, it
-// is what a process left that died between the writes of a backend that has to make them
-// one by one, or is slow between them: then r takes over the key and the id, so that of
-// the two only one can make the task.
+// A key without a task belongs to a task that was removed while insert read both. If
+// insert finds the key again, a process died between the writes of a backend that makes
+// them one by one, or is slow between them. Then r takes over the key and the id, so
+// that only one of the two processes can create the task.
 func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing *record, err error) {
 	var (
 		id       = r.ID
-		alone    string            // the id that the key has and that has no task
-		version  taskstore.Version // the one that the key's record must have
-		looked   bool              // for room
-		unknown  error             // a lost answer: that write may be applied yet
+		alone    string            // the id that the key names, without a task
+		version  taskstore.Version // the version that the key's record must have
+		looked   bool              // makeRoom was called
+		unknown  error             // a lost answer: its write may still be applied
 		lost     int               // how many answers got lost
 		conflict error
 	)
@@ -76,7 +76,7 @@ func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing 
 			key, there, err = s.holder(ctx, r)
 		}
 		switch {
-		case err == nil && there.write == r.write: // the one whose answer got lost
+		case err == nil && there.write == r.write: // the write whose answer got lost
 			r.Version, r.Task = there.Version, there.Task
 			return nil, nil
 		case err == nil && r.key == "": // two equal random ids
@@ -108,8 +108,8 @@ func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing 
 	return nil, then(unknown, &ContentionError{Attempts: maxAttempts, Err: conflict})
 }
 
-// holder returns the key's record, if r has a key and there is one, and the task that
-// stands where r is to stand.
+// holder returns the record of r's key, if there is one, and the task in the place of
+// r.
 func (s *Store) holder(ctx context.Context, r *record) (key keyRecord, there *record, err error) {
 	id := r.ID
 	if r.key != "" {
@@ -132,7 +132,7 @@ func (s *Store) holder(ctx context.Context, r *record) (key keyRecord, there *re
 // undecided reports whether err leaves open whether a write was applied.
 func undecided(err error) bool { return errors.Is(err, taskstore.ErrOutcomeUnknown) }
 
-// then returns err; where the outcome of an earlier write is unknown, with that.
+// then returns err, with the error of an earlier write if its outcome is unknown.
 func then(unknown, err error) error {
 	if unknown == nil || undecided(err) {
 		return err

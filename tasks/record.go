@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// recordFormat is the format that this version writes, and the newest it reads.
+// recordFormat is the format that this version writes, and the newest that it reads.
 const recordFormat = 1
 
-// A record is a task as it is stored, with what callers do not see.
+// A record is a task as it is stored, with the fields that callers do not see.
 //
 //	format           1
 //	write            names the write that made this state
@@ -21,7 +21,7 @@ const recordFormat = 1
 //	message          StatusMessage
 //	progress         {current, total}
 //	created_at       Unix milliseconds; updated_at too
-//	ttl_ms, poll_ms  ttl_ms is left out where the task is without end
+//	ttl_ms, poll_ms  ttl_ms is left out if the task is without end
 //	revision
 //	request, result, input_requests, input_responses
 //	input_keys       sorted
@@ -33,8 +33,8 @@ const recordFormat = 1
 //	state            base64
 //	trace            {call, run}
 //
-// What is zero is left out. Owner and id are not in it, nor when it expires: the backend
-// has them beside it, and two places could contradict each other.
+// Zero values are left out. The backend keeps owner, id and expiry beside the record,
+// so they are not in it: two places could contradict each other.
 type record struct {
 	Task
 	write string
@@ -164,8 +164,8 @@ func writeInputs(w *objectWriter, name string, inputs map[string]json.RawMessage
 	w.close()
 }
 
-// statusMessage returns m as it is kept: valid, and cut at a rune to what the limit
-// allows, since it is for people and decides over no work.
+// statusMessage returns m as it is kept: valid UTF-8, and cut at a rune to the limit.
+// It is for people, so a longer one is no error.
 func (s *Store) statusMessage(m string) string {
 	m = validText(m)
 	most := s.opts.MaxStatusMessageBytes
@@ -178,5 +178,5 @@ func (s *Store) statusMessage(m string) string {
 	return m[:most]
 }
 
-// validText replaces what is not UTF-8, which JSON cannot carry.
+// validText replaces bytes that are not UTF-8, which JSON cannot carry.
 func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -10,9 +10,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// decode reads what encode wrote, and nothing else: every name is known, spelled
-// exactly and there once, every value has its one form, and the state is one that
-// can be. The result shares memory with data.
+// decode reads only records that encode could have written: every name is known,
+// spelled exactly and occurs once, every value has its one form, and the state is
+// possible. The result shares memory with data.
 func decode(data []byte) (*record, error) {
 	var room [fewMembers]member
 	given, err := openObject(data, recordFormat, room[:0])
@@ -39,9 +39,9 @@ func decode(data []byte) (*record, error) {
 	return r, nil
 }
 
-// openObject returns the members of a stored object, appended to into. It refuses what is
-// not an object with a format from 1 to most, and looks at nothing else before that, so
-// that a newer format may change all the rest.
+// openObject returns the members of a stored object, appended to into. It first checks
+// only that data is an object with a format from 1 to most, so that a newer format may
+// change all the rest.
 func openObject(data []byte, most uint64, into members) (members, error) {
 	all, err := splitObject(data, into)
 	if err != nil {
@@ -64,10 +64,10 @@ func openObject(data []byte, most uint64, into members) (members, error) {
 	return all, nil
 }
 
-// corrupt reports a record that this library did not write as it stands.
+// corrupt reports a record that this library did not write in this form.
 func corrupt(reason error) error { return &taskstore.CorruptError{Reason: reason.Error()} }
 
-// recordFields tells the names of a record, and which must be there.
+// recordFields lists the names of a record, and says which are required.
 var recordFields = map[string]bool{
 	"format": true, "write": true, "key": false, "status": true, "message": false, "progress": false,
 	"created_at": true, "updated_at": true, "ttl_ms": false, "poll_ms": true, "revision": true,
@@ -266,7 +266,7 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 	return l, err
 }
 
-// The range of what is stored: a backend takes instants up to the year 9999.
+// The range of stored numbers: a backend takes instants up to the year 9999.
 const (
 	maxMillis         = 253402300799999
 	maxDurationMillis = int64(1<<63-1) / int64(time.Millisecond)
@@ -288,7 +288,7 @@ func decodeDuration(raw json.RawMessage) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// check refuses what cannot be together. given holds the names that there were.
+// check refuses values that contradict each other. given holds the names in the record.
 func (r *record) check(given members) error {
 	_, known := transitions[r.Status]
 	terminal := r.Status.Terminal()
@@ -338,7 +338,8 @@ func (r *record) check(given members) error {
 	return nil
 }
 
-// checkConsistent refuses a status without what belongs to it, and the reverse.
+// checkConsistent refuses a status without the fields that belong to it, and the
+// reverse.
 func checkConsistent(t *Task) error {
 	switch {
 	case (t.Status == Completed) != (t.Result != nil):

@@ -8,17 +8,17 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The registry has an entry for every resumable task that has not ended, so that
-// any replica finds the ones whose runner is gone; no backend lists all owners. An entry
-// is no owner's, so it cannot be written along with the task: it is written before, and
-// removed after the task's end. One may be left that nobody needs, and whoever meets it
-// removes it.
+// The registry has an entry for every resumable task that has not ended, so that any
+// replica finds the tasks whose runner is gone; a backend does not list all owners. An
+// entry belongs to the registry's own owner, so it cannot be written in one batch with
+// the task: it is written before the task, and removed after the task's end. A stale
+// entry may be left; a caller that meets it removes it.
 
-// entryGrace is how long an entry may be there before its task.
+// entryGrace is how long an entry may exist before its task.
 const entryGrace = 5 * time.Minute
 
 // register writes the entry of t, which is new or is going to live longer, and returns
-// it. It lives for as long as the task may, so that whoever writes it writes the same.
+// it. The entry lives for as long as the task may, so every writer writes the same.
 func (s *Store) register(ctx context.Context, t *Task) (taskstore.Record, error) {
 	r := taskstore.Record{Key: registryKey(t.Owner, t.ID), Value: taskstore.Value{
 		Data:      entry{owner: t.Owner, id: t.ID, service: t.Service, createdAt: t.CreatedAt}.encode(),
@@ -26,7 +26,7 @@ func (s *Store) register(ctx context.Context, t *Task) (taskstore.Record, error)
 	}}
 	var err error
 	for range maxUnknown {
-		// One owner's limit is none for the registry.
+		// The limit of an owner does not apply to the registry.
 		r.Version, err = s.backend.Put(taskstore.WithRecordLimit(ctx, 0), r.Key, r.Value)
 		if !undecided(err) {
 			break
@@ -35,23 +35,22 @@ func (s *Store) register(ctx context.Context, t *Task) (taskstore.Record, error)
 	return r, err
 }
 
-// unregister removes the entry of t, which has ended or is gone. It is best effort.
+// unregister removes the entry of t, which has ended or was removed. It is best effort.
 func (s *Store) unregister(ctx context.Context, t *Task) {
 	if t.Resumable {
 		_, _ = s.backend.Delete(ctx, registryKey(t.Owner, t.ID))
 	}
 }
 
-// drop removes an entry as it was read or written, not one that was written since: a
-// write that is past removes, and with a version only that one.
+// drop removes an entry in the version that was read or written, but not a later one: a
+// write that has expired removes, and with a version only that one.
 func (s *Store) drop(ctx context.Context, entry taskstore.Record) error {
 	_, err := s.backend.PutIfVersion(ctx, entry.Key, gone(), entry.Version)
 	return err
 }
 
-// taskOf returns the task of e, the entry in raw, and whether it waits for a runner.
-// An entry that is not needed any more it removes. A task that it cannot read it
-// leaves alone.
+// taskOf returns the task of e, the entry in raw, and whether it waits for a runner. It
+// removes a stale entry, and skips a task that it cannot read.
 func (s *Store) taskOf(ctx context.Context, raw taskstore.Record, e entry) (t Task, waits bool, err error) {
 	now, err := s.now(ctx)
 	if err != nil {

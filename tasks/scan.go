@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// A scanner walks once over a JSON text and checks it on the way, by the same grammar as
-// encoding/json, which would take one walk to check, and another for each look inside.
+// A scanner walks once over a JSON text and checks it on the way, by the grammar of
+// encoding/json, which would need one walk to check and another for each part.
 type scanner struct {
 	text  []byte
 	at    int
-	depth int // how many levels more the text may be nested
+	depth int // how many more levels of nesting are allowed
 }
 
 var (
@@ -23,27 +23,27 @@ var (
 	errDuplicate = errors.New("a name twice in one object")
 )
 
-// A member is a name of an object, without its escapes, and what stands for it, raw.
+// A member is a name of an object, without its escapes, and its raw value.
 type member struct {
 	name  []byte
 	value json.RawMessage
 }
 
-// members are those of one object, in order.
+// members holds the members of one object, in order.
 type members []member
 
 func (m members) has(name string) bool {
 	return slices.ContainsFunc(m, func(m member) bool { return string(m.name) == name })
 }
 
-// fewMembers is up to how many names are compared with each other one by one.
+// fewMembers is the number of names up to which each is compared with all others.
 const fewMembers = 32
 
 // splitObject returns the members of an object, which must have no name twice, appended
 // to into. The values are parts of text.
 func splitObject(text []byte, into members) (members, error) {
 	s := scanner{text: text, depth: maxScanDepth}
-	var seen map[string]bool // of many
+	var seen map[string]bool // used beyond fewMembers
 	err := s.elements('{', '}', errNotObject, func() error {
 		raw, value, err := s.member()
 		if err != nil {

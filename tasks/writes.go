@@ -8,25 +8,25 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// What belongs to a task of an owner, besides the task itself: an entry that counts it
-// until its end, and the record of its idempotency key. They live and die with it, since
-// each write that makes them, ends them or changes when they expire is one batch with the
-// task. The task comes first: by it a batch whose answer was lost is recognised.
+// Two records belong to a task of an owner: an entry that counts it until its end, and
+// the record of its idempotency key. They live and die with the task, since each write
+// that creates them, ends them or changes their expiry is one batch with the task. The
+// task comes first: its name tells whether a batch whose answer was lost was applied.
 
-// The places of the writes in a batch.
+// The positions of the writes in a batch.
 const (
 	taskWrite = iota
 	activeWrite
 	keyWrite
 )
 
-// anyNumber is the limit of a create that nothing limits.
+// anyNumber is the limit of an unlimited create.
 const anyNumber = -1
 
-// gone is a value that removes.
+// gone returns a value that removes the record.
 func gone() taskstore.Value { return taskstore.Value{ExpiresAt: time.UnixMilli(1)} }
 
-// birth returns the writes that make r. version is the one that the record of its key
+// birth returns the writes that create r. version is the one that the record of its key
 // must have.
 func (s *Store) birth(ctx context.Context, r *record, version taskstore.Version) []taskstore.Write {
 	limit := func(most int) int {
@@ -36,7 +36,7 @@ func (s *Store) birth(ctx context.Context, r *record, version taskstore.Version)
 		return most
 	}
 	writes := together(r, r.value(), taskstore.Value{ExpiresAt: r.ExpiresAt}, keyValue(r, r.ExpiresAt))
-	// Who calls may know better how much this owner may have.
+	// The ctx may carry a limit of the caller's for this owner.
 	writes[taskWrite].MaxRecords = limit(taskstore.RecordLimit(ctx, s.opts.MaxTasks))
 	writes[activeWrite].MaxRecords = limit(s.opts.MaxActive)
 	if r.key != "" {
@@ -45,8 +45,8 @@ func (s *Store) birth(ctx context.Context, r *record, version taskstore.Version)
 	return writes
 }
 
-// write stores next in the place of cur, and has what belongs to it end or expire with
-// it.
+// write replaces cur by next, and makes the records that belong to it end or expire
+// with it.
 func (s *Store) write(ctx context.Context, cur, next *record) (taskstore.Version, error) {
 	ends := next.Status.Terminal()
 	if !ends && next.ExpiresAt.Equal(cur.ExpiresAt) {
@@ -56,18 +56,18 @@ func (s *Store) write(ctx context.Context, cur, next *record) (taskstore.Version
 	if ends {
 		entry = gone()
 	}
-	// Of cur, since an end may drop the request.
+	// From cur, since an end may drop the request.
 	return cur.Version + 1, s.replace(ctx, together(cur, next.value(), entry, keyValue(cur, next.ExpiresAt)))
 }
 
-// remove removes r and all that belongs to it, but for what the registry has.
+// remove removes r and the records that belong to it, except the registry entry.
 func (s *Store) remove(ctx context.Context, r *record) error {
 	return s.replace(ctx, together(r, gone(), gone(), gone()))
 }
 
-// replace makes writes, those of a task that is there. An entry or a key that cannot be read
-// would keep the task from its end for ever: it is deleted first, and the writes make it anew.
-// Where the damage is that of an index, the record stays.
+// replace makes writes, those of an existing task. A damaged entry or key would keep
+// the task from ending for ever: replace deletes it first, and the writes create it
+// anew. If an index is damaged, the record stays.
 func (s *Store) replace(ctx context.Context, writes []taskstore.Write) error {
 	err := taskstore.PutBatch(ctx, s.backend, writes)
 	for range writes[activeWrite:] {
@@ -87,7 +87,7 @@ func (s *Store) replace(ctx context.Context, writes []taskstore.Write) error {
 	return err
 }
 
-// together returns the writes that put task in the place of r, and entry and key with it.
+// together returns the writes that put task in the place of r, with entry and key.
 func together(r *record, task, entry, key taskstore.Value) []taskstore.Write {
 	writes := []taskstore.Write{
 		{Key: storedKey(r.Owner, r.ID), Value: task, Expected: r.Version},
@@ -106,8 +106,7 @@ func (r *record) value() taskstore.Value {
 	return taskstore.Value{Data: r.encode(), ExpiresAt: r.ExpiresAt}
 }
 
-// limited returns err, and where the backend has refused a task more, that as the limit
-// it is.
+// limited returns err, or a LimitError if the backend has refused one more task.
 func limited(err error) error {
 	var full *taskstore.CapacityError
 	if !errors.As(err, &full) || full.Limit != taskstore.LimitRecords {
@@ -121,7 +120,7 @@ func limited(err error) error {
 	return &LimitError{Limit: limit, Max: int(full.Max), Asked: int(full.Asked)}
 }
 
-// isActiveLimit reports whether err says that the owner may have no active task more.
+// isActiveLimit reports whether err says that the owner has reached MaxActive.
 func isActiveLimit(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit) && limit.Limit == LimitActive
