@@ -33,7 +33,7 @@ func (s *Store) settled(ctx context.Context, r *record) (Task, error) {
 	return t, err
 }
 
-// A step makes a state the next one.
+// A step turns a state into the next one.
 type step func(now time.Time, t *record) error
 
 // A change describes one call's change of a task.

@@ -8,9 +8,9 @@ import (
 )
 
 // Detach hands the work to another process: the one that opens the reference that
-// Detach returns, see [Store.Open]. Meanwhile the lease need not be renewed, and this
-// process may end. The lease is the deadline, counted from now. If the work has not
-// ended the task by then, nor moved the deadline by [Run.Extend], the task fails with
+// Detach returns, see [Store.Open]. Meanwhile this process may end, and the lease is
+// not renewed: it is the deadline, counted from now. If the work has not ended the task
+// by then, or moved the deadline by [Run.Extend], the task fails with
 // [MessageDeadline], or is cancelled if that was requested, when it is next read after
 // the grace that every lease has.
 //

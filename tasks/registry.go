@@ -10,9 +10,9 @@ import (
 
 // The registry has an entry for every resumable task that has not ended, so that any
 // replica finds the tasks whose runner is gone; a backend does not list all owners. An
-// entry belongs to the registry's own owner, so it cannot be written in one batch with
-// the task: it is written before the task, and removed after the task's end. A stale
-// entry may be left; a caller that meets it removes it.
+// entry lies under a backend owner of the registry, so it cannot be written in one
+// batch with the task: it is written before the task, and removed after the task's end.
+// A stale entry may be left; a caller that meets it removes it.
 
 // entryGrace is how long an entry may exist before its task.
 const entryGrace = 5 * time.Minute
