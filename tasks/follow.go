@@ -137,7 +137,7 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 		t := r.of
 		switch {
 		case r.err != nil && isFinal(ctx, r.err):
-			f.drop(t)
+			f.unfollow(t)
 			if !yield(Task{Owner: t.name.Owner, ID: t.name.Task}, r.err) {
 				return false
 			}
@@ -147,7 +147,7 @@ func (f *follower) look(ctx context.Context, yield func(Task, error) bool) bool 
 			got, last := r.task, t.seen
 			t.seen = got.outline()
 			if got.Status.Terminal() {
-				f.drop(t)
+				f.unfollow(t)
 			} else {
 				f.lookIn(t, f.interval(t, now, noClock != nil))
 			}
@@ -181,8 +181,8 @@ func (f *follower) rouse() {
 	}
 }
 
-// drop stops following t.
-func (f *follower) drop(t *followed) {
+// unfollow stops following t.
+func (f *follower) unfollow(t *followed) {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
