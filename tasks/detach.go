@@ -15,9 +15,9 @@ import (
 // the grace that every lease has.
 //
 // A deadline of 0 means the task's TTL or, if the TTL is without end, the rest of
-// [Options.MaxTTL]. If MaxTTL is without end too, or the deadline is outside a
-// millisecond to 100 years, the error matches [ErrInvalid]. MaxTTL ends the task before
-// any later deadline.
+// [Options.MaxTTL]; if that is without end too, the error matches [ErrInvalid]. So does
+// the error for any other deadline below a millisecond or above 100 years. MaxTTL ends
+// the task before any later deadline.
 //
 // state replaces the checkpoint: [Run.Task] of the opened Run has it.
 //

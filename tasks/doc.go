@@ -46,8 +46,8 @@
 //
 // A task whose last question was answered is offered to runners for [Options.Lease]:
 // any runner may acquire it at any time, and when the offer ends the rules above apply.
-// A task without a lease, such as one that follows an external job, does not become an
-// orphan.
+// A task that has not had a lease, such as one that follows an external job, does not
+// become an orphan.
 //
 // # Work elsewhere
 //

@@ -126,8 +126,8 @@ func (r *Run) Task() Task {
 func (r *Run) Renew(ctx context.Context) (Task, error) { return r.Extend(ctx, r.store.opts.Lease) }
 
 // Extend is Renew to d from now, for work that is renewed less often. If the task waits
-// for answers, its lease is extended from the time of the question. A d outside a
-// millisecond to 100 years gives an error that matches [ErrInvalid].
+// for answers, its lease is extended from the time of the question. If d is shorter
+// than a millisecond or longer than 100 years, the error matches [ErrInvalid].
 func (r *Run) Extend(ctx context.Context, d time.Duration) (Task, error) {
 	if err := checkLease("d", d); err != nil {
 		return Task{}, err
