@@ -11,40 +11,40 @@ import (
 )
 
 // An Account is all that one owner has in the store, for programs that look after a
-// server: what a user has, for support; what a tenant leaves behind, to be removed.
-// It asks nobody whether the program may.
+// server: a user's tasks, for support; the tasks that a tenant leaves behind, to be
+// removed. It does not check that the program may.
 //
-// Tasks come as the store has them, but for two fields: ID is the one that clients
-// know, and Owner the name that [Options.Owner] returned, empty for an anonymous task and
-// for one of the LocalAccount.
-// They show the program what the client sent and got; [tasks.Task] prints nothing of
-// it.
+// Tasks come as the store has them, but for two fields: ID is the one that clients know,
+// and Owner the name that [Options.Owner] returned, empty for an anonymous task and for
+// one of the LocalAccount. Their fields show the program the client's requests and
+// results; printing a [tasks.Task] does not.
 //
-// The owner is checked by each method: an empty one, or one longer than 1020 bytes,
-// gives an error that matches [tasks.ErrInvalidOwner]. Methods may be called by any
-// number of goroutines at once.
+// Each method checks the owner: an empty one, or one longer than 1020 bytes, gives an
+// error that matches [tasks.ErrInvalidOwner]. Methods may be called by any number of
+// goroutines at once.
 type Account struct {
 	store *tasks.Store
 	who   tenant
 }
 
-// Account returns what the owner has whom [Options.Owner] names so.
+// Account returns the account of the owner that [Options.Owner] names so.
 func (t *Tasks) Account(owner string) *Account {
 	return &Account{store: t.store, who: tenant{named: namedPrefix + owner}}
 }
 
-// AnonymousAccount returns what all anonymous callers have together. Theirs are 256
+// AnonymousAccount returns the account of all anonymous callers together. Theirs are 256
 // owners in the store, so List, Count and Purge make as many calls of it at least.
 func (t *Tasks) AnonymousAccount() *Account { return &Account{store: t.store} }
 
-// LocalAccount returns what clients without the extension have on stdio by a [Fallback]:
-// the user of this process owns that, whom no name that Options.Owner returns is. Where
-// servers on several machines share a store, that is every user of this id and name.
+// LocalAccount returns the account of clients without the extension that use a [Fallback]
+// on stdio: it belongs to the user of this process, and no name that Options.Owner
+// returns stands for that user. If servers on several machines share a store, it is that
+// of every user of this id and name.
 func (t *Tasks) LocalAccount() *Account {
 	return &Account{store: t.store, who: localTenant()}
 }
 
-// String says nothing of the owner; neither does a log of an Account.
+// String leaves the owner out, and so does a log of an Account.
 func (a *Account) String() string { return "Account" }
 
 // GoString is String; it keeps the owner out of %#v too.
@@ -68,10 +68,10 @@ func (a *Account) owners() ([]string, error) {
 }
 
 // List returns the tasks, a page of at most limit at a time, those of a named owner
-// oldest first. An empty cursor starts; next continues; an empty next ends the walk,
-// and nothing else does: a page can be short. A task that lives through the whole walk
-// is returned exactly once. Limits, cursors and errors are those of
-// [tasks.Store.List]; so is what is said of tasks that cannot be read.
+// oldest first. An empty cursor starts; next continues; only an empty next ends the walk,
+// because a page can be short. A task that lives through the whole walk is returned
+// exactly once. Limits, cursors, errors and the handling of unreadable tasks are those of
+// [tasks.Store.List].
 func (a *Account) List(ctx context.Context, cursor string, limit int) (page []tasks.Task, next string, err error) {
 	owners, err := a.owners()
 	if err != nil {
@@ -159,15 +159,14 @@ func (a *Account) of(id string, do func(owner, id string) (tasks.Task, error)) (
 	return a.show(t), nil
 }
 
-// Purge removes every task that there is when it is called, whatever its status, and
-// returns how many. A handler that runs for one, on whatever replica, sees its ctx end
-// with [ErrLost], and what it returns is dropped. Clients are told that the task is
-// not found.
+// Purge removes every task that exists when it is called, in any status, and returns how
+// many. A handler that runs for one, on any replica, sees its ctx end with [ErrLost], and
+// its result is dropped. Clients are told that the task is not found.
 //
 // It can be called again at any time: after an error, which comes with how many were
-// removed, it goes on; an account without tasks gives 0. A task that is created
-// meanwhile may stay, so first see to it that the owner can make no more requests. A
-// call that is not a task yet can become one afterwards.
+// removed, it goes on; an account without tasks gives 0. A task that is created meanwhile
+// may stay, so first see to it that the owner can make no more requests. A call that is
+// not a task yet can become one afterwards.
 func (a *Account) Purge(ctx context.Context) (removed int, err error) {
 	owners, err := a.owners()
 	if err != nil {

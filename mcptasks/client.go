@@ -16,23 +16,23 @@ type ClientOptions struct {
 	// their goroutine; with CallTool the first time with the one it was created with.
 	// Keep the id to go on with Await after a restart.
 	OnTask func(ctx context.Context, task ClientTask)
-	// MinPollInterval and MaxPollInterval bound what the server suggests, and the
-	// second that stands for no suggestion. Default 50 ms and 30 s.
+	// MinPollInterval and MaxPollInterval bound the interval that the server suggests,
+	// and the second that stands for no suggestion. Default 50 ms and 30 s.
 	MinPollInterval, MaxPollInterval time.Duration
-	// RetryFor is how long a server may be away: requests about a task that do not
-	// reach it, get no answer within 30 s, meet HTTP status 429, 500, 502, 503 or 504,
-	// or an error whose data says "retryable", are sent again until one gets through
-	// or this time has passed since the first failure. Default 30 s; negative: they are
-	// sent once.
+	// RetryFor is how long the client retries requests about a task while its server is
+	// away. It retries a request that does not reach the server, gets no answer within 30
+	// s, or meets HTTP status 429, 500, 502, 503 or 504, or an error whose data says
+	// "retryable", until one attempt gets through or this time has passed since the first
+	// failure. Default 30 s; negative: one attempt.
 	//
-	// Between two attempts lies a backoff, from a poll interval or a second to 5 s. A
-	// server that says when to come back, by Retry-After or "retryAfterMs" in the
-	// error's data, is asked again then and not earlier. Up to 10 minutes of such
-	// waits do not count as time away.
+	// Between two attempts lies a backoff, from a poll interval or a second to 5 s. If
+	// the server says when to come back, by Retry-After or "retryAfterMs" in the error's
+	// data, the client asks again then and not earlier. Up to 10 minutes of such waits do
+	// not count as time away.
 	//
-	// The call of the tool is sent once: a second one could make a second task. A
-	// cancel on behalf of a caller that gave up is tried for at most 5 s. With other
-	// answers, and with HTTP status 401, 403 or 404, nothing is sent again.
+	// The client sends the call of the tool once: a second one could make a second task.
+	// It retries a cancel on behalf of a caller that gave up for at most 5 s. It does not
+	// retry after other answers, nor after HTTP status 401, 403 or 404.
 	RetryFor time.Duration
 	// LeaveTasks leaves a task alone when the ctx of its CallTool ends, or a handler
 	// fails, instead of cancelling it. One whose id the caller has not heard of, by
@@ -41,28 +41,27 @@ type ClientOptions struct {
 }
 
 // InstallClient makes the CallTool of client's sessions transparent for tasks: it
-// declares the extension, and where the server answers with a task it polls as
-// often as the server suggests, answers requests for input with the client's own
-// handlers, and returns the task's result. A failed task gives its *[jsonrpc.Error]
-// and a cancelled one an error that matches [ErrCancelled].
+// declares the extension, and if the server answers with a task it polls as often as the
+// server suggests, answers requests for input with the client's own handlers, and returns
+// the task's result. A failed task gives its *[jsonrpc.Error] and a cancelled one an
+// error that matches [ErrCancelled].
 //
-// When the ctx of CallTool ends, or a handler fails, the task is cancelled; see
-// [ClientOptions].LeaveTasks. That holds too where ctx ends before the server has
-// answered with a task: CallTool returns at once, and for up to 3 seconds an answer
-// is waited for in the background. Whenever CallTool returns while the task goes
-// on, the error is a *[LeftError], which has the task's id: the server was away for
-// too long, say, or asks what this client cannot answer.
+// When the ctx of CallTool ends, or a handler fails, CallTool cancels the task; see
+// [ClientOptions].LeaveTasks. If ctx ends before the server has answered with a task,
+// CallTool returns at once, and the client waits in the background for up to 3 seconds
+// for the answer, to cancel its task. Whenever CallTool returns while the task goes on,
+// the error is a *[LeftError], which has the task's id: the server was away for too long,
+// say, or asks for input that this client cannot give.
 //
-// Handlers may run at the same time, for questions that are asked together. The ctx
-// of a handler ends with its question, see [ErrQuestionClosed]; CallTool does not
-// wait for a handler that goes on. One task may ask up to 10 times, up to 16
-// questions at a time.
+// Handlers may run at the same time, for questions that are asked together. The ctx of a
+// handler ends with its question, see [ErrQuestionClosed]; CallTool does not wait for a
+// handler that goes on. One task may ask up to 10 times, up to 16 questions at a time.
 // Receiving middleware sees these questions if it was added before InstallClient.
 //
 // Call it once for a client, before it connects, and let it connect through
-// [RoundTripper] or [ClientTransport]: the SDK drops what a task has beside a
-// result, its id too. Without one of them, a call that becomes a task gives an
-// error, and the task runs on to its end: without its id nobody can cancel it.
+// [RoundTripper] or [ClientTransport]: the SDK drops the fields that a task has beside a
+// result, its id too. Without one of them, a call that becomes a task gives an error, and
+// the task runs on to its end: it cannot be cancelled without its id.
 func InstallClient(client *mcp.Client, opts *ClientOptions) error {
 	c := &taskClient{}
 	if opts != nil {
@@ -161,8 +160,8 @@ func (c *taskClient) call(ctx context.Context, next mcp.MethodHandler, session *
 	return w.begin(ctx, task)
 }
 
-// abandon waits a while for the answer to a call that nobody waits for any more,
-// and cancels the task that it is.
+// abandon waits a while for the answer to a call whose caller has gone, and cancels the
+// task that it is.
 func (c *taskClient) abandon(ctx context.Context, session *mcp.ClientSession, x *exchange) {
 	defer x.end()
 	if answered := x.pending(); answered != nil {
@@ -192,8 +191,8 @@ func ordinary(res mcp.Result) (*mcp.CallToolResult, error) {
 	return r, nil
 }
 
-// declare adds the extension to the capabilities in the request's _meta. Requests
-// of older protocols have none, and no tasks.
+// declare adds the extension to the capabilities in the request's _meta. Requests of
+// older protocols have neither _meta capabilities nor tasks.
 func declare(params mcp.Params) {
 	meta := params.GetMeta()
 	if _, ok := meta[mcp.MetaKeyClientCapabilities]; !ok {

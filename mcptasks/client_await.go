@@ -16,7 +16,7 @@ import (
 // it with [AnswerTask], or end it with [CancelTask]. The id is not in the text.
 type LeftError struct {
 	ID  string // of the task
-	Err error  // why nobody waits for it any more
+	Err error  // why the client no longer waits for it
 }
 
 func (e *LeftError) Error() string {
@@ -26,16 +26,15 @@ func (e *LeftError) Error() string {
 // Unwrap returns the reason.
 func (e *LeftError) Unwrap() error { return e.Err }
 
-// Await returns what the task with this id ends with, as the CallTool that made it
-// would: after a restart, say, on another session, of any client that is the same
-// user and for which [InstallClient] was called, with that client's options and
-// handlers. It works as often as one likes until the task's retention is over, and
-// for several callers at a time.
+// Await returns the outcome of the task with this id, as the CallTool that made it would:
+// after a restart, say, on another session, of any client that is the same user and for
+// which [InstallClient] was called, with that client's options and handlers. It works as
+// often as one likes until the task's retention is over, and for several callers at a
+// time.
 //
-// Await only waits: the task goes on when ctx ends or a handler fails, and Await
-// returns a *[LeftError], as in all cases where it stops before the task's end. An
-// id that is nobody's, or somebody else's, gives an error that matches
-// [ErrNotFound].
+// Await only waits: the task goes on when ctx ends or a handler fails, and Await returns
+// a *[LeftError], as whenever it stops before the task's end. An id that is unknown, or
+// another user's, gives an error that matches [ErrNotFound].
 func Await(ctx context.Context, session *mcp.ClientSession, taskID string) (*mcp.CallToolResult, error) {
 	c, err := installedOn(ctx, session, taskID)
 	if err != nil {
@@ -110,7 +109,7 @@ func (w *wait) await(ctx context.Context, interval time.Duration) (*mcp.CallTool
 	}
 }
 
-// pause waits until it is time to poll. Meanwhile it sends what handlers answer.
+// pause waits until it is time to poll. Meanwhile it sends the answers of handlers.
 func (w *wait) pause(ctx context.Context, interval time.Duration) error {
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
@@ -135,8 +134,8 @@ func (w *wait) pause(ctx context.Context, interval time.Duration) error {
 	}
 }
 
-// leave returns the error for a task that has not ended. The task is cancelled
-// where its caller gave up, or a handler failed, and nobody wants it to go on.
+// leave returns the error for a task that has not ended. It cancels the task if its
+// caller gave up, or a handler failed, unless the caller leaves tasks.
 func (w *wait) leave(ctx context.Context, err error) error {
 	var failed *handlerError
 	gaveUp := ctx.Err() != nil

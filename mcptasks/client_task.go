@@ -18,8 +18,8 @@ type ClientTask struct {
 	ID            string
 	Status        tasks.Status
 	StatusMessage string
-	// PollInterval is how long to wait before the next look: what the server
-	// suggests, or zero where it suggests nothing.
+	// PollInterval is how long to wait before the next look: the interval that the server
+	// suggests, or zero if it suggests none.
 	PollInterval time.Duration
 	// InputRequests are the questions that are open, as the server sent them, by key.
 	InputRequests map[string]json.RawMessage
@@ -31,14 +31,12 @@ func (s *taskState) seen(id string) ClientTask {
 	}
 }
 
-// StartTool calls a tool and does not wait for its task: it returns the task as it
-// was created, or nil and the result where the call did not become one. The task
-// goes on whatever becomes of ctx; use the id with [GetTask], [AnswerTask],
-// [CancelTask] and [Await].
+// StartTool calls a tool and does not wait for its task: it returns the task as it was
+// created, or nil and the result if the call did not become one. The task goes on if ctx
+// ends later; use the id with [GetTask], [AnswerTask], [CancelTask] and [Await].
 //
-// When ctx ends before there is an answer, a task that it would have been is
-// cancelled, as with CallTool; see [InstallClient], which the session's client
-// needs.
+// When ctx ends before there is an answer, a task that the call becomes is cancelled, as
+// with CallTool; see [InstallClient], which the session's client needs.
 func StartTool(ctx context.Context, session *mcp.ClientSession, params *mcp.CallToolParams) (*ClientTask, *mcp.CallToolResult, error) {
 	if _, err := installed(ctx, session); err != nil {
 		return nil, nil, err
@@ -57,12 +55,12 @@ func StartTool(ctx context.Context, session *mcp.ClientSession, params *mcp.Call
 
 type startedKey struct{}
 
-// A startedTask is where a call leaves the task for StartTool.
+// A startedTask receives the task of a call for StartTool.
 type startedTask struct{ task *taskState }
 
-// GetTask returns how the task with this id stands; what it ended with is for
-// [Await]. A task that the server does not know gives [ErrNotFound]. It tries again
-// as [ClientOptions].RetryFor says.
+// GetTask returns the state of the task with this id; its outcome is for [Await]. A task
+// that the server does not know gives [ErrNotFound]. It retries as
+// [ClientOptions].RetryFor says.
 func GetTask(ctx context.Context, session *mcp.ClientSession, taskID string) (*ClientTask, error) {
 	c, err := installedOn(ctx, session, taskID)
 	if err != nil {
@@ -76,11 +74,11 @@ func GetTask(ctx context.Context, session *mcp.ClientSession, taskID string) (*C
 	return &task, nil
 }
 
-// AnswerTask answers questions of the task with this id: an [mcp.ElicitResult], say,
-// or whatever else encodes to what the question's kind wants, by the keys of
-// ClientTask.InputRequests. The server ignores answers to questions that are not
-// open, and goes on when none is. A task that the server does not know gives
-// [ErrNotFound]. It tries again as [ClientOptions].RetryFor says.
+// AnswerTask answers questions of the task with this id, by the keys of
+// ClientTask.InputRequests: with an [mcp.ElicitResult], say, or any value that encodes to
+// the result that the question's kind wants. The server ignores answers to questions that
+// are not open, and goes on once all are answered. A task that the server does not know
+// gives [ErrNotFound]. It retries as [ClientOptions].RetryFor says.
 func AnswerTask(ctx context.Context, session *mcp.ClientSession, taskID string, answers map[string]any) error {
 	c, err := installedOn(ctx, session, taskID)
 	if err != nil {
@@ -114,10 +112,10 @@ func CancelTask(ctx context.Context, session *mcp.ClientSession, taskID string) 
 	return err
 }
 
-// methodInstalled is answered by the middleware of InstallClient and never sent.
+// The middleware of InstallClient answers methodInstalled; it is not sent.
 const methodInstalled = "github.com/taskstore/taskstore/mcptasks/installed"
 
-// An installedClient is how to get from a session to what InstallClient made.
+// An installedClient leads from a session to its InstallClient.
 type installedClient struct {
 	mcp.ResultBase
 	client *taskClient

@@ -7,28 +7,28 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// Detach has the task go on in another process: in whatever opens the reference that it
-// returns by [tasks.Store.Open] on the same store. Send it there, and return. No goroutine
-// and no lease of this process stays behind: the task outlives it, and is run again by no
-// replica, also where its tool has Retry. A call that is not a task yet becomes one. The
-// deadline is that of [tasks.Run.Detach]: a task on which nobody has ended the work, nor
-// extended it, by then fails. 0: the task's TTL.
+// Detach has the task go on in another process, which opens the returned reference by
+// [tasks.Store.Open] on the same store. Send it there, and return. This process keeps no
+// goroutine and no lease: the task outlives it, and no replica runs it again, also if its
+// tool has Retry. A call that is not a task yet becomes one. The deadline is that of
+// [tasks.Run.Detach]: the task fails unless its work has been ended or extended by then.
+// 0: the task's TTL.
 //
-// Until the handler returns, its ctx lives, and SetStatusMessage and the like go on. A
-// result that it returns is ignored, but one with IsError, an error, a panic or questions
-// end the task as without Detach, as failed where it asks something: nobody may have been
-// handed the work. So return an error only if the reference was not sent, and mind that a
-// tool with an output schema has the SDK check what it returns, also here. If this process
-// dies before it was, the task fails at the deadline: give a short one, and have
-// [tasks.Run.Extend] called where the work is taken up.
+// Until the handler returns, its ctx lives, and SetStatusMessage and the like go on. Its
+// result is ignored, but one with IsError, an error, a panic or questions end the task as
+// without Detach, and questions end it as failed: the other process may not have got the
+// work. So return an error only if the reference was not sent, and mind that the SDK
+// checks the result of a tool with an output schema, also here. If this process dies
+// before it has sent the reference, the task fails at the deadline: give a short one, and
+// have the other process call [tasks.Run.Extend] when it takes up the work.
 //
-// The last SaveState is the State of the task as the other process sees it, byte for
-// byte. Detach again for a new reference; the former is then refused.
+// The other process sees the last SaveState as the State of the task, byte for byte.
+// Detach again for a new reference; the former is then refused.
 //
 // In a call that can only be answered synchronously, for which [FromContext] returns nil,
-// the error is [ErrSynchronous]; others are those of Promote and of tasks.Run.Detach. With
-// an error the task, if there is one, is the handler's as before, unless the error matches
-// [github.com/taskstore/taskstore.ErrOutcomeUnknown].
+// the error is [ErrSynchronous]; others are those of Promote and of tasks.Run.Detach.
+// With an error the task, if there is one, is the handler's as before, unless the error
+// matches [github.com/taskstore/taskstore.ErrOutcomeUnknown].
 func (t *Task) Detach(ctx context.Context, deadline time.Duration) (tasks.Ref, error) {
 	if t == nil {
 		return "", ErrSynchronous
@@ -64,7 +64,7 @@ func (e *execution) isDetached() bool {
 	return e.detached
 }
 
-// rest has nothing keep the lease from now on.
+// rest stops renewing the lease.
 func (e *execution) rest() {
 	e.mu.Lock()
 	stop := e.stop

@@ -14,14 +14,13 @@ import (
 )
 
 var (
-	// ErrAnonymous is what [Options.Owner] returns for a request that comes from
-	// nobody in particular.
+	// ErrAnonymous is returned by [Options.Owner] for a request of an anonymous caller.
 	ErrAnonymous = errors.New("mcptasks: anonymous request")
-	// ErrCancelled is the cause of a handler's ctx after tasks/cancel, and what a
-	// client's CallTool returns for a task that was cancelled.
+	// ErrCancelled is the cause of a handler's ctx after tasks/cancel. A client's
+	// CallTool returns it for a task that was cancelled.
 	ErrCancelled = errors.New("mcptasks: task cancelled")
-	// ErrLost is the cause of a handler's ctx when the task is no longer this
-	// replica's, or has expired: whatever the handler returns is dropped.
+	// ErrLost is the cause of a handler's ctx when another replica has taken the task, or
+	// the task has expired: the server drops the handler's result.
 	ErrLost = errors.New("mcptasks: task lost")
 	// ErrExpired is the cause of a handler's ctx when its task has run for as long as
 	// MaxTTL in [Options].Tasks allows, and has failed for that.
@@ -33,26 +32,26 @@ var (
 	// ErrSynchronous says that the call can only be answered synchronously, since its
 	// client has neither the extension nor a fallback.
 	ErrSynchronous = errors.New("mcptasks: the call cannot become a task: its client has neither the extension nor a fallback")
-	// ErrNotFound is what a client gets for a task that its server does not know, or
-	// not any more: the id is wrong, another user's, or the task has expired.
+	// ErrNotFound is a client's error for a task that its server does not know, or not
+	// any more: the id is wrong, another user's, or the task has expired.
 	ErrNotFound = errors.New("mcptasks: the task is unknown or has expired")
-	// ErrUnavailable is what a client gets when its server could not be reached, or
-	// refused for the time being, for all of [ClientOptions].RetryFor.
+	// ErrUnavailable is a client's error when it could not reach its server, or the
+	// server refused for the time being, for all of [ClientOptions].RetryFor.
 	ErrUnavailable = errors.New("mcptasks: the server is unavailable")
-	// ErrInvalidResponse is what a client gets for an answer that the protocol does
-	// not allow there.
+	// ErrInvalidResponse is a client's error for an answer that the protocol does not
+	// allow there.
 	ErrInvalidResponse = errors.New("mcptasks: invalid response")
-	// ErrQuestionClosed is the cause of the ctx of a client's handler whose answer
-	// nobody waits for any more: the question was answered elsewhere, or the task has
-	// ended, or CallTool has returned. For a task that was cancelled it is ErrCancelled.
+	// ErrQuestionClosed is the cause of the ctx of a client's handler once its answer is
+	// no longer wanted: the question was answered elsewhere, or the task has ended, or
+	// CallTool has returned. For a task that was cancelled it is ErrCancelled.
 	ErrQuestionClosed = errors.New("mcptasks: the question is no longer open")
 )
 
 // Every error that leaves the middleware is a *jsonrpc.Error: the SDK sends any
 // other with code 0.
 
-// notFound says the same of a task that never was, has expired or is somebody else's:
-// the three cannot be told apart.
+// notFound says the same of a task that does not exist, has expired or is another
+// caller's: a client cannot tell the three apart.
 func notFound() *jsonrpc.Error {
 	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "Task not found: it is unknown or has expired"}
 }
@@ -65,12 +64,11 @@ func internalError(message string) *jsonrpc.Error {
 	return &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: message}
 }
 
-// unavailable answers what this server cannot do now, and may be able to do soon:
-// the store cannot be reached, or the server shuts down. Nothing was done, or nothing
-// that making the request again would spoil; but a tools/call whose create lost its
-// answer may have become a task that nobody was told of, which fails as a lost one
-// does, or runs where its tool has Retry. [Tasks.Handler] gives it status
-// 503.
+// unavailable refuses a request that this server cannot serve now, and may be able to
+// serve soon: it cannot reach the store, or it shuts down. The client may send the same
+// request again. If a tools/call lost the store's answer to its create, it may have left
+// a task that no client knows, which fails as a lost one does, or runs if its tool has
+// Retry. [Tasks.Handler] gives it status 503.
 func unavailable() *jsonrpc.Error { return askAgain("temporarily unavailable, ask again") }
 
 // askAgain is unavailable with another message.
@@ -90,9 +88,8 @@ func missingCapability() *jsonrpc.Error {
 	}
 }
 
-// wireError makes of what the store reports what a client may be told. What is no
-// clear refusal is a store that fails: it may have recovered when the client asks
-// again.
+// wireError turns an error of the store into one that a client may see. Any error but a
+// clear refusal means a failing store: it may have recovered when the client asks again.
 func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	var limit *tasks.LimitError
 	var wire *jsonrpc.Error
@@ -115,7 +112,7 @@ func (t *Tasks) wireError(what string, err error) *jsonrpc.Error {
 	if !errors.Is(err, context.Canceled) { // the client is gone
 		t.log.requestFailed(what, err)
 	}
-	var tooBig *taskstore.CapacityError // a backend that is full just now gives none
+	var tooBig *taskstore.CapacityError // unset by a backend that is full just now
 	if errors.As(err, &tooBig) {
 		return internalError("internal error")
 	}

@@ -22,13 +22,12 @@ import (
 //     requests with one Mcp-Session-Id to one replica. Such clients get no tasks, their
 //     calls are answered synchronously, or as their [Fallback] says.
 //
-// Where older clients need not be asked, or cannot be routed, put Handler around a
-// single Stateless handler instead: it serves them too.
+// If older clients need not be asked, or cannot be routed, put Handler around a single
+// Stateless handler instead: it serves them too.
 //
-// getServer and opts are those of the SDK; Stateless and
-// PropagateRequestCancellation in opts have no effect. Nil opts mean the defaults:
-// sessions then never time out, see SessionTimeout. Put the handler within what
-// authenticates requests.
+// getServer and opts are those of the SDK; Stateless and PropagateRequestCancellation in
+// opts have no effect. Nil opts mean the defaults: sessions then do not time out, see
+// SessionTimeout. Put the handler inside the one that authenticates requests.
 func (t *Tasks) HTTPHandler(getServer func(*http.Request) *mcp.Server, opts *mcp.StreamableHTTPOptions) http.Handler {
 	var o mcp.StreamableHTTPOptions
 	if opts != nil {

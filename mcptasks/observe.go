@@ -6,9 +6,9 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A RunBegin is what [Options].ObserveRun is told of a run that begins.
+// A RunBegin describes a run that begins to [Options].ObserveRun.
 type RunBegin struct {
-	Tool string // one that the server has, never a name that a client made up
+	Tool string // a tool of the server, not a name that a client made up
 	// Before has the spans that the task belongs to; zero in its first run.
 	Before tasks.Trace
 	// First says that the call is about to become a task.
@@ -17,12 +17,13 @@ type RunBegin struct {
 	Lost bool
 }
 
-// A RunEnd is what a [RunObserver] is told of a run that has ended.
+// A RunEnd describes a run that has ended to a [RunObserver].
 type RunEnd struct {
-	// Status is what the run brought the task to, as far as this replica knows. Working: it
-	// was handed over, or goes on elsewhere. Empty: the call did not become a task.
+	// Status is the one that the run brought the task to, as far as this replica knows.
+	// Working: it was handed over, or goes on elsewhere. Empty: the call did not become a
+	// task.
 	Status tasks.Status
-	// Code is that of the task's error, where Status is Failed.
+	// Code is that of the task's error, if Status is Failed.
 	Code int64
 	// ToolError says that the task is Completed with a result that has isError.
 	ToolError bool
@@ -30,7 +31,7 @@ type RunEnd struct {
 	Lost bool
 }
 
-// A RunObserver is what [Options].ObserveRun returns for one run. Its zero value is fine.
+// A RunObserver is returned by [Options].ObserveRun for one run. Its zero value is fine.
 //
 // ObserveRun is called when a call is about to become a task, before the store is asked,
 // with the ctx of its request; and when a task that goes on here has been acquired, with a
@@ -44,11 +45,11 @@ type RunObserver struct {
 	// Trace names the spans to be stored with the task, as far as they are set: that of the
 	// call in its first run, and that of this run in any.
 	Trace tasks.Trace
-	// Context returns the handler's ctx, made from the one that it would get. It is called
-	// where the task is there before the handler is called, which it is not with a Grace or
+	// Context returns the handler's ctx, made from the one that it would get. It is
+	// called if the task exists before the handler is called, so not with a Grace or
 	// Manual. Nil: the handler's ctx stays as it is.
 	Context func(context.Context) context.Context
-	// Ended is called at the end. Nil: nothing is.
+	// Ended is called at the end. Nil: the end is not observed.
 	Ended func(RunEnd)
 }
 
@@ -74,7 +75,7 @@ func (e *execution) observe(begin RunBegin) {
 	e.mu.Unlock()
 }
 
-// observer returns that of the run, the zero one if there is none.
+// observer returns that of the run, or the zero one.
 func (e *execution) observer() RunObserver {
 	e.mu.Lock()
 	defer e.mu.Unlock()

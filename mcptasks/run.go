@@ -10,13 +10,14 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Run looks after the tasks of lost replicas until ctx ends, then shuts server down:
-// it waits for its handlers as Shutdown does, for [Options.DrainTimeout] at most. It
-// resumes the tasks of tools with [ToolOptions].Retry on server, on which Install was
-// called. Several replicas may run it; each task is resumed by one of them.
+// Run looks after the tasks of lost replicas until ctx ends, then shuts server down: it
+// waits for its handlers as Shutdown does, for [Options.DrainTimeout] at most. It resumes
+// the tasks of tools with [ToolOptions].Retry on server, on which Install was called.
+// Several replicas may run it; each task is resumed by one of them.
 //
-// It returns what Shutdown would: nil at a clean end. Without Run everything works
-// except that lost tasks are not resumed and that nothing waits for handlers at the end.
+// It returns the error that Shutdown would: nil at a clean end. Without Run everything
+// works except that lost tasks are not resumed and that the process does not wait for
+// handlers at the end.
 func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	in := t.installation(server)
 	if !in.installed() {
@@ -36,8 +37,8 @@ func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	return t.shutdown(draining, in)
 }
 
-// resumeOrphans resumes what waits for a runner, MaxResumed at once: the next one
-// is taken as soon as another has ended.
+// resumeOrphans resumes tasks that wait for a runner, MaxResumed at once: it takes the
+// next one as soon as another has ended.
 func (in *installation) resumeOrphans(ctx context.Context) {
 	for t, err := range in.store.Orphans(ctx, in.service) {
 		if err != nil {

@@ -9,18 +9,19 @@ import (
 // handlerPatience is how long a handler has to return after its ctx ended.
 const handlerPatience = 2 * time.Second
 
-// Shutdown lets the running handlers of all servers finish. From its call on no
-// handler is started for a client of the extension, nor for a call with a [Fallback]: calls
-// and answers get an error that says to ask again, another replica. Other calls it leaves
-// to the server's own shutdown, as if this package were not there. Every
-// subscriptions/listen ends with its result, by which clients know that they should listen
-// elsewhere, and calls that wait for a task are answered with it as it is. The contexts of
-// handlers of tools with [ToolOptions].Retry end at once, with [ErrShutdown], so that
-// their tasks are handed to other replicas; those of the others when ctx ends, and their
-// tasks fail.
+// Shutdown lets the running handlers of all servers finish. From its call on, the servers
+// start no handler for a client of the extension, nor for a call with a [Fallback]: calls
+// and answers get an error that says to ask another replica. Other calls it leaves to the
+// server's own shutdown, as if this package were not there. Every subscriptions/listen
+// ends with its result, by which clients know that they should listen to another replica,
+// and calls that wait for a task are answered with the task as it is.
 //
-// It returns nil when no handler runs any more and none of the others had to be told,
-// and otherwise an error that wraps ctx's and says how many did not return.
+// The contexts of handlers of tools with [ToolOptions].Retry end at once, with
+// [ErrShutdown], so that their tasks are handed to other replicas. The contexts of the
+// others end when ctx ends, and their tasks fail.
+//
+// It returns nil if all handlers have returned and none of the others had to be told, and
+// otherwise an error that wraps ctx's and says how many did not return.
 func (t *Tasks) Shutdown(ctx context.Context) error { return t.shutdown(ctx, nil) }
 
 // shutdown is Shutdown for one server, with nil for all.
