@@ -30,7 +30,7 @@ type plainCall struct {
 }
 
 // fallBack answers a call of a plain client that has come to the gate. It reports false
-// where the tool, or the client, has no fallback.
+// if the tool, or the client, has no fallback.
 func (in *installation) fallBack(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, chain mcp.MethodHandler, foreign bool) (o outcome, ok bool) {
 	if !in.fallsBack(opts) {
 		return outcome{}, false
@@ -43,8 +43,8 @@ func (in *installation) fallBack(ctx context.Context, call *mcp.CallToolRequest,
 		in.warnIfAnonymous(call.Params.Name)
 		return outcome{}, false
 	}
-	// A client of an older protocol the SDK asks once for a call, and where the gate is at
-	// the end of the chain.
+	// The SDK itself asks a client of an older protocol, once for a call, if the gate is
+	// at the end of the chain.
 	in.fallback.shown.Store(true)
 	p := &plainCall{
 		in: in, opts: opts, chain: chain, who: who, asked: call, call: plainRequest(call),
@@ -58,8 +58,8 @@ func (in *installation) fallBack(ctx context.Context, call *mcp.CallToolRequest,
 	return o, true
 }
 
-// run calls the handler and returns the call's answer: what the handler returned or
-// asked, or what is said of the task.
+// run calls the handler and returns the call's answer: the handler's result or questions,
+// or the answer that describes the task.
 func (p *plainCall) run(ctx context.Context) outcome {
 	opts := *p.opts
 	opts.Mode = Manual // it is run that says when
@@ -169,12 +169,11 @@ func (in *installation) settled(ctx context.Context, owner, id string, wait time
 	return t, nil
 }
 
-// busy reports whether nothing is to be done about the task but to wait.
+// busy reports whether all that is left to do about the task is to wait.
 func busy(t *tasks.Task) bool { return t.Status == tasks.Working }
 
-// forPlain looks at what a handler has returned to the call of a plain client. Its
-// questions are the task's, which the call becomes for that, unless the client can be
-// asked itself.
+// forPlain adapts a handler's result to the call of a plain client. If the client cannot
+// be asked itself, the call becomes a task, which asks the handler's questions.
 func (e *execution) forPlain(o outcome) outcome {
 	if !o.asks() || e.plain == nil && (e.request != nil || !isPlain(e.call)) {
 		return o
@@ -198,8 +197,8 @@ func (e *execution) forPlain(o outcome) outcome {
 	return o
 }
 
-// asOf returns a tool's result as a client of this protocol version takes it: the newest
-// has a type in it, which the session on which the handler ran has set, and none before.
+// asOf returns a tool's result as a client of this protocol version takes it: only the
+// newest has a type in it, which the handler's session has set.
 func asOf(version string, r *mcp.CallToolResult) *mcp.CallToolResult {
 	if r == nil || r.InputRequests != nil {
 		return r
@@ -215,7 +214,7 @@ func asOf(version string, r *mcp.CallToolResult) *mcp.CallToolResult {
 	return shown
 }
 
-// ownResult returns what a tool's handler returned, from the store.
+// ownResult returns the result of a tool's handler, from the store.
 func ownResult(stored json.RawMessage) (*mcp.CallToolResult, error) {
 	var res mcp.CallToolResult
 	var structured struct {

@@ -13,9 +13,9 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// checkAnswers returns the answers to questions that wait, as tasks/update takes them.
-// The others are left out, late and repeated ones do no harm. What a model made up has to
-// fit the question, as what a client's form returns does.
+// checkAnswers returns the answers to open questions, as tasks/update takes them. It
+// leaves out the others: late and repeated ones do no harm. An answer that a model made
+// up has to fit the question, as one from a client's form does.
 func checkAnswers(t *tasks.Task, answers map[string]json.RawMessage) (map[string]*mcp.ElicitResult, error) {
 	fitting := make(map[string]*mcp.ElicitResult)
 	for _, key := range slices.Sorted(maps.Keys(answers)) {

@@ -22,7 +22,7 @@ type joint struct {
 	// Guarded by joints.mu.
 	e         *execution // that runs; nil: the task waits to be answered, or is detached
 	owner, id string     // of that task
-	expires   time.Time  // when that is gone; zero: never
+	expires   time.Time  // when that task is gone; zero: it stays
 }
 
 // shared reports whether another call may have been told the task.
@@ -32,7 +32,7 @@ func (j *joint) shared() bool { return j != nil && j.joined.Load() }
 type joints struct {
 	mu    sync.Mutex
 	open  map[jointKey]*joint
-	swept time.Time // when tasks that nobody answered in time were taken out
+	swept time.Time // when expired joints were last taken out
 }
 
 // sweepJoints is for how long the next call leaves to others to look at all of them.
@@ -40,8 +40,8 @@ const sweepJoints = time.Minute
 
 type jointKey [sha256.Size]byte
 
-// jointKeyOf tells calls of one owner apart: by tool and arguments, whatever the order
-// of their fields. It reports false for a call that is never joined.
+// jointKeyOf tells calls of one owner apart: by tool and arguments, in any order of their
+// fields. It reports false for a call that cannot be joined.
 func (in *installation) jointKeyOf(owner string, call *mcp.CallToolRequest, opts *ToolOptions) (key jointKey, ok bool) {
 	if !opts.joins() || strings.HasPrefix(owner, anonymousPrefix) {
 		return key, false
@@ -81,7 +81,7 @@ func (j *joints) enter(key jointKey, e *execution, old *joint) (mine, other *joi
 	return mine, nil
 }
 
-// parked returns the joint whose task waits to be answered, nil if there is none.
+// parked returns the joint whose task waits to be answered, or nil.
 func (j *joints) parked(key jointKey) *joint {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -9,12 +9,12 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// showFallback has what a client learns about the server fit its kind. It changes
-// nothing until a tool has a fallback. A client that is to have none, one with the
-// extension say, does not see the three tools; a plain one sees them, a line in the
-// instructions, and its tools without what their answers need not fit.
+// showFallback adapts a listing of the server to the kind of the client, once a tool has
+// a fallback. A client without a fallback, one with the extension say, does not see the
+// three tools; a plain one sees them, a line in the instructions, and its tools without
+// the output schemas that their answers need not fit.
 //
-// So one list is not for all clients: where it may be cached, it is private.
+// So lists differ by client: one that may be cached is private.
 func (in *installation) showFallback(ctx context.Context, req mcp.Request, res mcp.Result) {
 	ours := in.fallback.tools.Load()
 	if ours == nil {
@@ -95,7 +95,7 @@ func (in *installation) isPlainClient(ctx context.Context, req mcp.Request) bool
 }
 
 // makePrivate keeps caches from giving a result to a client of another kind. A result for
-// clients with the extension that nobody may keep stays as it is.
+// clients with the extension that may not be kept stays as it is.
 func makePrivate(c *mcp.Cacheable, plain bool) {
 	if plain || c.TTLMs > 0 {
 		c.CacheScope = "private"

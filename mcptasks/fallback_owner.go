@@ -11,8 +11,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// plainTenant returns whose tasks a plain client has, which is one without the
-// extension. It reports false if the client is to have none.
+// plainTenant returns the owner of the tasks of a plain client, one without the
+// extension. It reports false if the client gets no fallback.
 func (t *Tasks) plainTenant(ctx context.Context, session mcp.Session) (who tenant, ok bool, err error) {
 	who, err = callerOf(ctx)
 	switch {

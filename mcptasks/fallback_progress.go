@@ -7,7 +7,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A progress tells a plain client that waits what its task says. Nil says nothing.
+// A progress forwards the messages of a task to a plain client that waits. Nil drops
+// them.
 type progress struct {
 	ctx     context.Context
 	session *mcp.ServerSession
@@ -19,7 +20,8 @@ type progress struct {
 	over  bool
 }
 
-// newProgress returns what tells the client of a call, nil if it did not ask for that.
+// newProgress returns the progress for the client of a call, nil if it did not ask for
+// it.
 func newProgress(ctx context.Context, call *mcp.CallToolRequest) *progress {
 	token := call.Params.GetProgressToken()
 	if token == nil || call.Session == nil {
@@ -43,8 +45,8 @@ func (p *progress) say(message string) {
 	_ = p.session.NotifyProgress(p.ctx, &mcp.ProgressNotificationParams{ProgressToken: p.token, Progress: p.steps, Message: message})
 }
 
-// end has nothing more be said: the call is answered, or the handler reports progress
-// itself, with numbers of its own.
+// end stops the messages: the call is answered, or the handler reports progress itself,
+// with numbers of its own.
 func (p *progress) end() {
 	if p == nil {
 		return

@@ -19,15 +19,15 @@ const (
 	codeInternal    = "internal_error"
 )
 
-// A refusedCall is the structured content of a refusal. It has a code and no status: what is
-// said of a task has a status and no code.
+// A refusedCall is the structured content of a refusal. It has a code and no status, and
+// a plainTask has a status and no code.
 type refusedCall struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Next    string `json:"next"`
 }
 
-// refusal is the result of a call that is refused: nothing was done.
+// refusal is the result of a call that is refused before any work.
 func refusal(code, message, next string) *mcp.CallToolResult {
 	return &mcp.CallToolResult{
 		IsError:           true,
@@ -36,13 +36,14 @@ func refusal(code, message, next string) *mcp.CallToolResult {
 	}
 }
 
-// unknownTask says the same of a task that never was, has expired or is somebody else's.
+// unknownTask says the same of a task that does not exist, has expired or is another
+// caller's.
 func unknownTask() *mcp.CallToolResult {
 	return refusal(codeNotFound, "there is no such task: the id is unknown, or the task has expired",
 		"Check the id. If it is right, the task and its result are gone.")
 }
 
-// refusalOf makes a refusal of what the store reports.
+// refusalOf turns an error of the store into a refusal.
 func (in *installation) refusalOf(what string, err error) *mcp.CallToolResult {
 	if errors.Is(err, tasks.ErrNotFound) {
 		return unknownTask()

@@ -9,8 +9,8 @@ import (
 // plainKey marks, in the _meta of a stored call, that its client is a plain one.
 const plainKey = "github.com/taskstore/taskstore/mcptasks/plain"
 
-// plainRequest returns the call of a plain client as one of a client that takes
-// questions in results. It is what the handler sees and what the store keeps.
+// plainRequest returns the call of a plain client as one of a client that takes questions
+// in results. The handler sees it so, and the store keeps it so.
 func plainRequest(call *mcp.CallToolRequest) *mcp.CallToolRequest {
 	plain := cloned(call)
 	params := plain.Params

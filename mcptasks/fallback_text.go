@@ -20,7 +20,7 @@ type plainTask struct {
 	Status      tasks.Status             `json:"status"`
 	Message     string                   `json:"message,omitempty"`
 	PollAfterMs int64                    `json:"pollAfterMs,omitempty"` // of a task that has not ended
-	ExpiresAt   string                   `json:"expiresAt,omitempty"`   // empty: never
+	ExpiresAt   string                   `json:"expiresAt,omitempty"`   // empty: it does not expire
 	Questions   map[string]plainQuestion `json:"questions,omitempty"`
 	Error       *errorFields             `json:"error,omitempty"`
 	Next        string                   `json:"next"`
@@ -31,7 +31,7 @@ type plainQuestion struct {
 	Message string          `json:"message,omitempty"`
 	Schema  json.RawMessage `json:"schema,omitempty"` // of the answer's content
 	URL     string          `json:"url,omitempty"`    // that the user is to open
-	// Method is what only a client with the extension can be asked.
+	// Method is a request that only a client with the extension can be asked.
 	Method string `json:"method,omitempty"`
 }
 
@@ -52,9 +52,9 @@ func questionOf(request json.RawMessage) (q plainQuestion) {
 	return plainQuestion{Message: r.Params.Message, Schema: r.Params.RequestedSchema, URL: r.Params.URL}
 }
 
-// answerOf is what a plain client is told of a task: the result of its tool, as it was, or
-// how the task stands. tool names it where the task may not; crowded says that the call did
-// not wait.
+// answerOf returns the answer of a plain client about a task: the result of its tool, as
+// it was, or the task's state. tool names the tool if the task may not; crowded says that
+// the call did not wait.
 func (in *installation) answerOf(t *tasks.Task, tool string, crowded bool) *mcp.CallToolResult {
 	if t.Status == tasks.Completed {
 		res, err := ownResult(t.Result)
@@ -67,7 +67,8 @@ func (in *installation) answerOf(t *tasks.Task, tool string, crowded bool) *mcp.
 	return in.describe(t, tool, crowded)
 }
 
-// describe says how a task stands. What has ended without a result is an error.
+// describe returns the state of a task. A task that has ended without a result is an
+// error.
 func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.CallToolResult {
 	o := &in.opts.Fallback
 	f := seed(t)
@@ -130,7 +131,7 @@ func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.
 	}
 }
 
-// text is what the structured content says, a line for each field.
+// text is the structured content in words, a line for each field.
 func (p *plainTask) text() string {
 	var b strings.Builder
 	line := func(name string, value any) { fmt.Fprintf(&b, "%s: %v\n", name, value) }
@@ -162,7 +163,7 @@ func (p *plainTask) text() string {
 	return b.String()
 }
 
-// oneLine keeps what a tool says from passing for a line of ours.
+// oneLine keeps a tool's text from passing for a line of ours.
 func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, isBreak), " ") }
 
 // isBreak reports whether some program takes r for the end of a line: Unicode has all of

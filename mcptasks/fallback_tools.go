@@ -22,7 +22,7 @@ const cancelWait = 5 * time.Second
 // calls and may refuse them.
 type fallbackTools struct {
 	once  sync.Once
-	tools atomic.Pointer[[]*mcp.Tool] // nil: there are none yet
+	tools atomic.Pointer[[]*mcp.Tool] // nil: not added yet
 	shown atomic.Bool                 // a tool has a fallback
 }
 
@@ -39,8 +39,8 @@ type toolArguments struct {
 	Answers map[string]json.RawMessage `json:"answers"`
 }
 
-// read decodes the arguments of a call. Its error says which of them is wrong, and quotes
-// none: models make up arguments.
+// read decodes the arguments of a call. Its error names the wrong argument and quotes no
+// value: models make up arguments.
 func (a *toolArguments) read(arguments json.RawMessage) error {
 	takes := map[string]string{
 		"id": "the task's id, a string", "wait": "a number of seconds",
@@ -112,7 +112,7 @@ func objectSchema(properties map[string]any, required ...string) map[string]any 
 	return map[string]any{"type": "object", "properties": properties, "required": required}
 }
 
-// checkFallbackNames says what is wrong with the names of the server's tools.
+// checkFallbackNames reports a clash of names among the server's tools.
 func (in *installation) checkFallbackNames() error {
 	ours := in.fallback.tools.Load()
 	if ours == nil {
@@ -200,6 +200,6 @@ func (in *installation) toolCancel(ctx context.Context, c *toolCall) *mcp.CallTo
 		return in.refusalOf(methodCancel, err)
 	}
 	res := in.describe(&t, "", crowded)
-	res.IsError = false // it is what was asked for
+	res.IsError = false // the caller asked for the cancel
 	return res
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// An installation is what one server has of a Tasks. The server's own middleware
-// and tools keep it alive, so it goes when the server goes, also where a program
-// makes a server for each request.
+// An installation is one server's part of a Tasks. The server's own middleware and tools
+// keep it alive, so it goes when the server goes, also in a program that makes a server
+// for each request.
 type installation struct {
 	*Tasks
 	server  *mcp.Server
 	service string            // names, in the store, which servers may run the tasks
 	next    mcp.MethodHandler // the rest of the server's chain; nil until Install
-	// aside is next as the tools of Options.Tool are run by it, run what all others are
-	// run by: both with Options.Around around them.
+	// aside runs the tools of Options.Tool by next, and run runs all others: both with
+	// Options.Around around them.
 	aside, run mcp.MethodHandler
 
 	draining bool // no handler starts any more; guarded by the mutex of executions
@@ -39,14 +39,13 @@ type installation struct {
 // maxServiceBytes is the longest name that the store takes, see [tasks.CreateParams].
 const maxServiceBytes = 256
 
-// Install makes server speak the extension: it answers tasks/get, tasks/update
-// and tasks/cancel, makes tasks of calls of the tools that AddTool added, and
-// declares the capability in server/discover. Call it once for a server.
+// Install makes server speak the extension: it answers tasks/get, tasks/update and
+// tasks/cancel, makes tasks of calls of the tools that AddTool added, and declares the
+// capability in server/discover. Call it once for a server.
 //
 // Receiving middleware of the server, whether it is added before Install or after, is
-// around the requests: see the package documentation. Where [Options].Tool is set, call
-// Install before any receiving middleware is added to server; a warning says where it
-// was not.
+// around the requests: see the package documentation. With [Options].Tool, call Install
+// before any receiving middleware is added to server; otherwise a warning says so.
 func (t *Tasks) Install(server *mcp.Server) error {
 	in := t.installation(server)
 	if in.service = t.opts.Name; in.service == "" {
@@ -98,7 +97,7 @@ func (t *Tasks) installation(server *mcp.Server) *installation {
 	return in
 }
 
-// forget drops what is left of a server that is no more.
+// forget drops the entry of a server that is gone.
 func (t *Tasks) forget(key weak.Pointer[mcp.Server]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

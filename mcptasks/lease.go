@@ -9,11 +9,11 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// keep renews the lease of run at a third of its length, and ends the handler's
-// ctx when a cancel is requested or the task is lost. run.Changes brings a cancel
-// from another replica at once, and the suspicion of one that met the lease when it
-// was over, which a renewal answers; a renewal sees a cancel too, so that lost hints
-// only make it later. It is called under mu. stop ends it and waits until nothing is left.
+// keep renews the lease of run at a third of its length, and ends the handler's ctx when
+// a cancel is requested or the task is lost. run.Changes brings a cancel from another
+// replica at once, and the suspicion of a replica that found the lease expired, which a
+// renewal answers. A renewal sees a cancel too, so lost hints only delay it. The caller
+// holds mu. stop ends the renewals and waits until they have ended.
 func (e *execution) keep(run *tasks.Run) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.ctx))
 	suspected := make(chan struct{}, 1)
@@ -58,7 +58,7 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 		case err != nil && failed:
 			pause = min(2*pause, maxRenewPause, third)
 		case err != nil:
-			// While nobody has taken the task it is still ours.
+			// Until another replica has taken the task it is still ours.
 			e.in.log.renewalFailed(e.call.Params.Name, err)
 			pause, failed = min(minRenewPause, third), true
 		default:
@@ -73,7 +73,7 @@ func (e *execution) renew(ctx context.Context, run *tasks.Run, suspected <-chan 
 	}
 }
 
-// see ends the handler's ctx where the state of its task says so.
+// see ends the handler's ctx if the state of its task says so.
 func (e *execution) see(t *tasks.Task) {
 	switch {
 	case t.Error != nil && t.Error.Message == tasks.MessageOvertime:

@@ -1,10 +1,10 @@
 // # Log lines
 //
-// [Options].Logger gets these lines, each with "mcptasks: " before it. Their
-// attributes are a tool's name, numbers, methods, and errors of the store, which name
-// no owner, id, key or payload; error is also what Options.Owner returned, as it is. A
-// task that is created and one that ends as its handler says are not logged: middleware
-// sees every call.
+// [Options].Logger gets these lines, each with "mcptasks: " before it. Their attributes
+// are a tool's name, numbers, methods, and errors of the store, which name no owner, id,
+// key or payload; error is also the error of Options.Owner, unchanged. A task that is
+// created and one that ends as its handler says are not logged: middleware sees every
+// call.
 //
 //	INFO   a lost task goes on here                  tool
 //	INFO   a task is handed over                     tool
@@ -33,8 +33,8 @@
 //	ERROR  a stored task is damaged                  tool, part
 //	ERROR  Options.Tool is not followed: what it returned makes no sense    tool, error
 //
-// INFO tells what the server did by itself; at WARN somebody has to look at the store
-// or the configuration; at ERROR work was lost or a program is wrong.
+// INFO reports the server's own actions; WARN calls for a look at the store or the
+// configuration; ERROR means that work was lost or a program is wrong.
 package mcptasks
 
 import (
@@ -84,7 +84,7 @@ func (l logger) renewalFailed(tool string, err error) {
 	l.to.Warn("mcptasks: a lease could not be renewed", "tool", tool, "error", err)
 }
 
-// reportLost is for what a handler said of its work before there was a task.
+// reportLost is for a report of the handler from before there was a task.
 func (l logger) reportLost(tool string, err error) {
 	l.to.Warn("mcptasks: what a new task had reported is lost", "tool", tool, "error", err)
 }
@@ -132,8 +132,7 @@ func (l logger) requestFailed(method string, err error) {
 	l.to.Error("mcptasks: a request failed", "method", method, "error", err)
 }
 
-// panicked is told the type of what the handler panicked with: the value may hold
-// payload.
+// panicked gets the type of the panic's value: the value itself may hold payload.
 func (l logger) panicked(tool, kind, stack string) {
 	l.to.Error("mcptasks: a tool handler panicked", "tool", tool, "type", kind, "stack", stack)
 }

@@ -46,7 +46,7 @@ func (in *installation) handle(ctx context.Context, method string, req mcp.Reque
 	return in.next(ctx, method, req)
 }
 
-// declared tells what a request says of the client.
+// declared has the methods by which a request describes its client.
 type declared interface {
 	GetParams() mcp.Params
 	ProtocolVersion() string
@@ -57,7 +57,7 @@ func capable(req declared) bool {
 	if req.ProtocolVersion() < firstVersion {
 		return false
 	}
-	// Looked up where the decoder left it. The SDK would encode all capabilities and
+	// Looked up in the decoder's own map: the SDK would encode all capabilities and
 	// decode them again, through a buffer of 32 KiB, for every request.
 	capabilities, _ := req.GetParams().GetMeta()[mcp.MetaKeyClientCapabilities].(map[string]any)
 	extensions, _ := capabilities["extensions"].(map[string]any)
@@ -154,15 +154,15 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 			delete(responses, key)
 		}
 	}
-	// Whoever takes the last answer goes on with the task. So a replica that cannot
-	// refuses before it takes one.
+	// The replica that takes the last answer goes on with the task. So a replica that
+	// cannot refuses before it takes one.
 	var e *execution
 	task, err := in.store.ProvideInput(ctx, owner, id, responses, func(t tasks.Task) error {
 		if e != nil { // of an attempt that lost against another
 			return nil
 		}
 		if t.Lease.Token == 0 || t.Lease.Detached {
-			return nil // nobody here is to go on with it
+			return nil // the task is not to go on here
 		}
 		if t.Service != in.service {
 			return invalidParams("the task is another server's")
@@ -173,8 +173,8 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 	})
 	goesOn := err == nil && task.Status == tasks.Working && task.Lease.Holder == "" && !task.Lease.ExpiresAt.IsZero()
 	if goesOn && e == nil && task.Service == in.service {
-		// The last answer was taken before, by a request that may not have come to its
-		// end: the client repeats it where it heard of none.
+		// An earlier request took the last answer, and may not have come to its end: the
+		// client repeats it if it got no answer.
 		e, err = in.prepare(owner, task.Request)
 	}
 	if goesOn && e != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// An outcome is what a handler, with what is around each run, returned.
+// An outcome is the return of a handler with all that runs around it.
 type outcome struct {
 	answer mcp.Result
 	err    error
@@ -25,7 +25,7 @@ type outcome struct {
 // forHandler returns o as a tool's handler returns it.
 func (o outcome) forHandler() (*mcp.CallToolResult, error) { return o.result(), o.err }
 
-// result returns the tool's result, nil if there is none.
+// result returns the tool's result, or nil.
 func (o outcome) result() *mcp.CallToolResult {
 	res, _ := o.answer.(*mcp.CallToolResult)
 	return res
@@ -42,8 +42,8 @@ func (o outcome) asks() bool {
 	return o.err == nil && res != nil && len(res.InputRequests) > 0
 }
 
-// work calls the handler and brings its outcome to the task, or returns it if
-// there is none.
+// work calls the handler and brings its outcome to the task, or returns it if the call
+// did not become one.
 func (e *execution) work() (o outcome, answer bool) {
 	defer e.end()
 	returned := make(chan outcome, 1)
@@ -70,8 +70,8 @@ func (e *execution) invoke() outcome {
 		return outcome{err: internalError("internal error")}
 	}
 	defer session.Close()
-	// A copy, since e.call stays as it came: it is what the store keeps, also while the
-	// handler changes what it was given.
+	// A copy, since e.call stays as it came: the store keeps that one, also while the
+	// handler changes its own.
 	call := cloned(e.call)
 	call.Session = session
 	if extra := e.call.Extra; extra != nil {
@@ -113,8 +113,8 @@ func (in *installation) guard(tool string, f func() error) (err error) {
 	return err
 }
 
-// conclude brings the task to where the outcome leads. It tries again while the
-// store fails, for as long as the process lives and the task is this replica's.
+// conclude stores the outcome in the task. It retries while the store fails, for as long
+// as the process lives and the task is this replica's.
 func (e *execution) conclude(o outcome) {
 	end, err := e.ending(o)
 	if err != nil {
@@ -197,7 +197,7 @@ func (e *execution) toolIsGone(o outcome) bool {
 		wire.Code == jsonrpc.CodeInvalidParams && strings.HasPrefix(wire.Message, "unknown tool ")
 }
 
-// marshal calls f, which marshals what the handler returned.
+// marshal calls f, which marshals a return of the handler.
 func (e *execution) marshal(f func() error) error {
 	var failed error
 	if err := e.in.guard(e.call.Params.Name, func() error { failed = f(); return nil }); err != nil {
@@ -209,9 +209,9 @@ func (e *execution) marshal(f func() error) error {
 	return nil
 }
 
-// unlessCancelled ends the task as end says; as cancelled, if a cancel was
-// requested. The write itself decides, so that a cancel that was acknowledged
-// holds also where the handler failed before it heard of it.
+// unlessCancelled ends the task as end says, or as cancelled, if a cancel was requested.
+// The write itself decides, so that an acknowledged cancel holds also if the handler
+// failed before it heard of it.
 func (e *execution) unlessCancelled(end func(*tasks.Task)) ending {
 	return func(ctx context.Context) error {
 		_, err := e.task().Update(ctx, func(t *tasks.Task) error {
@@ -303,9 +303,9 @@ func retry(ctx context.Context, put func() error, final func(error) bool) error 
 	}
 }
 
-// refused reports whether what was to be written can never be: it makes no sense
-// or is too big, for the limits of tasks or for the backend. A backend that has no
-// room just now gives no CapacityError.
+// refused reports whether a write can only fail: it makes no sense or is too big, for the
+// limits of tasks or for the backend. A backend that has no room just now gives no
+// CapacityError.
 func refused(err error) bool {
 	var capacity *taskstore.CapacityError
 	return errors.Is(err, tasks.ErrLimit) || errors.Is(err, tasks.ErrInvalid) || errors.As(err, &capacity)

@@ -12,14 +12,14 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// AddTool is [mcp.AddTool] for a tool whose calls may become tasks. Nil opts mean
-// the defaults. It may be called before and after Install. It panics where
-// mcp.AddTool does, and where opts make no sense.
+// AddTool is [mcp.AddTool] for a tool whose calls may become tasks. Nil opts mean the
+// defaults. It may be called before and after Install. It panics if mcp.AddTool does, and
+// if opts make no sense.
 //
 // The server's RemoveTools removes the tool; it can be added again, with other opts or by
 // mcp.AddTool, whose calls are no tasks. A task that is under way ends with the handler
-// and the opts that it began with, and, where it has to go on after its replica was lost,
-// with those that the server has then.
+// and the opts that it began with; if it goes on after its replica was lost, it gets
+// those that the server has then.
 func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler mcp.ToolHandlerFor[In, Out], opts *ToolOptions) {
 	o := toolOptions(tool, opts)
 	in := t.installation(server)
@@ -31,11 +31,11 @@ func AddTool[In, Out any](t *Tasks, server *mcp.Server, tool *mcp.Tool, handler 
 		}
 		typed.OutputSchema = schema
 	}
-	// The output is any to the SDK, so that it takes a result that a run has come to, and
-	// which it has completed there already, as it is. The arguments it decodes and checks on
-	// the way of the request, which refuses what is wrong before anything is begun, and on
-	// that of the run once more, where Around may have changed them: it has no typed handler
-	// without a tool to be called, and its own way with outputs is not to be copied here.
+	// The output type is any, so that the SDK passes on the result of a run, which it has
+	// completed there already. The SDK decodes and checks the arguments twice: for the
+	// request, to refuse a wrong call before anything begins, and for the run, because
+	// Around may have changed them. It has no typed handler without a tool to be called,
+	// and its handling of outputs is not to be copied here.
 	mcp.AddTool(server, &typed, func(ctx context.Context, req *mcp.CallToolRequest, args In) (*mcp.CallToolResult, any, error) {
 		if !running(ctx) {
 			res, err := in.gate(ctx, req, o, false).forHandler()
@@ -96,8 +96,8 @@ func (in *installation) added(name string, opts *ToolOptions) {
 	}
 }
 
-// tool returns the options of a tool, nil if its calls are never tasks; foreign says that
-// they come from Options.Tool. The server may not have the tool any more.
+// tool returns the options of a tool, nil if its calls do not become tasks; foreign says
+// that they come from Options.Tool. The server may not have the tool any more.
 func (in *installation) tool(name string) (opts *ToolOptions, foreign bool) {
 	in.toolsMu.RLock()
 	opts = in.tools[name]
@@ -115,8 +115,8 @@ func (in *installation) tool(name string) (opts *ToolOptions, foreign bool) {
 	return opts, true
 }
 
-// schemas are those of outputs, by type: one each, since the SDK remembers what it has
-// resolved by the pointer.
+// schemas are the schemas of outputs, one for each type: the SDK remembers by the pointer
+// that it has resolved one.
 var schemas sync.Map
 
 // schemaOf returns the schema that the SDK would infer.
@@ -138,8 +138,8 @@ func schemaOf(out reflect.Type) (*jsonschema.Schema, error) {
 	return kept.(*jsonschema.Schema), nil
 }
 
-// output returns what a handler put out; as the SDK does, it takes a nil pointer for the
-// zero value.
+// output returns a handler's output; as the SDK does, it takes a nil pointer for the zero
+// value.
 func output[Out any](out Out) any {
 	if v := reflect.ValueOf(out); reflect.TypeFor[Out]().Kind() == reflect.Pointer && v.IsNil() {
 		return reflect.Zero(v.Type().Elem()).Interface()
