@@ -10,11 +10,11 @@ import (
 )
 
 // unanswerable returns error -32021, with the capabilities that are missing, if the
-// handler asks for a kind of input that the client has not declared with its call:
-// such a question must not be sent (MCP 2026-07-28, multi round-trip requests). Nil:
-// all can be answered. The capabilities are those of the request, which are stored
-// with it, so a later call of the handler finds them too. A client of an older
-// protocol is asked by the SDK, which looks at what the session has declared.
+// handler asks for a kind of input that the client has not declared with its call: such a
+// question must not be sent (MCP 2026-07-28, multi round-trip requests). Nil: all can be
+// answered. The capabilities are those of the request, which are stored with it, so a
+// later call of the handler finds them too. The SDK asks a client of an older protocol,
+// by the capabilities that its session has declared.
 func unanswerable(call *mcp.CallToolRequest, asked mcp.InputRequestMap) *jsonrpc.Error {
 	if call.ProtocolVersion() < firstVersion {
 		return nil
@@ -22,8 +22,8 @@ func unanswerable(call *mcp.CallToolRequest, asked mcp.InputRequestMap) *jsonrpc
 	return lacks(call.ClientCapabilities(), asked)
 }
 
-// lacks returns the error if a client that has these capabilities, nil is none, cannot be
-// asked that.
+// lacks returns the error if a client that has these capabilities (nil: it has declared
+// no capability) cannot be asked that.
 func lacks(has *mcp.ClientCapabilities, asked mcp.InputRequestMap) *jsonrpc.Error {
 	if has == nil {
 		has = &mcp.ClientCapabilities{}

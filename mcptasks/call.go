@@ -57,14 +57,14 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 type passage struct {
 	mu    sync.Mutex
 	over  bool       // the request has its answer
-	begun *execution // nil: none yet
-	// callOff cancels the task that a plain client was to be told of. Nil: none is.
+	begun *execution // nil: not begun
+	// callOff cancels the task that a plain client's answer names. Nil: no task is named.
 	callOff func()
 }
 
 type passageKey struct{}
 
-// begin reports false where the request has its answer, or is a task.
+// begin reports false if the request has its answer, or is a task.
 func (p *passage) begin(e *execution) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,8 +75,8 @@ func (p *passage) begin(e *execution) bool {
 	return true
 }
 
-// tells is for the answer of a plain client's call that names a task. Where the request
-// has another answer already, callOff is called at once.
+// tells is for the answer of a plain client's call that names a task. If the request has
+// another answer already, callOff is called at once.
 func (p *passage) tells(callOff func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +87,7 @@ func (p *passage) tells(callOff func()) {
 	p.callOff = callOff
 }
 
-// end returns what has begun.
+// end returns the execution that has begun.
 func (p *passage) end() *execution {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,11 +95,11 @@ func (p *passage) end() *execution {
 	return p.begun
 }
 
-// gate is where the server's chain has come to a tool, which means that nothing in it has
-// refused the call. It runs the tool, and the call becomes a task, as opts say: as soon as
-// the run has come to the handler, or before it begins if the tool is a foreign one, whose
-// handler tells nobody. The call of a client without the extension is answered when the run
-// is over.
+// gate is the point at which the server's chain has come to a tool, so the whole chain
+// has let the call pass. It runs the tool, and the call becomes a task, as opts say: as
+// soon as the run has come to the handler, or before it begins if the tool is a foreign
+// one, whose handler does not say that it is called. The call of a client without the
+// extension is answered when the run is over.
 func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opts *ToolOptions, foreign bool) outcome {
 	chain := in.run
 	if foreign {
@@ -141,8 +141,8 @@ func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opt
 	return e.await(ctx)
 }
 
-// cloned returns a copy of call: middleware that changes what it was given, after the
-// call has its answer too, changes another.
+// cloned returns a copy of call, which middleware may change, even after the call has its
+// answer.
 func cloned(call *mcp.CallToolRequest) *mcp.CallToolRequest {
 	c, params := *call, *call.Params
 	params.Meta, params.InputResponses = maps.Clone(params.Meta), maps.Clone(params.InputResponses)
@@ -193,7 +193,7 @@ func (e *execution) await(ctx context.Context) outcome {
 	return outcome{answer: standIn(&e.created)}
 }
 
-// standIn is what middleware gets as the result of a call that has become t.
+// standIn is the result that middleware gets of a call that has become t.
 func standIn(t *tasks.Task) *mcp.CallToolResult {
 	return &mcp.CallToolResult{
 		Meta:    mcp.Meta{ExtensionID: map[string]any{"resultType": "task", "taskId": wireID(t.Owner, t.ID)}},

@@ -19,11 +19,11 @@ var errNoCaller = errors.New("mcptasks: no caller: ctx is not that of a request 
 // that of the handler, or of [Options].Around, or of any request in middleware that was
 // added before Install.
 //
-// An anonymous caller gives [ErrAnonymous]. Where Options.Owner fails, or names an
-// owner that cannot be used, Caller returns the error with which a call as a task is
-// refused; a handler that returns it refuses the call the same way. A ctx that no
-// server with Install has passed on gives another error. So a handler that serves
-// only users ends at any error.
+// An anonymous caller gives [ErrAnonymous]. If Options.Owner fails, or names an owner
+// that cannot be used, Caller returns the error with which a call as a task is refused; a
+// handler that returns it refuses the call the same way. A ctx that no server with
+// Install has passed on gives another error. So a handler that serves only users ends at
+// any error.
 //
 // Options.Owner is called when Caller or a task first needs it, and at most once for a
 // request. Caller may be called by any number of goroutines at once.
@@ -38,7 +38,7 @@ func Caller(ctx context.Context) (owner string, err error) {
 	return who.name(), nil
 }
 
-// callerOf returns whom the request of ctx comes from.
+// callerOf returns the caller of the request of ctx.
 func callerOf(ctx context.Context) (tenant, error) {
 	who, ok := ctx.Value(callerKey{}).(func() (tenant, error))
 	if !ok {
@@ -53,7 +53,7 @@ func (t *Tasks) withRequest(ctx context.Context, req mcp.Request) context.Contex
 	return context.WithValue(ctx, callerKey{}, sync.OnceValues(func() (tenant, error) { return t.identify(ctx, req) }))
 }
 
-// withOwner returns a ctx whose caller is who has the stored owner.
+// withOwner returns a ctx whose caller is the stored owner.
 func withOwner(ctx context.Context, owner string) context.Context {
 	who := tenantOf(owner)
 	return context.WithValue(ctx, callerKey{}, func() (tenant, error) { return who, nil })

@@ -9,8 +9,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A checkpoint is what the store keeps as a task's State: the handler's own, and
-// what it takes to call the handler with answers.
+// A checkpoint is the State of a task in the store: the handler's own state, and the data
+// that a call of the handler with answers takes.
 type checkpoint struct {
 	User  []byte `json:"user,omitempty"`
 	Round *round `json:"round,omitempty"` // the last one, stored along with its questions
@@ -60,8 +60,8 @@ func (c checkpoint) ask(requests mcp.InputRequestMap, requestState string, used 
 	return c, questions, nil
 }
 
-// answers puts what t has been answered into params, as the handler asked for it.
-// Without answers params stay those of the first call.
+// answers puts the answers of t into params, as the handler asked for them. Without
+// answers params stay those of the first call.
 func (c checkpoint) answers(t *tasks.Task, params *mcp.CallToolParamsRaw) error {
 	if c.Round == nil {
 		return nil

@@ -18,7 +18,7 @@ const (
 	// maxRounds bounds how often one task may ask, as the SDK bounds it for calls that
 	// do not become tasks.
 	maxRounds = 10
-	// maxQuestions bounds what it may ask at a time.
+	// maxQuestions bounds the questions that it may ask at a time.
 	maxQuestions = 16
 )
 
@@ -113,7 +113,7 @@ func (w *wait) run(ctx context.Context, q *question, h func(context.Context) (mc
 	}
 }
 
-// take takes what a handler has answered, unless nobody asks any more.
+// take takes a handler's answer, unless its question is closed.
 func (w *wait) take(a answer) error {
 	if w.open[a.key] != a.question {
 		return nil
@@ -168,8 +168,8 @@ func (w *wait) send(ctx context.Context) (sent bool, err error) {
 	return true, nil
 }
 
-// handler returns what answers a question, or an error where nothing of this
-// client can.
+// handler returns the handler that answers a question, or an error if this client has no
+// such handler.
 func (w *wait) handler(raw json.RawMessage) (func(context.Context) (mcp.Result, error), error) {
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &fields)
@@ -223,8 +223,8 @@ var kinds = map[string]string{
 	"roots/list":             "roots",
 }
 
-// guarded returns the error of f, or what it panics with: the SDK's decoders do
-// for null where an object is due.
+// guarded returns the error of f, or the value of its panic as an error: the SDK's
+// decoders panic for null in the place of an object.
 func guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

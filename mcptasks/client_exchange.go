@@ -10,18 +10,18 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// An exchange is a request of the client and its answer, as the transport sees
-// them. It travels in the request's ctx, through the SDK, which would drop what a
-// task has beside a result, and a refusal's Retry-After.
+// An exchange is a request of the client and its answer, as the transport sees them. It
+// travels in the request's ctx, through the SDK, which would drop the fields that a task
+// has beside a result, and a refusal's Retry-After.
 type exchange struct {
 	method string
 
 	mu       sync.Mutex
-	answered chan struct{} // closed with the answer, or when none comes; nil before anything was sent
+	answered chan struct{} // closed with the answer, or when it can no longer come; nil before the request is sent
 	created  *taskState    // the task that is the answer to a tools/call
-	invalid  error         // why the answer is none
+	invalid  error         // why the answer is invalid
 	refusal  *jsonrpc.Error
-	retryIn  time.Duration // from Retry-After; 0: none
+	retryIn  time.Duration // from Retry-After; 0: not said
 	forget   func()
 	http     bool // RoundTripper sends it
 }
@@ -49,7 +49,7 @@ func (x *exchange) begin(forget func()) {
 	x.forget, x.http = forget, forget == nil
 }
 
-// end releases what the transport holds for the exchange.
+// end releases the transport's entry for the exchange.
 func (x *exchange) end() {
 	x.mu.Lock()
 	forget := x.forget
@@ -60,7 +60,7 @@ func (x *exchange) end() {
 	}
 }
 
-// answer returns what the transport saw.
+// answer returns the answer as the transport saw it.
 func (x *exchange) answer() (created *taskState, invalid error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -85,9 +85,8 @@ func (x *exchange) settle() {
 	}
 }
 
-// pending returns a channel that is closed when the answer has come, or comes no
-// more. It is nil where that has happened, or where the transport is not one of
-// ours.
+// pending returns a channel that is closed when the answer has come, or can no longer
+// come. It is nil if that has happened, or if the transport is not one of ours.
 func (x *exchange) pending() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -106,14 +105,14 @@ func (x *exchange) overHTTP() bool {
 	return x.http
 }
 
-// refused keeps what a refusal says beside its HTTP status.
+// refused keeps the hints that a refusal has beside its HTTP status.
 func (x *exchange) refused(retryIn time.Duration, body *jsonrpc.Error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.retryIn, x.refusal = retryIn, body
 }
 
-// hints returns what refused has kept.
+// hints returns the hints that refused has kept.
 func (x *exchange) hints() (retryIn time.Duration, body *jsonrpc.Error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -128,7 +127,7 @@ func (x *exchange) inspect(raw json.RawMessage) (instead bool) {
 	x.settle()
 	switch x.method {
 	case methodGet, methodUpdate, methodCancel:
-		return false // taskState reads whatever comes
+		return false // taskState reads leniently
 	}
 	var result map[string]json.RawMessage
 	if json.Unmarshal(raw, &result) != nil {
@@ -142,7 +141,7 @@ func (x *exchange) inspect(raw json.RawMessage) (instead bool) {
 	case isTask:
 		x.invalid = invalid("a task in answer to %s; only tools/call may become one", x.method)
 	case x.method == methodCall && given && textOf(kind) != "complete" && textOf(kind) != "input_required":
-		// MCP 2026-07-28, ResultType: what is not known is invalid.
+		// MCP 2026-07-28, ResultType: unknown ones are invalid.
 		x.invalid = invalid("a resultType that this client does not know, in answer to %s", x.method)
 	case hasNull(result["inputRequests"]):
 		// The SDK's decoder would panic.
@@ -164,13 +163,13 @@ func hasNull(object json.RawMessage) bool {
 	return false
 }
 
-// invalid says what is wrong with an answer.
+// invalid returns an error that says why an answer is invalid.
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalidResponse}, args...)...)
 }
 
-// look does for an encoded message what inspect does for a result. It returns nil
-// for what the SDK is to read as it is.
+// look does for an encoded message the work that inspect does for a result. It returns
+// nil if the SDK is to read the message as it is.
 func (x *exchange) look(message []byte) []byte {
 	var fields map[string]json.RawMessage
 	if decodeFirst(message, &fields) != nil || fields["id"] == nil {
@@ -185,6 +184,5 @@ func (x *exchange) look(message []byte) []byte {
 	return mustMarshal(map[string]any{"jsonrpc": "2.0", "id": fields["id"], "result": emptyResult})
 }
 
-// emptyResult is what the SDK gets in the place of another. It is shorter than any
-// that is replaced.
+// emptyResult replaces a result for the SDK. It is shorter than any that it replaces.
 var emptyResult = json.RawMessage(`{"content":[]}`)

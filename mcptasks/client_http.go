@@ -102,7 +102,7 @@ func (t roundTripper) outlive(x *exchange, req *http.Request) (*http.Response, e
 	case <-ctx.Done():
 		go func() {
 			if a := <-answered; a.err == nil {
-				_, _ = io.Copy(io.Discard, a.resp.Body) // x looks at what comes
+				_, _ = io.Copy(io.Discard, a.resp.Body) // x looks at the body
 				_ = a.resp.Body.Close()
 			}
 		}()
@@ -110,8 +110,8 @@ func (t roundTripper) outlive(x *exchange, req *http.Request) (*http.Response, e
 	}
 }
 
-// send sends the request and has x look at the answer. It calls end when the
-// answer's body is closed, or there is none.
+// send sends the request and has x look at the answer. It calls end when the answer's
+// body is closed, or if there is no answer.
 func (t roundTripper) send(x *exchange, req *http.Request, end func()) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
@@ -160,7 +160,7 @@ func (b *endingBody) Close() error {
 	return err
 }
 
-// keepRefusal keeps for x what the SDK drops of a refusal.
+// keepRefusal keeps for x the parts of a refusal that the SDK drops.
 func keepRefusal(x *exchange, resp *http.Response) error {
 	const enough = 64 << 10
 	start, err := io.ReadAll(io.LimitReader(resp.Body, enough))
@@ -182,8 +182,8 @@ func keepRefusal(x *exchange, resp *http.Response) error {
 	return nil
 }
 
-// retryAfter returns the time that Retry-After says, in seconds or as a date, and
-// 0 where it says none. A date is held to the clock of its server.
+// retryAfter returns the time that Retry-After says, in seconds or as a date, or 0. A
+// date is held to the clock of its server.
 func retryAfter(h http.Header) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

@@ -15,17 +15,18 @@ import (
 const (
 	// requestTimeout bounds one attempt of a request about a task.
 	requestTimeout = 30 * time.Second
-	// maxBackoff bounds the time between two attempts, where the server says none.
+	// maxBackoff bounds the backoff that the client chooses itself.
 	maxBackoff = 5 * time.Second
-	// maxRequested bounds what of the waits that a server asks for is not held
-	// against it, and each of them.
+	// maxRequested bounds each wait that a server asks for, and the sum of such waits
+	// that does not count as time away.
 	maxRequested = 10 * time.Minute
-	// cancelTimeout bounds the cancel of a task that nobody waits for any more.
+	// cancelTimeout bounds the cancel of a task whose caller has gone.
 	cancelTimeout = 5 * time.Second
 )
 
-// A question is answered once, and what has ended stays as it is: so any of the
-// three requests about a task may be sent again, as [ClientOptions].RetryFor says.
+// The server takes one answer to a question, and a task that has ended stays as it is: so
+// each of the three requests about a task may be retried, as [ClientOptions].RetryFor
+// says.
 func (c *taskClient) request(ctx context.Context, session *mcp.ClientSession, params *taskParams, method string, backoff time.Duration) (*taskState, error) {
 	backoff = max(min(backoff, time.Second), c.opts.MinPollInterval)
 	var first time.Time         // of the failures in a row
@@ -142,8 +143,8 @@ func (c *taskClient) update(ctx context.Context, session *mcp.ClientSession, id 
 	return err
 }
 
-// cancel cancels a task on behalf of a caller that has gone. A task that is not
-// there needs none.
+// cancel cancels a task on behalf of a caller that has gone. A task that is gone counts
+// as cancelled.
 func (c *taskClient) cancel(ctx context.Context, session *mcp.ClientSession, id string) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
@@ -168,10 +169,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// codeRejected is the code of the *jsonrpc.Error with which the SDK's transports
-// say that they did not deliver a request; the SDK does not export it. What else
-// the error wraps tells why. It comes after the server's own error where there is
-// one, so that errors.As finds that first.
+// codeRejected is the code of the *jsonrpc.Error with which the SDK's transports say that
+// they did not deliver a request; the SDK does not export it. The cause is wrapped beside
+// it. The server's own error, if there is one, comes first, so that errors.As finds it
+// first.
 const codeRejected = -32005
 
 // unreached reports whether err says that a request did not reach the server, or

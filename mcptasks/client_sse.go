@@ -12,15 +12,15 @@ import (
 // MaxEventSize decides about them.
 const maxHeld = 16 << 20
 
-// An eventReader passes server-sent events on, whole, and has look replace their
-// data. It reads them as the SDK does. An event never gets shorter, so that the
-// SDK counts as many bytes as were sent.
+// An eventReader passes server-sent events on, whole, and has look replace their data. It
+// reads them as the SDK does. It pads an event that gets shorter, so that the SDK counts
+// as many bytes as were sent.
 type eventReader struct {
 	io.Closer
 	lines *bufio.Reader
 	look  func(data []byte) []byte
 
-	event   []byte // what has come of the event under way
+	event   []byte // the part of the current event that has come
 	filled  bool   // the line under way is not empty
 	passing bool   // the event under way is too large to be held
 	begun   bool

@@ -15,8 +15,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A taskState is what a server says of a task. It reads leniently: whatever is
-// wrong with a hint, such as the poll interval, the rest counts.
+// A taskState is a server's description of a task. It reads leniently: if a hint is
+// wrong, such as the poll interval, the rest counts.
 type taskState struct {
 	mcp.ResultBase
 	id            string
@@ -29,7 +29,7 @@ type taskState struct {
 	failure       json.RawMessage
 }
 
-// UnmarshalJSON reads whatever can be read.
+// UnmarshalJSON reads the fields that can be read.
 func (s *taskState) UnmarshalJSON(data []byte) error {
 	*s = *readState(data)
 	return nil
@@ -78,8 +78,7 @@ func number(raw json.RawMessage) float64 {
 // longest is as far ahead as any hint of a server is taken to look.
 const longest = 24 * time.Hour
 
-// milliseconds returns the time that raw says, at most longest, and 0 where it
-// says none.
+// milliseconds returns the time that raw says, at most longest, or 0.
 func milliseconds(raw json.RawMessage) time.Duration {
 	switch n := number(raw); {
 	case n >= float64(longest/time.Millisecond):
@@ -99,7 +98,7 @@ func (c *taskClient) interval(task *taskState) time.Duration {
 	return min(max(suggested, c.opts.MinPollInterval), c.opts.MaxPollInterval)
 }
 
-// outcome returns what the task ended with.
+// outcome returns the task's result or error.
 func (s *taskState) outcome() (*mcp.CallToolResult, error) {
 	switch s.status {
 	case tasks.Completed:
@@ -131,8 +130,8 @@ func readError(raw json.RawMessage) *jsonrpc.Error {
 	return e
 }
 
-// decodeFirst decodes the JSON value at the beginning of data, as the SDK does,
-// which ignores what follows.
+// decodeFirst decodes the JSON value at the beginning of data and ignores the rest, as
+// the SDK does.
 func decodeFirst(data []byte, v any) error {
 	return json.NewDecoder(bytes.NewReader(data)).Decode(v)
 }

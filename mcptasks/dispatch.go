@@ -9,9 +9,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// dispatch is the end of every server's chain: it has the server of the request's
-// session do what the method says, past the middleware that the server was given. The
-// SDK hands it to the first middleware of a server, and it is the same for all.
+// dispatch is the end of every server's chain: it has the server of the request's session
+// execute the method, past the middleware that the server was given. The SDK hands it to
+// the first middleware of a server, and it is the same for all.
 var dispatch = sync.OnceValue(func() (end mcp.MethodHandler) {
 	server := mcp.NewServer(&mcp.Implementation{}, nil)
 	server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
@@ -27,9 +27,9 @@ type runningKey struct{}
 // no request that comes through the server's chain.
 func running(ctx context.Context) bool { return ctx.Value(runningKey{}) != nil }
 
-// reached is called where a run has come to the handler, which from then on no removal of
-// the tool can take from it. It returns the handler's ctx, and an error if the handler must
-// not be called.
+// reached is called when a run has come to the handler; from then on it keeps the tool,
+// even if the tool is removed. It returns the handler's ctx, and an error if the handler
+// must not be called.
 func reached(ctx context.Context) (context.Context, error) {
 	t := FromContext(ctx)
 	if t == nil {

@@ -18,7 +18,7 @@ import (
 type execution struct {
 	in    *installation
 	opts  *ToolOptions
-	call  *mcp.CallToolRequest // as it came to the gate, with the client's session where there is one
+	call  *mcp.CallToolRequest // as it came to the gate, with the client's session if there is one
 	chain mcp.MethodHandler    // runs the handler
 	// owner is whose task it is or would be.
 	owner  string
@@ -27,34 +27,34 @@ type execution struct {
 	// request is the ctx of the tools/call, which ends when its client is gone. Nil:
 	// the handler is called again, for a task.
 	request context.Context
-	plain   *plainCall // that waits for the outcome; nil: none does
+	plain   *plainCall // that waits for the outcome, or nil
 	// storing ends when a shutdown has waited for long enough.
 	storing context.Context
 	giveUp  context.CancelFunc
-	ended   func() // called at the end; nil: nothing
+	ended   func() // called at the end, unless nil
 
 	promoted chan struct{} // closed when there is a task
 	entered  atomic.Bool   // the run has come to the handler
 
-	// mu guards what follows and is never held over a call of the store.
+	// mu guards the fields below. It is not held over a call of the store.
 	mu        sync.Mutex
 	run       *tasks.Run    // nil: no task yet
 	created   tasks.Task    // as Create made it
-	promoting chan struct{} // closed when the present Create has ended; nil: none
+	promoting chan struct{} // closed when the present Create has ended; nil: no Create runs
 	answered  bool          // the call has its answer, without a task
-	reported  report        // before there is a task; interval too, 0: nothing
+	reported  report        // before there is a task; interval too, 0: not set
 	interval  time.Duration
 	state     checkpoint
-	stop      func()       // ends what keeps the lease
+	stop      func()       // ends the renewals of the lease
 	over      bool         // the lease is not to be kept any more
 	detached  bool         // the work goes on elsewhere
-	observed  *RunObserver // nil: nobody is told of the run
+	observed  *RunObserver // nil: the run is not observed
 
 	expired sync.Once // that it is logged
 
 	saves sync.Mutex // one SaveState at a time, so that the last one stays
 
-	// For whoever observes the run, set by the goroutine that ends it.
+	// For the observer of the run, set by the goroutine that ends it.
 	toolError, lost bool
 }
 
@@ -114,9 +114,9 @@ func (e *execution) promote(ctx context.Context) error {
 	}
 }
 
-// create stores the task. It is called under mu, and returns without it. An answer
-// that is ready does not wait for the store: the task is then taken back, since
-// nobody was told its id.
+// create stores the task. It is called under mu, and returns without it. An answer that
+// is ready does not wait for the store: the task is then taken back, since no client has
+// its id.
 func (e *execution) create(ctx context.Context) error {
 	done := make(chan struct{})
 	e.promoting = done
@@ -155,7 +155,7 @@ func (e *execution) create(ctx context.Context) error {
 	if e.opts.Retry && e.in.runs.drains(e.in) {
 		e.cancel(ErrShutdown) // to be handed over at once, like the others
 	}
-	// The call is a task, whatever comes of these. A handler that is called again
+	// The call is a task, even if these writes fail. A handler that is called again
 	// without its checkpoint begins at its start, as after any other crash.
 	if later != (report{message: before.message}) {
 		err = e.report(ctx, later)
@@ -173,8 +173,8 @@ func (e *execution) create(ctx context.Context) error {
 	return nil
 }
 
-// takeBack deletes a task of which nobody was told. Where that fails, it ends as
-// every task does whose runner is gone.
+// takeBack deletes a task whose id no client has. If that fails, the task ends as every
+// task does whose runner is gone.
 func (e *execution) takeBack(t tasks.Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), e.in.store.Options().Lease)
 	defer cancel()

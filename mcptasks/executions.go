@@ -17,7 +17,7 @@ func newExecutions() executions {
 	return executions{running: make(map[*execution]int), changed: make(chan struct{})}
 }
 
-// add reports false where e's server drains.
+// add reports false if e's server drains.
 func (x *executions) add(e *execution) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -76,8 +76,8 @@ func (x *executions) of(in *installation) (list []*execution) {
 	return list
 }
 
-// wait returns when none of in, or with nil of any server, runs any more, and
-// ctx's error where ctx ends first.
+// wait returns when all of in, or with nil of all servers, have ended, or with ctx's
+// error if ctx ends first.
 func (x *executions) wait(ctx context.Context, in *installation) error {
 	for {
 		x.mu.Lock()

@@ -112,7 +112,7 @@ func objectSchema(properties map[string]any, required ...string) map[string]any 
 	return map[string]any{"type": "object", "properties": properties, "required": required}
 }
 
-// checkFallbackNames reports a clash of names among the server's tools.
+// checkFallbackNames reports a tool of the server that has the name of a fallback tool.
 func (in *installation) checkFallbackNames() error {
 	ours := in.fallback.tools.Load()
 	if ours == nil {

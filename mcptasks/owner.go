@@ -14,8 +14,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A tenant is whom a request comes from: an owner by name, or nobody in
-// particular.
+// A tenant is the caller of a request: an owner by name, or an anonymous one.
 //
 // Anonymous tasks are spread over 256 owners, so that no limit, index or channel
 // of one owner has to serve them all; the limits of an owner then bound all of them
@@ -32,7 +31,7 @@ const (
 	anonymousPrefix = "a:"
 	bucketLen       = 2 // hex digits
 
-	// maxNamed is the greatest length of what Options.Owner returns, in bytes.
+	// maxNamed is the maximum length of an owner that Options.Owner returns, in bytes.
 	maxNamed = tasks.MaxOwnerLength - len(namedPrefix)
 )
 
@@ -48,7 +47,7 @@ func tokenOwner(_ context.Context, req mcp.Request) (string, error) {
 	return extra.TokenInfo.UserID, nil
 }
 
-// identify asks [Options.Owner] whom req comes from.
+// identify asks [Options.Owner] for the caller of req.
 func (t *Tasks) identify(ctx context.Context, req mcp.Request) (tenant, error) {
 	owner, err := t.opts.Owner(ctx, req)
 	switch {
@@ -79,8 +78,8 @@ func tenantOf(owner string) tenant {
 	return tenant{}
 }
 
-// name returns the owner as Options.Owner named it; empty: nobody in particular, or the
-// process's user.
+// name returns the owner as Options.Owner named it; empty for an anonymous caller and for
+// the process's user.
 func (n tenant) name() string {
 	name, ok := strings.CutPrefix(n.named, namedPrefix)
 	if !ok {
@@ -95,12 +94,12 @@ func (n tenant) newOwner() string {
 		return n.named
 	}
 	var b [bucketLen / 2]byte
-	_, _ = rand.Read(b[:]) // never fails
+	_, _ = rand.Read(b[:]) // does not fail
 	return anonymousPrefix + hex.EncodeToString(b[:])
 }
 
-// stored returns where the task is that a client of n calls id. What cannot be an
-// id is not found.
+// stored returns the place of the task that a client of n calls id. It reports false for
+// a malformed id.
 func (n tenant) stored(id string) (owner, storedID string, ok bool) {
 	if n.named != "" {
 		return n.named, id, id != ""
@@ -112,7 +111,7 @@ func (n tenant) stored(id string) (owner, storedID string, ok bool) {
 	return anonymousPrefix + id[i+1:], id[:i], true
 }
 
-// wireID returns what clients call a task.
+// wireID returns the id of a task for clients.
 func wireID(owner, storedID string) string {
 	if bucket, ok := strings.CutPrefix(owner, anonymousPrefix); ok {
 		return storedID + "-" + bucket

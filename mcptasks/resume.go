@@ -12,13 +12,13 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A verdict tells what to do with a task that waits for a runner.
+// A verdict is the decision about a task that waits for a runner.
 type verdict int
 
 const (
 	leave     verdict = iota // another replica may be able to
 	resume                   // run it here
-	abandon                  // nobody can
+	abandon                  // no replica can
 	exhausted                // it was run as often as it may
 )
 
@@ -26,11 +26,11 @@ const (
 // a rolling deploy to bring one, or for those that have it to come to the task.
 const abandonAfter = 10
 
-// defaultMaxRuns is how often a handler is begun where MaxRuns says nothing.
+// defaultMaxRuns is the default of MaxRuns.
 const defaultMaxRuns = 5
 
-// judge tells what to do with t, which waits for a runner at now, and returns its
-// tool's name for logs.
+// judge decides about t, which waits for a runner at now, and returns its tool's name for
+// logs.
 func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time) (verdict, string) {
 	call, err := savedCall(t.Request)
 	if err == nil {
@@ -42,7 +42,7 @@ func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time)
 			return resume, call.Params.Name
 		}
 	}
-	// A task that never had a runner is not one of ours.
+	// A task that has not had a runner is not one of ours.
 	since := t.Lease.IdleSince
 	if t.Lease.Token != 0 && !since.IsZero() && now.Sub(since)/abandonAfter > in.store.Options().Lease {
 		if err != nil {
@@ -104,8 +104,8 @@ func (e *execution) goOn(id string, lost bool) {
 	e.work()
 }
 
-// acquire makes the execution that of a stored task. It tries again while the
-// store fails: nobody else may know that the task was answered.
+// acquire makes the execution that of a stored task. It retries while the store fails:
+// this replica may be the only one that knows of the answer.
 func (e *execution) acquire(id string, lost bool) bool {
 	var run *tasks.Run
 	err := e.persist(func(ctx context.Context) (err error) {

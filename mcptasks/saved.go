@@ -7,15 +7,14 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A saved request is what the store keeps of one: enough to make it again, and neither
-// token nor headers nor progress token. Earlier versions kept the params of a tools/call
-// alone.
+// A saved request is the stored form of one: enough to make it again, and neither token
+// nor headers nor progress token. Earlier versions kept the params of a tools/call alone.
 type saved struct {
 	Method string          `json:"method"`
 	Params json.RawMessage `json:"params"`
 }
 
-// savedRequest returns what the store keeps of a call.
+// savedRequest returns the stored form of a call.
 func savedRequest(call *mcp.CallToolParamsRaw) (json.RawMessage, error) {
 	params := *call
 	params.Meta = make(mcp.Meta, len(call.Meta))

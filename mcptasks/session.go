@@ -22,8 +22,8 @@ func (e *execution) privateSession() (*mcp.ServerSession, error) {
 	})
 }
 
-// nullSession returns a session that no client is on, for e; nil: for nobody's run. The
-// caller must close it.
+// nullSession returns a session without a client, for e, which may be nil. The caller
+// must close it.
 func (in *installation) nullSession(ctx context.Context, e *execution, client *mcp.InitializeParams) (*mcp.ServerSession, error) {
 	return in.server.Connect(context.WithoutCancel(ctx), nullTransport{e}, &mcp.ServerSessionOptions{State: &mcp.ServerSessionState{
 		InitializeParams: client, InitializedParams: &mcp.InitializedParams{},
@@ -86,8 +86,8 @@ func (c *nullConn) Close() error {
 
 func (c *nullConn) SessionID() string { return "" }
 
-// notify sends what a handler reports on the session of its request, as long as
-// that waits for the answer.
+// notify sends a handler's notification on the session of its request, as long as that
+// waits for the answer.
 func (e *execution) notify(ctx context.Context, n *jsonrpc.Request) error {
 	if e == nil || e.request == nil || e.request.Err() != nil || e.task() != nil {
 		return nil

@@ -11,10 +11,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// An answerWriter gives an error of this package the status that it has over
-// HTTP, where the SDK has none for it: it sends such an error with status 200, as
-// an event or as JSON. It looks at the first write, which is the whole error; all
-// others it passes on.
+// An answerWriter gives an error of this package its status over HTTP. The SDK has no
+// status for such an error: it sends it with status 200, as an event or as JSON. The
+// writer looks at the first write, which is the whole error, and passes all others on.
 type answerWriter struct {
 	http.ResponseWriter
 	tasks   *Tasks
@@ -22,7 +21,7 @@ type answerWriter struct {
 
 	status  int // 0: not sent yet
 	written bool
-	refused bool // the answer is written, whatever comes
+	refused bool // the answer is written; further writes are dropped
 }
 
 func (w *answerWriter) WriteHeader(status int) {
@@ -73,7 +72,7 @@ func (w *answerWriter) start(status int) {
 	}
 }
 
-// Flush sends what was written, for handlers that ask for an [http.Flusher].
+// Flush sends all that was written, for handlers that ask for an [http.Flusher].
 func (w *answerWriter) Flush() { _ = w.FlushError() }
 
 // FlushError is how an [http.ResponseController] flushes.
@@ -92,7 +91,7 @@ func isEvents(h http.Header) bool {
 }
 
 // errorIn returns the error that a whole response is, an event or JSON; nil if it is
-// none.
+// another response.
 func errorIn(response []byte) (jsonrpc.ID, *jsonrpc.Error) {
 	if !bytes.Contains(response, []byte(`"error"`)) {
 		return jsonrpc.ID{}, nil

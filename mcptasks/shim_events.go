@@ -12,11 +12,11 @@ import (
 // longer than keepAlive, so that each write renews it.
 const takesAtMost = 30 * time.Second
 
-// An eventWriter is a stream of server-sent events that stays open: it passes
-// events on, whole, so that others can be sent between them, completes the
-// acknowledgement among them, and sends a comment where there is no event for a
-// while. It lifts the server's deadline for writing, which is for ordinary answers. A
-// response that is no stream it passes on as it is.
+// An eventWriter is a stream of server-sent events that stays open: it passes events on,
+// whole, so that others can be sent between them, completes the acknowledgement among
+// them, and sends a comment if no event is sent for a while. It lifts the server's
+// deadline for writing, which is for ordinary answers. A response that is no stream it
+// passes on as it is.
 type eventWriter struct {
 	http.ResponseWriter
 	control   *http.ResponseController
@@ -37,7 +37,7 @@ type eventWriter struct {
 func newEventWriter(w http.ResponseWriter, s *subscription, keepAlive time.Duration) *eventWriter {
 	e := &eventWriter{ResponseWriter: w, control: http.NewResponseController(w), s: s, keepAlive: keepAlive}
 	// Over HTTP/2 the deadline ends the stream when it passes, over HTTP/1 at the next
-	// write. A writer that has no deadlines has none to lift.
+	// write. A writer without deadlines has no deadline to lift.
 	_ = e.control.SetWriteDeadline(time.Time{})
 	return e
 }
@@ -118,7 +118,7 @@ func (w *eventWriter) event(data []byte) error {
 	return w.send([]byte("event: message\ndata: " + string(data) + "\n\n"))
 }
 
-// comment sends what readers skip, so that the stream is not silent.
+// comment sends a line that readers skip, so that the stream is not silent.
 func (w *eventWriter) comment() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,24 +13,24 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// Handler is what tasks need of an HTTP server beside the SDK: put it around the
-// SDK's handler, which must be Stateless, and within what authenticates requests.
-// [Tasks.HTTPHandler] is the SDK's handlers and this in one; use Handler where you
+// Handler is the part of an HTTP server that tasks need beside the SDK: put it around the
+// SDK's handler, which must be Stateless, and inside the handler that authenticates
+// requests. [Tasks.HTTPHandler] is the SDK's handlers and this in one; use Handler to
 // route requests to handlers of the SDK yourself. It
 //
 //   - makes subscriptions/listen push notifications/tasks: first each task as it is,
-//     then every change, wherever the task runs. Without it clients have to poll;
+//     then every change, on any replica. Without it clients have to poll;
 //   - keeps such streams open: proxies are told not to buffer them, a comment goes
 //     out after 15 seconds without an event, and [http.Server].WriteTimeout does not
-//     apply: a write that a client does not take for 30 seconds ends the stream. Where the
+//     apply: a write that a client does not take for 30 seconds ends the stream. If the
 //     ResponseWriter cannot flush, as that of [http.TimeoutHandler], the answer is
 //     status 500 with an error that says so;
-//   - answers with status 503 and Retry-After, in seconds, where the JSON-RPC error
+//   - answers with status 503 and Retry-After, in seconds, if the JSON-RPC error
 //     is -32603 with "retryable": true in its data: the store cannot be reached, or
 //     the server shuts down. A client should make the same request again after
 //     retryAfterMs of the data, which is all that other transports have; a task that
 //     it knows of goes on meanwhile;
-//   - answers with status 400 where the Mcp-Name header is not the task's id.
+//   - answers with status 400 if the Mcp-Name header is not the task's id.
 //
 // All else goes through as it is.
 func (t *Tasks) Handler(next http.Handler) http.Handler {
@@ -62,7 +62,7 @@ func (t *Tasks) serveListen(next http.Handler, w *answerWriter, r *http.Request)
 	m, err := jsonrpc.DecodeMessage(body)
 	req, ok := m.(*jsonrpc.Request)
 	if err != nil || !ok || req.Method != methodListen || !req.IsCall() {
-		serveBody(next, w, r, body) // the SDK says what is wrong
+		serveBody(next, w, r, body) // the SDK answers with the error
 		return
 	}
 	if !canFlush(w.ResponseWriter) {
@@ -77,7 +77,7 @@ func (t *Tasks) serveListen(next http.Handler, w *answerWriter, r *http.Request)
 		return
 	}
 	events := newEventWriter(w, s, t.keepAlive)
-	// Nothing can be written to w when this has returned.
+	// Once this has returned, w gets no more writes.
 	defer events.close()
 	if s == nil {
 		serveBody(next, events, r, body)
@@ -103,8 +103,8 @@ func serveBody(next http.Handler, w http.ResponseWriter, r *http.Request, body [
 	next.ServeHTTP(w, r)
 }
 
-// refuse answers with a JSON-RPC error and the status, which is 503 where the error
-// says when to ask again.
+// refuse answers with a JSON-RPC error and the status, or with 503 if the error says when
+// to ask again.
 func refuse(w http.ResponseWriter, status int, id jsonrpc.ID, refusal *jsonrpc.Error) {
 	answer, err := jsonrpc.EncodeMessage(&jsonrpc.Response{ID: id, Error: refusal})
 	if err != nil {
@@ -120,7 +120,7 @@ func refuse(w http.ResponseWriter, status int, id jsonrpc.ID, refusal *jsonrpc.E
 	_, _ = w.Write(answer)
 }
 
-// canFlush reports whether what is written to w can be sent at once.
+// canFlush reports whether writes to w can be sent at once.
 func canFlush(w http.ResponseWriter) bool {
 	for {
 		switch writer := w.(type) {

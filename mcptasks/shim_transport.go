@@ -9,9 +9,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// Transport is for a server on stdio, or on any other transport with one
-// connection for all: connect the server to what it returns. It does for
-// subscriptions/listen what [Tasks.Handler] does over HTTP.
+// Transport is for a server on stdio, or on any other transport with one connection for
+// all: connect the server to the returned transport. It serves subscriptions/listen as
+// [Tasks.Handler] does over HTTP.
 func (t *Tasks) Transport(transport mcp.Transport) mcp.Transport {
 	return &shimTransport{transport, t, isStdio(transport)}
 }

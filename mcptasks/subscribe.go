@@ -9,14 +9,14 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// The SDK's types for subscriptions/listen have no taskIds and its sessions send
-// no notifications/tasks. So a shim, Handler or Transport, stands between the
-// client and the SDK: it takes the taskIds out of the request and puts a token in
-// their place, adds those that were agreed on to the acknowledgement on its way
-// out, and sends the notifications. The middleware, which alone knows who the
-// client is, finds the subscription by the token.
+// The SDK's types for subscriptions/listen have no taskIds and its sessions send no
+// notifications/tasks. So a shim, Handler or Transport, stands between the client and the
+// SDK: it takes the taskIds out of the request and puts a token in their place, adds
+// those that were agreed on to the acknowledgement on its way out, and sends the
+// notifications. The middleware, which alone knows the caller, finds the subscription by
+// the token.
 
-// tokenKey is where in _meta the shim puts the token.
+// tokenKey is the key in _meta under which the shim puts the token.
 const tokenKey = "github.com/taskstore/taskstore/mcptasks/listen"
 
 // A subscription is one subscriptions/listen with taskIds.
@@ -41,7 +41,7 @@ type subscription struct {
 func (t *Tasks) subscribe(req *jsonrpc.Request) (*subscription, *jsonrpc.Request, *jsonrpc.Error) {
 	var p, notifications, meta map[string]json.RawMessage
 	if json.Unmarshal(req.Params, &p) != nil || json.Unmarshal(p["notifications"], &notifications) != nil {
-		return nil, req, nil // the SDK says what is wrong
+		return nil, req, nil // the SDK answers with the error
 	}
 	raw, ok := notifications["taskIds"]
 	if !ok {

@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// subscriptions are what listens in this process. The zero value is ready.
+// subscriptions are the open subscriptions of this process. The zero value is ready.
 type subscriptions struct {
 	mu      sync.Mutex
 	byToken map[string]*subscription // those that are open
-	// running are the subscriptions/listen that the middleware handles, with and
-	// without tasks, and what ends each.
+	// running are the subscriptions/listen that the middleware handles, with and without
+	// tasks, and the function that ends each.
 	running map[*listening]struct{}
 }
 
@@ -34,7 +34,7 @@ func (all *subscriptions) open(s *subscription, most int) bool {
 	return true
 }
 
-// find returns the subscription with a token, nil if there is none.
+// find returns the subscription with a token, or nil.
 func (all *subscriptions) find(token string) *subscription {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -58,7 +58,7 @@ func (all *subscriptions) claim(s *subscription, owner string, most int) bool {
 	return true
 }
 
-// close takes s out. Closing it again does nothing.
+// close takes s out. It can be called again.
 func (all *subscriptions) close(s *subscription) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

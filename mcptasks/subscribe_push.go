@@ -16,10 +16,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// listen answers subscriptions/listen: it agrees on tasks, has the SDK do the
-// rest, and pushes until all tasks have ended, the client is gone, the token that
-// authorised the request has expired, or the server shuts down. Where the server
-// ends it, the client gets the result that says so.
+// listen answers subscriptions/listen: it agrees on tasks, has the SDK do the rest, and
+// pushes until all tasks have ended, the client is gone, the token that authorised the
+// request has expired, or the server shuts down. If the server ends it, the client gets
+// the result that says so.
 func (in *installation) listen(ctx context.Context, req *mcp.SubscriptionsListenRequest) (mcp.Result, error) {
 	token, _ := req.Params.Meta[tokenKey].(string)
 	delete(req.Params.Meta, tokenKey)
@@ -67,8 +67,8 @@ func (in *installation) listen(ctx context.Context, req *mcp.SubscriptionsListen
 	return res, err
 }
 
-// serveUntil has the SDK acknowledge a subscriptions/listen and serve what it
-// knows of it. If that is anything, it returns when ctx ends.
+// serveUntil has the SDK acknowledge a subscriptions/listen and serve the kinds that it
+// knows. If there are any, it returns when ctx ends.
 func (in *installation) serveUntil(ctx context.Context, req *mcp.SubscriptionsListenRequest) (mcp.Result, error) {
 	res, err := in.next(ctx, methodListen, req)
 	var wire *jsonrpc.Error
@@ -149,7 +149,7 @@ func (in *installation) push(ctx context.Context, who tenant, s *subscription, a
 		}{meta, fields})
 		digest := sha256.Sum256(params)
 		if digest == last[fields.TaskID] {
-			continue // what changed is not visible to clients
+			continue // the change is not visible to clients
 		}
 		last[fields.TaskID] = digest
 		if s.push(ctx, params) != nil {

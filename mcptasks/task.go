@@ -7,10 +7,9 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A Task is what a handler has of the task it runs as. All methods may be called
-// on nil, which is what [FromContext] returns in a synchronous call: they do
-// nothing then and return zero, but for Detach. They may be called by any number of
-// goroutines.
+// A Task is the handler's view of the task it runs as. All methods may be called on nil,
+// which [FromContext] returns in a synchronous call: they have no effect then and return
+// zero, but for Detach. They may be called by any number of goroutines.
 type Task struct{ e *execution }
 
 type taskKey struct{}
@@ -23,8 +22,8 @@ func FromContext(ctx context.Context) *Task {
 	return t
 }
 
-// ID returns the task's id, as clients know it. It is empty as long as the call
-// is not a task. Where it is all that guards an anonymous task, do not log it.
+// ID returns the task's id, as clients know it. It is empty as long as the call is not a
+// task. Do not log the id of an anonymous task: it is all that guards the task.
 func (t *Task) ID() string {
 	if t == nil {
 		return ""
@@ -46,11 +45,11 @@ func (t *Task) SetStatusMessage(ctx context.Context, message string) error {
 	return t.e.report(ctx, report{message: message})
 }
 
-// SetProgress is SetStatusMessage with the same in numbers, in whatever unit the handler
-// counts: current of total, which is 0 where it is not known. The store keeps them beside
-// the message, for [Tasks.Account] and [Tasks.Store]; the extension has no place for them
-// on the wire. The next message takes their place. Negative ones give an error that
-// matches [tasks.ErrInvalid].
+// SetProgress is SetStatusMessage with the progress in numbers, in the handler's own
+// unit: current of total, which is 0 if it is not known. The store keeps them beside the
+// message, for [Tasks.Account] and [Tasks.Store]; the extension has no place for them on
+// the wire. The next message takes their place. Negative ones give an error that matches
+// [tasks.ErrInvalid].
 func (t *Task) SetProgress(ctx context.Context, current, total int64, message string) error {
 	if t == nil {
 		return nil
@@ -81,7 +80,7 @@ func (t *Task) SetPollInterval(ctx context.Context, interval time.Duration) erro
 	return err
 }
 
-// A report is what a handler says of its work.
+// A report is a handler's account of its work.
 type report struct {
 	message  string
 	progress tasks.Progress
@@ -119,13 +118,13 @@ func (t *Task) Promote(ctx context.Context) error {
 	return t.e.promote(ctx)
 }
 
-// SaveState keeps a checkpoint: what State returns when the handler is called
-// again, after input or, with [ToolOptions].Retry, after its replica was lost. No
-// client sees it. It is dropped when the task ends.
+// SaveState keeps a checkpoint, which State returns when the handler is called again,
+// after input or, with [ToolOptions].Retry, after its replica was lost. Clients do not
+// see it. It is dropped when the task ends.
 //
-// It is stored as text: of the MaxStateBytes of [Options].Tasks it takes 4/3 of its
-// size, beside the request state and the keys of the last questions. What is
-// beyond gives an error that matches [tasks.ErrLimit], also before there is a task.
+// It is stored as text: of the MaxStateBytes of [Options].Tasks it takes 4/3 of its size,
+// beside the request state and the keys of the last questions. A larger one gives an
+// error that matches [tasks.ErrLimit], also before there is a task.
 func (t *Task) SaveState(ctx context.Context, state []byte) error {
 	if t == nil {
 		return nil
@@ -134,7 +133,7 @@ func (t *Task) SaveState(ctx context.Context, state []byte) error {
 	return t.e.saveState(ctx, func(c *checkpoint) { c.User = user })
 }
 
-// State returns what SaveState saved last, nil if nothing.
+// State returns the last saved state, or nil.
 func (t *Task) State() []byte {
 	if t == nil {
 		return nil
@@ -155,7 +154,7 @@ func (e *execution) saveState(ctx context.Context, change func(*checkpoint)) err
 	change(&next)
 	state, err := next.encode()
 	if e.isDetached() {
-		state = next.User // as whoever works on the task reads it
+		state = next.User // as the runner of the task reads it
 	}
 	if err != nil {
 		return err

@@ -39,8 +39,8 @@ const (
 	headerVersion = "Mcp-Protocol-Version"
 )
 
-// taskFields are a task on the wire: the extension's Task, and with what belongs
-// to the status its DetailedTask.
+// taskFields are a task on the wire: the extension's Task, and with the fields of its
+// status its DetailedTask.
 type taskFields struct {
 	TaskID         string                     `json:"taskId"`
 	Status         tasks.Status               `json:"status"`
@@ -73,8 +73,8 @@ type ack struct {
 	ResultType string `json:"resultType"`
 }
 
-// taskParams are the parameters of the three methods. They are decoded later, so
-// that what is wrong with them gets a proper error.
+// taskParams are the parameters of the three methods. They are decoded later, so that
+// malformed ones get a proper error.
 type taskParams struct {
 	mcp.ParamsBase
 	TaskID         json.RawMessage `json:"taskId,omitempty"`
@@ -118,7 +118,7 @@ func detailed(t *tasks.Task) taskFields {
 	return f
 }
 
-// headerValue returns s as the value of a header, as the protocol encodes what
+// headerValue returns s as the value of a header: the protocol encodes a string that
 // cannot be one by itself.
 func headerValue(s string) string {
 	plain := s == strings.TrimSpace(s) && !strings.HasPrefix(s, "=?base64?")
@@ -131,7 +131,7 @@ func headerValue(s string) string {
 	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }
 
-// decodeHeaderValue returns what headerValue encoded, empty if that is damaged.
+// decodeHeaderValue reverses headerValue, and returns empty for a damaged value.
 func decodeHeaderValue(s string) string {
 	encoded, ok := strings.CutPrefix(s, "=?base64?")
 	if !ok {
@@ -147,7 +147,7 @@ func decodeHeaderValue(s string) string {
 	return string(decoded)
 }
 
-// mustMarshal is for what cannot fail: it was decoded before.
+// mustMarshal is for values that always marshal: they were decoded before.
 func mustMarshal(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
