@@ -36,7 +36,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 		}
 		return res, err
 	case e.settle():
-		// Middleware may have given up on a handler that runs still.
+		// The handler may still run after middleware has given up on it.
 		e.cancel(ErrAnswered)
 		return res, err
 	}
@@ -161,7 +161,7 @@ func (e *execution) promoteAtOnce() error {
 		return internalError(err.Error())
 	case refused(err) && !e.opts.Required:
 		// The tool's author, not its client, asked for tasks: the call goes on as that of
-		// a client without the extension would.
+		// a client without the extension does.
 		e.in.log.noTask(e.call.Params.Name, err)
 		return nil
 	}
@@ -201,8 +201,8 @@ func standIn(t *tasks.Task) *mcp.CallToolResult {
 	}
 }
 
-// promoteInTime makes a task of a call whose Grace is over. While the store fails it
-// tries again: the handler runs already, and its answer may be far away.
+// promoteInTime makes a task of a call whose Grace is over. It retries while the store
+// fails: the handler runs already, and its answer may be far away.
 func (e *execution) promoteInTime(ctx context.Context) {
 	logged := false
 	_ = retry(ctx, func() error { return e.promote(ctx) }, func(err error) bool {

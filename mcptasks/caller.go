@@ -47,8 +47,7 @@ func callerOf(ctx context.Context) (tenant, error) {
 	return who()
 }
 
-// withRequest returns a ctx whose caller is that of req, looked up when it is asked
-// for.
+// withRequest returns a ctx whose caller is that of req, looked up on first use.
 func (t *Tasks) withRequest(ctx context.Context, req mcp.Request) context.Context {
 	return context.WithValue(ctx, callerKey{}, sync.OnceValues(func() (tenant, error) { return t.identify(ctx, req) }))
 }

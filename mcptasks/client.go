@@ -35,8 +35,8 @@ type ClientOptions struct {
 	// retry after other answers, nor after HTTP status 401, 403 or 404.
 	RetryFor time.Duration
 	// LeaveTasks leaves a task alone when the ctx of its CallTool ends, or a handler
-	// fails, instead of cancelling it. One whose id the caller has not heard of, by
-	// OnTask, is cancelled all the same.
+	// fails, instead of cancelling it. A task that OnTask has not reported yet is
+	// cancelled all the same, since the caller does not have its id.
 	LeaveTasks bool
 }
 

@@ -142,8 +142,8 @@ func (w *wait) done(q *question, response json.RawMessage) {
 	maps.Copy(w.unsent.responses, r.responses)
 }
 
-// send sends the answers of whole batches. One that the server refuses is no reason
-// to end the task: somebody else may have answered, or will.
+// send sends the answers of whole batches. The task goes on if the server refuses one:
+// another client may have answered, or will.
 func (w *wait) send(ctx context.Context) (sent bool, err error) {
 	if w.unsent == nil {
 		return false, nil

@@ -60,8 +60,8 @@ type wait struct {
 	forms        context.Context // of handlers
 }
 
-// begin waits for a task that was created just now. The server's message says how
-// it was created; how it ends is to be asked for.
+// begin waits for a task that was just created. The server's message has its first state;
+// its end takes a request.
 func (w *wait) begin(ctx context.Context, created *taskState) (*mcp.CallToolResult, error) {
 	w.report(ctx, created)
 	interval := w.interval(created)
@@ -134,8 +134,8 @@ func (w *wait) pause(ctx context.Context, interval time.Duration) error {
 	}
 }
 
-// leave returns the error for a task that has not ended. It cancels the task if its
-// caller gave up, or a handler failed, unless the caller leaves tasks.
+// leave returns the error for a task that has not ended. If w cancels, it cancels the
+// task when its caller gave up or a handler failed.
 func (w *wait) leave(ctx context.Context, err error) error {
 	var failed *handlerError
 	gaveUp := ctx.Err() != nil

@@ -67,14 +67,14 @@ func (x *exchange) answer() (created *taskState, invalid error) {
 	return x.created, x.invalid
 }
 
-// over says that no answer comes any more.
+// over notes that no answer can come any more.
 func (x *exchange) over() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.settle()
 }
 
-// settle closes x.answered, under the lock.
+// settle closes x.answered. The caller holds the lock.
 func (x *exchange) settle() {
 	select {
 	case <-x.answered:

@@ -28,7 +28,7 @@ func RoundTripper(base http.RoundTripper) http.RoundTripper {
 	return roundTripper{base}
 }
 
-// linger is how long the answer to a tools/call is waited for when its caller has
+// linger is how long the client waits for the answer to a tools/call whose caller has
 // gone.
 const linger = 3 * time.Second
 

@@ -89,8 +89,8 @@ func attempt(ctx context.Context, session *mcp.ClientSession, x *exchange, param
 
 var errNoAnswer = fmt.Errorf("no answer within %v", requestTimeout)
 
-// retries reports whether a request that gave err is worth another attempt, and
-// after which time, if the server has said one.
+// retries reports whether a request that gave err is worth another attempt, and after
+// which time, if the server has said one.
 func retries(x *exchange, err error) (time.Duration, bool) {
 	wait, refusal := x.hints()
 	answer := refusal
@@ -187,9 +187,9 @@ func unreached(err error) bool {
 	case answer.Code != codeRejected:
 		return false
 	}
-	// A status that passes comes alone, anything else with its cause. Of causes only
-	// a failed attempt lets try again: another is that of an authorization, for
-	// which people would be asked again.
+	// A temporary HTTP status comes without a cause. With a cause, only a failed attempt
+	// is retried: the cause may be a failed authorization, and a retry would ask people
+	// again.
 	var causes interface{ Unwrap() []error }
 	var attempt *url.Error
 	return !errors.As(err, &causes) || errors.As(err, &attempt)

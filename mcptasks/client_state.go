@@ -22,7 +22,7 @@ type taskState struct {
 	id            string
 	status        tasks.Status
 	statusMessage string
-	pollInterval  time.Duration              // as suggested; 0: not at all
+	pollInterval  time.Duration              // as suggested; 0: not suggested
 	questions     map[string]json.RawMessage // requests for input
 	unreadable    bool                       // the requests for input are
 	result        json.RawMessage
@@ -75,7 +75,7 @@ func number(raw json.RawMessage) float64 {
 	return n
 }
 
-// longest is as far ahead as any hint of a server is taken to look.
+// longest bounds each duration that a server suggests.
 const longest = 24 * time.Hour
 
 // milliseconds returns the time that raw says, at most longest, or 0.

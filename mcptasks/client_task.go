@@ -96,10 +96,10 @@ func AnswerTask(ctx context.Context, session *mcp.ClientSession, taskID string, 
 	return c.update(ctx, session, taskID, responses)
 }
 
-// CancelTask asks the server to cancel the task with this id. The task may go on
-// for a while, and may still end otherwise: [Await] tells. A task that has ended
-// stays as it is, without an error; one that the server does not know gives
-// [ErrNotFound]. It tries again as [ClientOptions].RetryFor says.
+// CancelTask asks the server to cancel the task with this id. The task may go on for a
+// while, and may still end otherwise: [Await] tells. A task that has ended stays as it
+// is, without an error; one that the server does not know gives [ErrNotFound]. It retries
+// as [ClientOptions].RetryFor says.
 func CancelTask(ctx context.Context, session *mcp.ClientSession, taskID string) error {
 	c, err := installedOn(ctx, session, taskID)
 	if err != nil {

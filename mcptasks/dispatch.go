@@ -24,7 +24,7 @@ var dispatch = sync.OnceValue(func() (end mcp.MethodHandler) {
 type runningKey struct{}
 
 // running reports whether the call that has come to a tool is a run of its handler, and
-// no request that comes through the server's chain.
+// not a request from the server's chain.
 func running(ctx context.Context) bool { return ctx.Value(runningKey{}) != nil }
 
 // reached is called when a run has come to the handler; from then on it keeps the tool,
@@ -78,9 +78,9 @@ func listed(ctx context.Context, session *mcp.ServerSession) iter.Seq[*mcp.Tool]
 	}
 }
 
-// knownFor is for how long a list of the server's tools is good for calls. The SDK tells of
-// one tool only by calling it, and of all by a list, which would make a call take longer
-// with each tool that the server has.
+// knownFor is how long a list of the server's tools stays valid for calls. The SDK finds
+// one tool only by calling it, and all by a list, which makes a call slower with each
+// tool of the server.
 const knownFor = time.Second
 
 // knows reports whether the server of session has a tool of that name now, or had one less

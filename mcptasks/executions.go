@@ -46,14 +46,14 @@ func (x *executions) release(e *execution) {
 	x.changed = make(chan struct{})
 }
 
-// drains reports whether in starts no handlers any more.
+// drains reports whether in has stopped starting handlers.
 func (x *executions) drains(in *installation) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.draining || in.draining
 }
 
-// drain has in, or with nil every server, start no handler any more.
+// drain stops in, or with nil every server, from starting handlers.
 func (x *executions) drain(in *installation) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -64,7 +64,7 @@ func (x *executions) drain(in *installation) {
 	}
 }
 
-// of returns those of in, or with nil all.
+// of returns the executions of in, or with nil all.
 func (x *executions) of(in *installation) (list []*execution) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

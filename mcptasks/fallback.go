@@ -98,14 +98,14 @@ func (p *plainCall) run(ctx context.Context) outcome {
 	}
 }
 
-// gone is the outcome of a call whose client waits no more.
+// gone is the outcome of a call whose client no longer waits.
 func gone(ctx context.Context) outcome {
 	return outcome{err: &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: ctx.Err().Error()}}
 }
 
-// follow waits for the end of the call's task, or a question of it, as long as the call
-// may. A client that goes away meanwhile has not heard of the task, which is cancelled
-// like any call, unless another call has.
+// follow waits for the end of the call's task, or for its question, until the call has to
+// be answered. A client that goes away meanwhile has not heard of the task: follow
+// cancels it, as any call, unless another call has heard of it.
 func (p *plainCall) follow(ctx context.Context, known tasks.Task) outcome {
 	owner, id := known.Owner, known.ID
 	t, err := p.in.settled(ctx, owner, id, time.Until(p.until), p.progress)
@@ -116,7 +116,7 @@ func (p *plainCall) follow(ctx context.Context, known tasks.Task) outcome {
 	case errors.Is(err, tasks.ErrNotFound):
 		return outcome{answer: p.in.refusalOf(methodCall, err)}
 	case t.ID == "":
-		t = known // the client has to hear of the task, however the store is
+		t = known // the client has to hear of the task, even if the store fails
 	}
 	if passage, _ := ctx.Value(passageKey{}).(*passage); passage != nil && !t.Status.Terminal() {
 		passage.tells(func() { p.callOff(ctx, owner, id) })
@@ -124,8 +124,9 @@ func (p *plainCall) follow(ctx context.Context, known tasks.Task) outcome {
 	return outcome{answer: p.in.answerOf(&t, p.call.Params.Name, errors.Is(err, errCrowded))}
 }
 
-// callOff cancels a task that the client does not hear of: it is gone, or middleware has
-// refused the call after all. Another call may have been told.
+// callOff cancels a task that its client does not hear of: the client is gone, or
+// middleware has refused the call after all. It spares a task that another call may have
+// heard of.
 func (p *plainCall) callOff(ctx context.Context, owner, id string) {
 	if p.joint.shared() {
 		return

@@ -50,7 +50,7 @@ func answerTo(q plainQuestion, raw json.RawMessage) (*mcp.ElicitResult, error) {
 	}
 	var schema jsonschema.Schema
 	if err := json.Unmarshal(q.Schema, &schema); err != nil {
-		return &answer, nil // the handler's to judge
+		return &answer, nil // the handler decides
 	}
 	resolved, err := schema.Resolve(nil)
 	if err != nil {

@@ -35,7 +35,7 @@ type joints struct {
 	swept time.Time // when expired joints were last taken out
 }
 
-// sweepJoints is for how long the next call leaves to others to look at all of them.
+// sweepJoints is the minimum time between two sweeps, which calls make.
 const sweepJoints = time.Minute
 
 type jointKey [sha256.Size]byte
@@ -57,8 +57,8 @@ func (in *installation) jointKeyOf(owner string, call *mcp.CallToolRequest, opts
 	return sha256.Sum256(mustMarshal([]any{in.service, owner, call.Params.Name, args})), true
 }
 
-// enter makes e the call that others are joined to. It returns the one that is there
-// already, but for old, which has ended.
+// enter makes e the call that others are joined to. If another one is there already,
+// other than old, which has ended, it returns that one.
 func (j *joints) enter(key jointKey, e *execution, old *joint) (mine, other *joint) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -127,7 +127,7 @@ func (in *installation) taskOf(ctx context.Context, j *joint) (t tasks.Task, ok 
 }
 
 // join answers the call by the one that runs already, or makes e that one. A round of
-// questions that the client was asked itself belongs to its call alone.
+// questions that the client itself was asked belongs to its call alone.
 func (p *plainCall) join(ctx context.Context, e *execution) (o outcome, joined bool) {
 	key, ok := p.in.jointKeyOf(e.owner, p.call, p.opts)
 	if !ok || len(p.call.Params.InputResponses) > 0 || p.call.Params.RequestState != "" {

@@ -54,9 +54,9 @@ func (in *installation) showFallback(ctx context.Context, req mcp.Request, res m
 	}
 }
 
-// showsFallback reports whether a tool of the server has a fallback. Only Options.Tool knows
-// about tools that somebody else's code added, so all of them are looked at until one has:
-// the instructions go out before any list, and a page of a list is not all of it.
+// showsFallback reports whether a tool of the server has a fallback. Only Options.Tool
+// knows about tools that other code added, so it looks at each of them until it finds
+// one: the instructions go out before any list, and a page of a list is not all of it.
 func (in *installation) showsFallback(ctx context.Context, req mcp.Request) bool {
 	if in.fallback.shown.Load() {
 		return true

@@ -22,10 +22,10 @@ type FallbackOptions struct {
 	// that was added last, also one that other code added; or if one client uses several
 	// servers and confuses theirs. Default task_status, task_answer and task_cancel.
 	StatusTool, AnswerTool, CancelTool string
-	// Anonymous gives a fallback to anonymous callers over HTTP too. The task's id is then
-	// all that guards the task, and it lies in the transcript of a conversation. By
+	// Anonymous gives a fallback to anonymous callers over HTTP too. The task's id is
+	// then all that guards the task, and it lies in the transcript of a conversation. By
 	// default their calls are answered as they are without a fallback. On stdio, see
-	// [Tasks.Transport], callers need it not: there the owner is the process's user.
+	// [Tasks.Transport], callers do not need it: there the owner is the process's user.
 	Anonymous bool
 }
 

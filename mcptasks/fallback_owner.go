@@ -38,8 +38,8 @@ var localUser = sync.OnceValue(func() string {
 })
 
 // onStdio reports whether the session is that of a server on stdio, by Tasks.Transport.
-// Only there has the client the rights of the process. The SDK has the connection in a
-// field that it does not export; without it no session is on stdio.
+// Only such a client has the rights of the process. The SDK keeps the connection in an
+// unexported field; without that field no session is on stdio.
 func onStdio(session mcp.Session) bool {
 	s, ok := session.(*mcp.ServerSession)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// The codes with which calls of the three tools are refused. They do not change.
+// The codes of refused calls of the three tools. They do not change.
 const (
 	codeNotFound    = "task_not_found"
 	codeArguments   = "invalid_arguments"

@@ -14,7 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// cancelWait is for how long a call of the cancel tool waits for the handler to end.
+// cancelWait is how long a call of the cancel tool waits for the handler to end.
 const cancelWait = 5 * time.Second
 
 // fallbackTools are the three tools for plain clients, once the server has a tool with a

@@ -21,12 +21,12 @@ type waiting struct {
 	end   context.CancelFunc
 }
 
-// errCrowded says that as many calls wait as may. The call is answered with the task as it
-// is.
+// errCrowded says that the limit of waiting calls is reached. The call is answered with
+// the task as it is.
 var errCrowded = errors.New("mcptasks: too many calls wait for tasks")
 
-// enter has w wait, unless as many calls do as may, of its owner or of all. The caller must
-// call leave then.
+// enter has w wait and returns leave, which the caller must call. It reports false if the
+// limit of w's owner, or that of all, is reached.
 func (all *waits) enter(w *waiting) (leave func(), ok bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

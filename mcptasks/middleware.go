@@ -142,7 +142,7 @@ func (in *installation) update(ctx context.Context, owner, id string, raw json.R
 		}
 	}
 	if len(unknown) > 0 {
-		// Only an answer that is waited for can be wrong.
+		// An answer is wrong only if the task waits for it.
 		task, err := in.store.Get(ctx, owner, id)
 		if err != nil {
 			return in.wireError(methodUpdate, err)

@@ -98,10 +98,10 @@ type Options struct {
 	// those of the status tool say; one more does not wait, and its answer says so.
 	// Default 1000.
 	MaxSubscriptions int
-	// MaxOwnerSubscriptions is how many of each the process lets one named owner have, or
-	// the process's user on stdio: one subscription more gets error -32603, which says
-	// so, and one call more does not wait. Anonymous ones are bounded by MaxSubscriptions
-	// alone. Default 32.
+	// MaxOwnerSubscriptions bounds the subscriptions, and the waiting calls, of one named
+	// owner, or of the process's user on stdio. One more subscription gets error -32603,
+	// which says so; one more call does not wait. Anonymous ones are bounded by
+	// MaxSubscriptions alone. Default 32.
 	MaxOwnerSubscriptions int
 	// MaxRequestBytes bounds the bodies of subscriptions/listen that [Tasks.Handler]
 	// reads; the SDK's handler bounds all others. Default 4 MiB.

@@ -80,8 +80,8 @@ func (e *execution) invoke() outcome {
 	return e.in.protect(e.handlerContext(e.ctx), call, e.chain)
 }
 
-// protect has chain call the handler and makes an error of a panic, which the SDK would
-// let end the process.
+// protect has chain call the handler and turns a panic into an error: the SDK would let
+// it end the process.
 func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest, chain mcp.MethodHandler) (o outcome) {
 	o.err = in.guard(call.Params.Name, func() error {
 		var err error
@@ -267,8 +267,8 @@ func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
 	}, nil
 }
 
-// persist calls put until it succeeds, cannot, or a shutdown has waited for long
-// enough. A handler that returns after that has one attempt left.
+// persist calls put until it succeeds, its error is final, or a shutdown has waited for
+// long enough. A handler that returns after that has one attempt left.
 func (e *execution) persist(put func(context.Context) error) error {
 	return retry(e.storing, func() error {
 		if e.storing.Err() == nil {
@@ -282,8 +282,8 @@ func (e *execution) persist(put func(context.Context) error) error {
 	})
 }
 
-// hopeless reports whether err is one that no time heals: the program has closed its
-// store, or the record is damaged or of a newer format.
+// hopeless reports whether time cannot heal err: the program has closed its store, or the
+// record is damaged or of a newer format.
 func hopeless(err error) bool {
 	return errors.Is(err, taskstore.ErrClosed) || errors.Is(err, taskstore.ErrCorrupt) || errors.Is(err, tasks.ErrFormat)
 }

@@ -16,11 +16,10 @@ import (
 
 // A tenant is the caller of a request: an owner by name, or an anonymous one.
 //
-// Anonymous tasks are spread over 256 owners, so that no limit, index or channel
-// of one owner has to serve them all; the limits of an owner then bound all of them
-// together and no caller alone. Which one a task belongs to is the end of the id
-// that clients see, after the stored id. The prefixes keep anonymous and named
-// owners apart.
+// Anonymous tasks are spread over 256 owners, so that no limit, index or channel of one
+// owner has to serve them all; the limits of an owner then bound all anonymous callers
+// together and no caller alone. The end of the id that clients see, after the stored id,
+// tells the owner of the task. The prefixes keep anonymous and named owners apart.
 type tenant struct {
 	named string // with its prefix; empty: anonymous
 }
@@ -70,7 +69,7 @@ func (t *Tasks) identify(ctx context.Context, req mcp.Request) (tenant, error) {
 	return tenant{named: namedPrefix + owner}, nil
 }
 
-// tenantOf returns whose tasks a stored owner has.
+// tenantOf returns the tenant of a stored owner.
 func tenantOf(owner string) tenant {
 	if strings.HasPrefix(owner, namedPrefix) {
 		return tenant{named: owner}

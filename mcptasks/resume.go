@@ -19,11 +19,11 @@ const (
 	leave     verdict = iota // another replica may be able to
 	resume                   // run it here
 	abandon                  // no replica can
-	exhausted                // it was run as often as it may
+	exhausted                // it has used up MaxRuns
 )
 
-// abandonAfter is for how many leases a task waits for a server that has its tool: for
-// a rolling deploy to bring one, or for those that have it to come to the task.
+// abandonAfter is how many leases a task waits for a server that has its tool: for a
+// rolling deploy to bring one, or for a busy one to reach the task.
 const abandonAfter = 10
 
 // defaultMaxRuns is the default of MaxRuns.
@@ -63,8 +63,8 @@ func (in *installation) stillHas(ctx context.Context, tool string) bool {
 	return has(ctx, session, tool)
 }
 
-// resume acquires a task, unless somebody else is faster, and goes on with it in
-// the background. It calls ended when that is over, in any case.
+// resume acquires a task, unless another replica is faster, and goes on with it in the
+// background. It calls ended when that is over, in any case.
 func (in *installation) resume(t tasks.Task, ended func()) {
 	e, err := in.prepare(t.Owner, t.Request)
 	if err != nil {
@@ -112,7 +112,7 @@ func (e *execution) acquire(id string, lost bool) bool {
 		run, err = e.in.store.Acquire(ctx, e.owner, id, e.in.holder)
 		if errors.Is(err, tasks.ErrLeaseHeld) || errors.Is(err, tasks.ErrTerminal) ||
 			errors.Is(err, tasks.ErrTransition) || errors.Is(err, tasks.ErrNotFound) {
-			err = errors.Join(tasks.ErrLeaseLost, err) // somebody else's, for good
+			err = errors.Join(tasks.ErrLeaseLost, err) // another replica has it, for good
 		}
 		return err
 	})
@@ -142,7 +142,7 @@ func (e *execution) acquire(id string, lost bool) bool {
 	return true
 }
 
-// lostRuns returns how many runners of t were lost, with the one that has it still.
+// lostRuns returns how many runners of t were lost, including its present holder.
 func lostRuns(t *tasks.Task) uint64 {
 	if t.Lease.Holder != "" {
 		return t.LostRuns + 1

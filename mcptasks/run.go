@@ -23,7 +23,7 @@ func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	if !in.installed() {
 		return errors.New("mcptasks: Run before Install")
 	}
-	// A look that finds a lease over is followed by one that finds its grace over.
+	// A look that finds a lease expired is followed by one that finds its grace expired.
 	pause := t.store.Options().Lease/30*11 + time.Millisecond
 	for ctx.Err() == nil {
 		in.resumeOrphans(ctx)

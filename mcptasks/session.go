@@ -56,8 +56,8 @@ func (c *nullConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	}
 }
 
-// Write refuses calls: dropped, they would be waited for. The extension wants no
-// notifications for a task.
+// Write refuses calls: the caller of a dropped one would wait for its answer. The
+// extension wants no notifications for a task.
 func (c *nullConn) Write(ctx context.Context, m jsonrpc.Message) error {
 	call, ok := m.(*jsonrpc.Request)
 	if !ok {

@@ -15,8 +15,8 @@ const takesAtMost = 30 * time.Second
 // An eventWriter is a stream of server-sent events that stays open: it passes events on,
 // whole, so that others can be sent between them, completes the acknowledgement among
 // them, and sends a comment if no event is sent for a while. It lifts the server's
-// deadline for writing, which is for ordinary answers. A response that is no stream it
-// passes on as it is.
+// deadline for writing, which is for ordinary answers. It passes other responses on
+// unchanged.
 type eventWriter struct {
 	http.ResponseWriter
 	control   *http.ResponseController

@@ -20,8 +20,9 @@ const handlerPatience = 2 * time.Second
 // [ErrShutdown], so that their tasks are handed to other replicas. The contexts of the
 // others end when ctx ends, and their tasks fail.
 //
-// It returns nil if all handlers have returned and none of the others had to be told, and
-// otherwise an error that wraps ctx's and says how many did not return.
+// It returns nil if all handlers have returned and it did not have to end the ctx of any
+// of those others, and otherwise an error that wraps ctx's and says how many did not
+// return.
 func (t *Tasks) Shutdown(ctx context.Context) error { return t.shutdown(ctx, nil) }
 
 // shutdown is Shutdown for one server, with nil for all.

@@ -117,9 +117,9 @@ func (in *installation) agree(ctx context.Context, who tenant, asked []string) (
 	return agreed, nil
 }
 
-// push sends each task as it is and each change of it, as tasks/get would show
-// it, until all have ended or ctx is done. A task that cannot be read for good it
-// leaves: the client may poll at any time.
+// push sends each task as it is and each change of it, as tasks/get would show it, until
+// all have ended or ctx is done. It gives up a task that it cannot read for good: the
+// client may poll at any time.
 func (in *installation) push(ctx context.Context, who tenant, s *subscription, agreed []string) {
 	select {
 	case <-s.acked:
