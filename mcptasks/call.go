@@ -50,7 +50,7 @@ func (in *installation) call(ctx context.Context, call *mcp.CallToolRequest) (mc
 		}()
 		return res, err
 	}
-	return &taskResult{ResultType: "task", taskFields: seed(&e.created)}, nil
+	return &taskResult{ResultType: "task", taskFields: toWire(&e.created)}, nil
 }
 
 // A passage is one tools/call on its way through the server's chain.

@@ -71,11 +71,11 @@ func (x *exchange) answer() (created *taskState, invalid error) {
 func (x *exchange) over() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.settle()
+	x.finish()
 }
 
-// settle closes x.answered. The caller holds the lock.
-func (x *exchange) settle() {
+// finish closes x.answered. The caller holds the lock.
+func (x *exchange) finish() {
 	select {
 	case <-x.answered:
 	default:
@@ -124,7 +124,7 @@ func (x *exchange) hints() (retryIn time.Duration, body *jsonrpc.Error) {
 func (x *exchange) inspect(raw json.RawMessage) (instead bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.settle()
+	x.finish()
 	switch x.method {
 	case methodGet, methodUpdate, methodCancel:
 		return false // taskState reads leniently

@@ -29,9 +29,9 @@ type execution struct {
 	request context.Context
 	plain   *plainCall // that waits for the outcome, or nil
 	// storing ends when a shutdown has waited for long enough.
-	storing context.Context
-	giveUp  context.CancelFunc
-	ended   func() // called at the end, unless nil
+	storing     context.Context
+	stopStoring context.CancelFunc
+	ended       func() // called at the end, unless nil
 
 	promoted chan struct{} // closed when there is a task
 	entered  atomic.Bool   // the run has come to the handler
@@ -64,10 +64,10 @@ func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallT
 	e := &execution{in: in, opts: opts, call: call, chain: chain, owner: owner, promoted: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.ctx = withOwner(context.WithValue(e.ctx, taskKey{}, &Task{e}), owner)
-	e.storing, e.giveUp = context.WithCancel(context.WithoutCancel(ctx))
+	e.storing, e.stopStoring = context.WithCancel(context.WithoutCancel(ctx))
 	if !in.runs.add(e) {
 		e.cancel(ErrShutdown)
-		e.giveUp()
+		e.stopStoring()
 		return nil, ErrShutdown
 	}
 	return e, nil
@@ -76,7 +76,7 @@ func (in *installation) begin(ctx context.Context, owner string, call *mcp.CallT
 func (e *execution) end() {
 	e.observeEnd()
 	e.cancel(nil)
-	e.giveUp()
+	e.stopStoring()
 	if e.ended != nil {
 		e.ended()
 	}

@@ -176,7 +176,7 @@ func busy(t *tasks.Task) bool { return t.Status == tasks.Working }
 // forPlain adapts a handler's result to the call of a plain client. If the client cannot
 // be asked itself, the call becomes a task, which asks the handler's questions.
 func (e *execution) forPlain(o outcome) outcome {
-	if !o.asks() || e.plain == nil && (e.request != nil || !isPlain(e.call)) {
+	if !o.needsInput() || e.plain == nil && (e.request != nil || !isPlain(e.call)) {
 		return o
 	}
 	waits := e.request != nil && e.request.Err() == nil && e.task() == nil

@@ -71,7 +71,7 @@ func (in *installation) answerOf(t *tasks.Task, tool string, crowded bool) *mcp.
 // error.
 func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.CallToolResult {
 	o := &in.opts.Fallback
-	f := seed(t)
+	f := toWire(t)
 	p := plainTask{ID: f.TaskID, Status: t.Status, Message: oneLine(f.StatusMessage)}
 	if t.TTL > 0 {
 		p.ExpiresAt = wireTime(t.CreatedAt.Add(t.TTL))
@@ -115,7 +115,7 @@ func (in *installation) describe(t *tasks.Task, tool string, crowded bool) *mcp.
 		p.Next = status + " for the result."
 	case tasks.Failed:
 		says = tool + " has failed: there is no result."
-		p.Error = detailed(t).Error
+		p.Error = toWireDetailed(t).Error
 		p.Next = "Nothing is left to do for this task."
 	case tasks.Cancelled:
 		says = tool + " was cancelled: there is no result."

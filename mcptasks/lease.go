@@ -19,7 +19,7 @@ func (e *execution) keep(run *tasks.Run) (stop func()) {
 	suspected := make(chan struct{}, 1)
 	var both sync.WaitGroup
 	both.Go(func() { e.renew(ctx, run, suspected) })
-	both.Go(func() { e.follow(ctx, run, suspected) })
+	both.Go(func() { e.watch(ctx, run, suspected) })
 	if o := e.observed; o != nil && o.Trace.Run != run.Task().Trace.Run {
 		both.Go(func() { e.saveTrace(ctx, run, o.Trace.Run) })
 	}
@@ -87,7 +87,7 @@ func (e *execution) see(t *tasks.Task) {
 	}
 }
 
-func (e *execution) follow(ctx context.Context, run *tasks.Run, suspected chan<- struct{}) {
+func (e *execution) watch(ctx context.Context, run *tasks.Run, suspected chan<- struct{}) {
 	mine := run.Task()
 	for ctx.Err() == nil {
 		for t, err := range run.Changes(ctx) {

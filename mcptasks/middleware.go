@@ -113,7 +113,7 @@ func (in *installation) taskMethod(ctx context.Context, _ *mcp.ServerSession, _ 
 		if err != nil {
 			return nil, in.wireError(method, err)
 		}
-		return &taskResult{ResultType: "complete", taskFields: detailed(&task)}, nil
+		return &taskResult{ResultType: "complete", taskFields: toWireDetailed(&task)}, nil
 	case methodCancel:
 		if _, err := in.store.Cancel(ctx, owner, stored); err != nil {
 			return nil, in.wireError(method, err)

@@ -36,8 +36,8 @@ func (o outcome) good() bool {
 	return o.err == nil && res != nil && !res.IsError && res.InputRequests == nil
 }
 
-// asks reports whether the handler wants to be called again, with input.
-func (o outcome) asks() bool {
+// needsInput reports whether the handler wants to be called again, with input.
+func (o outcome) needsInput() bool {
 	res := o.result()
 	return o.err == nil && res != nil && len(res.InputRequests) > 0
 }
@@ -88,7 +88,7 @@ func (in *installation) protect(ctx context.Context, call *mcp.CallToolRequest, 
 		o.answer, err = chain(ctx, methodCall, call)
 		return err
 	})
-	if o.asks() {
+	if o.needsInput() {
 		if err := unanswerable(call, o.result().InputRequests); err != nil {
 			return outcome{err: err}
 		}
@@ -120,9 +120,9 @@ func (e *execution) conclude(o outcome) {
 	if err != nil {
 		end = e.fail(e.storedError(err))
 	}
-	err = e.persist(end)
+	err = e.retry(end)
 	if refused(err) {
-		err = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}))
+		err = e.retry(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}))
 	}
 	switch {
 	case errors.Is(err, tasks.ErrNotFound): // it has expired
@@ -146,7 +146,7 @@ func ended(context.Context) error { return nil }
 // it happens under guard, and once.
 func (e *execution) ending(o outcome) (end ending, err error) {
 	cause := context.Cause(e.ctx)
-	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.asks()
+	cutShort := errors.Is(cause, ErrShutdown) && !o.good() && !o.needsInput()
 	res, detached := o.result(), e.isDetached()
 	switch {
 	case errors.Is(cause, ErrLost):
@@ -157,7 +157,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 		return ended, nil
 	case detached && o.err == nil && (res == nil || o.good()):
 		return ended, nil // the work elsewhere decides
-	case detached && o.asks():
+	case detached && o.needsInput():
 		return nil, internalError("the tool has detached its task and asks: the work that goes on elsewhere is to ask")
 	case !o.good() && errors.Is(cause, ErrCancelled):
 		return e.cancelled, nil
@@ -171,7 +171,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	case res == nil:
 		e.in.log.noResult(e.call.Params.Name)
 		return nil, internalError("internal error")
-	case o.asks():
+	case o.needsInput():
 		return e.park(res)
 	case res.InputRequests != nil: // the SDK's way to say busy
 		return nil, internalError("the server is busy, retry later")
@@ -267,14 +267,14 @@ func (e *execution) park(res *mcp.CallToolResult) (ending, error) {
 	}, nil
 }
 
-// persist calls put until it succeeds, its error is final, or a shutdown has waited for
+// retry calls put until it succeeds, its error is final, or a shutdown has waited for
 // long enough. A handler that returns after that has one attempt left.
-func (e *execution) persist(put func(context.Context) error) error {
+func (e *execution) retry(put func(context.Context) error) error {
 	return retry(e.storing, func() error {
 		if e.storing.Err() == nil {
 			return put(e.storing)
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.storing), handlerPatience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.storing), handlerTimeout)
 		defer cancel()
 		return put(ctx)
 	}, func(err error) bool {

@@ -29,9 +29,9 @@ const abandonAfter = 10
 // defaultMaxRuns is the default of MaxRuns.
 const defaultMaxRuns = 5
 
-// judge decides about t, which waits for a runner at now, and returns its tool's name for
-// logs.
-func (in *installation) judge(ctx context.Context, t *tasks.Task, now time.Time) (verdict, string) {
+// classify decides about t, which waits for a runner at now, and returns its tool's name
+// for logs.
+func (in *installation) classify(ctx context.Context, t *tasks.Task, now time.Time) (verdict, string) {
 	call, err := savedCall(t.Request)
 	if err == nil {
 		opts, _ := in.tool(call.Params.Name)
@@ -108,7 +108,7 @@ func (e *execution) goOn(id string, lost bool) {
 // this replica may be the only one that knows of the answer.
 func (e *execution) acquire(id string, lost bool) bool {
 	var run *tasks.Run
-	err := e.persist(func(ctx context.Context) (err error) {
+	err := e.retry(func(ctx context.Context) (err error) {
 		run, err = e.in.store.Acquire(ctx, e.owner, id, e.in.holder)
 		if errors.Is(err, tasks.ErrLeaseHeld) || errors.Is(err, tasks.ErrTerminal) ||
 			errors.Is(err, tasks.ErrTransition) || errors.Is(err, tasks.ErrNotFound) {
@@ -131,7 +131,7 @@ func (e *execution) acquire(id string, lost bool) bool {
 	e.mu.Unlock()
 	if err != nil {
 		e.in.log.damaged(e.call.Params.Name, "checkpoint")
-		_ = e.persist(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the task cannot be resumed"}))
+		_ = e.retry(e.fail(tasks.Error{Code: jsonrpc.CodeInternalError, Message: "the task cannot be resumed"}))
 		e.stop()
 		return false
 	}
@@ -160,8 +160,8 @@ const (
 	MessageShutdown = "the server was shut down"
 )
 
-// giveUp fails a task that no server is to run any more.
-func (in *installation) giveUp(ctx context.Context, t tasks.Task, tool, reason string) {
+// fail ends a task as failed that no server is to run any more.
+func (in *installation) fail(ctx context.Context, t tasks.Task, tool, reason string) {
 	run, err := in.store.Acquire(ctx, t.Owner, t.ID, in.holder)
 	if err == nil {
 		_, err = run.Fail(ctx, tasks.Error{Code: jsonrpc.CodeInternalError, Message: reason})

@@ -58,7 +58,7 @@ func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 		if task.Lease.Token = c.token; c.idle != 0 {
 			task.Lease.IdleSince = now.Add(-c.idle)
 		}
-		if got, tool := in.judge(t.Context(), task, now); got != c.want || tool != c.tool {
+		if got, tool := in.classify(t.Context(), task, now); got != c.want || tool != c.tool {
 			t.Errorf("%s: %v %q, not %v %q", name, got, tool, c.want, c.tool)
 		}
 	}

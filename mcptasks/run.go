@@ -51,12 +51,12 @@ func (in *installation) resumeOrphans(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		what, tool := in.judge(ctx, &t, now)
+		what, tool := in.classify(ctx, &t, now)
 		switch what {
 		case abandon:
-			in.giveUp(ctx, t, tool, MessageAbandoned)
+			in.fail(ctx, t, tool, MessageAbandoned)
 		case exhausted:
-			in.giveUp(ctx, t, tool, MessageExhausted)
+			in.fail(ctx, t, tool, MessageExhausted)
 		case resume:
 			select {
 			case in.slots <- struct{}{}:

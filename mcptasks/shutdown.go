@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// handlerPatience is how long a handler has to return after its ctx ended.
-const handlerPatience = 2 * time.Second
+// handlerTimeout is how long a handler has to return after its ctx ended.
+const handlerTimeout = 2 * time.Second
 
 // Shutdown lets the running handlers of all servers finish. From its call on, the servers
 // start no handler for a client of the extension, nor for a call with a [Fallback]: calls
@@ -45,14 +45,14 @@ func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
 		}
 		e.cancel(ErrShutdown)
 	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerPatience)
+	waitCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerTimeout)
 	defer cancel()
-	if t.runs.wait(patience, in) == nil && told == 0 {
+	if t.runs.wait(waitCtx, in) == nil && told == 0 {
 		return nil
 	}
 	left := t.runs.of(in)
 	for _, e := range left {
-		e.giveUp()
+		e.stopStoring()
 	}
 	return fmt.Errorf("mcptasks: %d handlers were told to end, and %d did not: %w", told, len(left), ctx.Err())
 }

@@ -142,7 +142,7 @@ func (in *installation) push(ctx context.Context, who tenant, s *subscription, a
 			}
 			continue
 		}
-		fields := detailed(&t)
+		fields := toWireDetailed(&t)
 		params := mustMarshal(struct {
 			Meta json.RawMessage `json:"_meta"`
 			taskFields

@@ -84,8 +84,8 @@ type taskParams struct {
 // wireTime is ISO 8601 in UTC, always with milliseconds.
 func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// seed returns the Task of t.
-func seed(t *tasks.Task) taskFields {
+// toWire returns the Task of t.
+func toWire(t *tasks.Task) taskFields {
 	f := taskFields{
 		TaskID:         wireID(t.Owner, t.ID),
 		Status:         t.Status,
@@ -104,9 +104,9 @@ func seed(t *tasks.Task) taskFields {
 	return f
 }
 
-// detailed returns the DetailedTask of t.
-func detailed(t *tasks.Task) taskFields {
-	f := seed(t)
+// toWireDetailed returns the DetailedTask of t.
+func toWireDetailed(t *tasks.Task) taskFields {
+	f := toWire(t)
 	switch t.Status {
 	case tasks.InputRequired:
 		f.InputRequests = t.InputRequests
