@@ -1,5 +1,5 @@
-// Package sqlitestore keeps the records of package taskstore in one SQLite file, which
-// any number of processes of one host open at once.
+// Package sqlitestore keeps the records of package taskstore in one SQLite file. Any
+// number of processes of one host can have the file open at the same time.
 //
 //	b, err := sqlitestore.Open(ctx, "tasks.db", nil)
 //
@@ -11,10 +11,10 @@
 //
 // The driver is modernc.org/sqlite: pure Go, without cgo.
 //
-// A write that was acknowledged is in the file: it survives a crash of the process and,
-// unless Options.SynchronousNormal says otherwise, the loss of power. Writers of all
-// processes take turns, so none waits for long. The clock is the host's. The file must be
-// on a local disk: network file systems break the locks that SQLite relies on.
+// An acknowledged write is in the file: it survives a crash of the process and, unless
+// Options.SynchronousNormal is set, a loss of power. The writers of all processes take
+// turns, so each of them waits only briefly. The clock is the host's. The file must be on a
+// local disk: network file systems break the locks that SQLite relies on.
 package sqlitestore
 
 import (
@@ -30,22 +30,24 @@ import (
 
 // Options adjusts a Backend. The zero value means the defaults.
 type Options struct {
-	// MaxRecordsPerOwner is how many records a collection of an owner may have. A create
-	// beyond it gives an error that matches [taskstore.ErrCapacityExceeded]; updates go on.
-	// 0 or less: no limit. A ctx from [taskstore.WithRecordLimit] takes its place.
+	// MaxRecordsPerOwner limits the records in a collection of an owner. A create beyond
+	// the limit returns an error that matches [taskstore.ErrCapacityExceeded]; updates
+	// still succeed. 0 or less means no limit. A ctx from [taskstore.WithRecordLimit]
+	// overrides it.
 	MaxRecordsPerOwner int
-	// MaxDataBytes is how long a record's Data may be. A longer one gives an error that
-	// matches [taskstore.ErrCapacityExceeded]. 0 or less, and at most: 900 MB, near the
-	// longest row of SQLite.
+	// MaxDataBytes limits the length of a record's Data. A longer one gives an error that
+	// matches [taskstore.ErrCapacityExceeded]. The maximum is 900 MB, near SQLite's longest
+	// row; it also applies if MaxDataBytes is 0 or less.
 	MaxDataBytes int
-	// SynchronousNormal leaves out the sync of each commit. Writes are several times
-	// faster, and a loss of power or a crash of the operating system can undo the latest
-	// of those that were acknowledged, all from some instant on. A crash of a process
-	// loses none. The file stays sound in any case.
+	// SynchronousNormal skips the sync of each commit. Writes are several times faster,
+	// but a loss of power or a crash of the operating system can undo the latest
+	// acknowledged writes, all from some instant on. A crash of a process loses no write.
+	// The file stays sound in any case.
 	SynchronousNormal bool
-	// WatchInterval is how often a watcher looks for the writes of other processes, and
-	// so about how late it hints them; those of its own process it hints at once. A look
-	// costs microseconds, and a process looks only while it watches. 0 means 50 ms.
+	// WatchInterval is the interval at which a watcher polls for writes of other
+	// processes, and so about the delay of their hints; writes of its own process are
+	// hinted at once. A poll costs microseconds, and a process polls only while it
+	// watches. 0 means 50 ms.
 	WatchInterval time.Duration
 }
 
@@ -56,8 +58,8 @@ const maxData = 900_000_000
 // [taskstore.Pager], [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock],
 // [taskstore.Pinger], [taskstore.OwnerLister] and [io.Closer].
 //
-// A ctx that ends while a write waits for its turn withdraws the write. Once its
-// transaction has begun the error matches [taskstore.ErrOutcomeUnknown] too.
+// If ctx ends while a write waits for its turn, the write is withdrawn. If ctx ends after
+// the write's transaction has begun, the error also matches [taskstore.ErrOutcomeUnknown].
 type Backend struct {
 	opts   Options
 	file   file
@@ -84,13 +86,13 @@ var (
 	_ taskstore.OwnerLister    = (*Backend)(nil)
 )
 
-// String says what it is, and no more.
+// String returns the name of the type, without the path.
 func (b *Backend) String() string { return "sqlitestore.Backend" }
 
-// GoString is String; it keeps paths out of %#v too.
+// GoString is String; it keeps the path out of %#v too.
 func (b *Backend) GoString() string { return b.String() }
 
-// usable returns the error of a call that comes too late.
+// usable returns the error of a call whose backend is closed or whose ctx is done.
 func (b *Backend) usable(ctx context.Context) error {
 	select {
 	case <-b.closed:
@@ -100,11 +102,12 @@ func (b *Backend) usable(ctx context.Context) error {
 	}
 }
 
-// now is the host's time, by which all processes that have the file open judge. A call
-// takes it before it reads: a record that has not expired then did exist during the call.
+// now returns the host's time, which decides about expiry in all processes that have the
+// file open. A call takes it before it reads: a record that has not expired at that time
+// existed during the call.
 func now() int64 { return time.Now().UnixMilli() }
 
-// Now implements [taskstore.Clock]: it is the host's time.
+// Now implements [taskstore.Clock]. It returns the host's time.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	if err := b.usable(ctx); err != nil {
 		return time.Time{}, err
@@ -112,8 +115,8 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	return time.Now(), nil
 }
 
-// Ping implements [taskstore.Pinger]. It reads the file, and gives an error where the
-// path now names another file or none.
+// Ping implements [taskstore.Pinger]. It reads the file, and returns an error if the path
+// is gone or now names another file.
 func (b *Backend) Ping(ctx context.Context) error {
 	if err := b.usable(ctx); err != nil {
 		return err
@@ -151,7 +154,7 @@ func (b *Backend) Get(ctx context.Context, key taskstore.Key) (taskstore.Record,
 	return r, nil
 }
 
-// expiryTime is the way back of expiryMillis.
+// expiryTime is the inverse of expiryMillis.
 func expiryTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -159,7 +162,8 @@ func expiryTime(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// expiryMillis returns the expiry of a valid value in Unix milliseconds, 0 for none.
+// expiryMillis returns the expiry of a valid value in Unix milliseconds, 0 if it has no
+// expiry.
 func expiryMillis(v taskstore.Value) int64 {
 	if v.ExpiresAt.IsZero() {
 		return 0
@@ -167,9 +171,9 @@ func expiryMillis(v taskstore.Value) int64 {
 	return v.ExpiresAt.UnixMilli()
 }
 
-// Close ends the watches, lets the transaction under way end and closes the file. Writes
-// that wait for their turn are not made. Calls that come later give an error that matches
-// [taskstore.ErrClosed]; closing again does nothing more.
+// Close ends the watches, waits for the current transaction and closes the file. Writes
+// that still wait for their turn are not made. Later calls return an error that matches
+// [taskstore.ErrClosed]; closing again has no effect.
 func (b *Backend) Close() error {
 	b.closeOnce.Do(func() {
 		close(b.closed)
@@ -178,14 +182,14 @@ func (b *Backend) Close() error {
 	return b.closeErr
 }
 
-// A file is what a path named when it was opened.
+// A file identifies the file that a path named when it was opened.
 type file struct {
 	path string // absolute, without symbolic links
 	info os.FileInfo
 }
 
-// same returns an error where the path names another file by now: what is written goes
-// nowhere that a later Open would find.
+// same returns an error if the path names another file by now: a later Open would not find
+// the records that are written.
 func (f file) same() error {
 	info, err := os.Stat(f.path)
 	if err == nil && os.SameFile(info, f.info) {

@@ -12,19 +12,21 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// fewBytes is how much free space Check asks for: some hours of a busy server.
+// fewBytes is the free space below which Check reports a finding. It lasts a busy server
+// some hours.
 const fewBytes = 100 << 20
 
-// Check looks at the file for what breaks a promise: a journal mode or a synchronous
-// setting that loses writes, a network file system, little free space, rights that let
-// others read, and damage. None is the best answer. It is meant for the start of a program;
-// it reads the whole file, at the speed of the disk.
+// Check looks for conditions under which the backend cannot keep its promises: a journal
+// mode or a synchronous setting that loses writes, a network file system, little free
+// space, permissions that let others read the file, and damage. A sound file has no
+// findings. Check is meant for the start of a program; it reads the whole file, at the
+// speed of the disk.
 //
-// It also creates and deletes one record of an owner of its own, so that a file that takes
-// no writes is noticed. Should its removal fail, the record expires within a minute.
+// Check also creates and deletes one record under an owner of its own, to notice a file
+// that takes no writes. If the removal fails, the record expires within a minute.
 //
-// A file that cannot be read or written is an error and not a Finding. What was found
-// until then comes with it.
+// A file that cannot be read or written gives an error, not a Finding. The findings until
+// then are returned with the error.
 func (b *Backend) Check(ctx context.Context) (findings []taskstore.Finding, err error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -51,21 +53,21 @@ func (b *Backend) Check(ctx context.Context) (findings []taskstore.Finding, err 
 		return findings, b.failed(ctx, err)
 	}
 	if verdict != "ok" {
-		// The verdict itself could quote what is in the file.
+		// The verdict is left out because it could quote the file's contents.
 		return append(findings, taskstore.Finding{Setting: "quick_check finds damage", Breaks: "records are lost or cannot be read",
 			Remedy: "restore the file from a backup, or recover it with the sqlite3 shell", Unusable: true}), nil
 	}
 	return findings, b.tryWrites(ctx)
 }
 
-// checkDisk looks at what the operating system tells of the file.
+// checkDisk checks what the operating system reports about the file.
 func (b *Backend) checkDisk(add func(setting, breaks, remedy string)) {
 	if info, err := os.Stat(b.file.path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		add(fmt.Sprintf("the file has mode %04o", info.Mode().Perm()), "other users of the host can read or write tasks", "chmod 600 the file and those beside it")
 	}
 	disk, err := diskOf(filepath.Dir(b.file.path))
 	if err != nil {
-		return // a system that does not tell
+		return // the system does not report it
 	}
 	if disk.network != "" {
 		add("it is on a network file system, "+disk.network, "locks and the shared memory of SQLite do not hold between hosts: writes are lost, and the file is damaged", "move it to a local disk")
@@ -75,9 +77,9 @@ func (b *Backend) checkDisk(add func(setting, breaks, remedy string)) {
 	}
 }
 
-// A disk is what a file system tells of itself.
+// A disk describes a file system.
 type disk struct {
-	network string // its kind; empty for a local one
+	network string // the kind of network file system; empty for a local one
 	free    uint64 // bytes
 }
 

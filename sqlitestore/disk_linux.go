@@ -2,7 +2,7 @@ package sqlitestore
 
 import "golang.org/x/sys/unix"
 
-// networks are the magic numbers of file systems whose files other hosts can change.
+// networks has the magic numbers of file systems whose files other hosts can change.
 var networks = map[int64]string{
 	0x6969:     "NFS",
 	0xff534d42: "CIFS",

@@ -11,10 +11,10 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A FileError reports that the open file could not be read or written. Unless it matches
-// [taskstore.ErrOutcomeUnknown] nothing was changed.
+// A FileError reports that the open file could not be read or written. The file is
+// unchanged unless the error matches [taskstore.ErrOutcomeUnknown].
 type FileError struct {
-	Reason string // what is wrong and what to do
+	Reason string // the problem and its remedy
 	Err    error  // the cause, mostly a *sqlite.Error; may be nil
 }
 
@@ -29,7 +29,7 @@ func (e *FileError) Error() string {
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// code returns SQLite's primary result code of err, 0 where it has none.
+// code returns SQLite's primary result code of err, 0 if err has no code.
 func code(err error) int {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
@@ -40,7 +40,7 @@ func code(err error) int {
 
 func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
 
-// reason says what an error of SQLite comes from and what to do.
+// reason returns the cause of an SQLite error and its remedy.
 func reason(err error) string {
 	switch code(err) {
 	case sqlite3.SQLITE_NOTADB:
@@ -61,7 +61,7 @@ func reason(err error) string {
 	return "SQLite failed"
 }
 
-// failed makes of what a read came to the error that a caller gets.
+// failed turns the error of a read into the error that the caller gets.
 func (b *Backend) failed(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -76,7 +76,7 @@ func (b *Backend) failed(ctx context.Context, err error) error {
 	return fileError(err)
 }
 
-// fileError makes an error of SQLite one of this package.
+// fileError turns an error of SQLite into an error of this package.
 func fileError(err error) error {
 	if done := (*FileError)(nil); code(err) == 0 || errors.As(err, &done) {
 		return err

@@ -8,9 +8,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A collection is listed along its index in the order of creation. A prefix is looked up
-// in the index of tasks first: what it costs does not depend on the rest of the
-// collection.
+// A collection is listed along its index, in the order of creation. A prefix is looked up
+// in the index of tasks first, so its cost does not depend on the rest of the collection.
 const (
 	recordColumns = `SELECT seq, task, version, expires, data FROM record `
 	inScope       = `scope = (SELECT id FROM scope WHERE owner = ? AND collection = ?) `
@@ -21,10 +20,10 @@ const (
 	ORDER BY seq`
 )
 
-// cursorKind marks a position that is a record's seq.
+// cursorKind marks the cursors of this package; a position is a record's seq.
 const cursorKind byte = 's'
 
-// ListByPrefix implements [taskstore.StorageBackend]. It is a snapshot of one instant.
+// ListByPrefix implements [taskstore.StorageBackend]. The list is a snapshot of one instant.
 func (b *Backend) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]taskstore.Record, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -36,8 +35,8 @@ func (b *Backend) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]tas
 	return records, err
 }
 
-// ListPage implements [taskstore.Pager]. A page without a prefix costs by its length, one
-// with a prefix by the number of records that match.
+// ListPage implements [taskstore.Pager]. The cost of a page grows with its length or, if
+// there is a prefix, with the number of records that match.
 func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from string, limit int) ([]taskstore.Record, string, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, "", err
@@ -59,8 +58,8 @@ func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from strin
 	return records, taskstore.EncodeCursor(cursorKind, prefix, uint64(last)), nil
 }
 
-// scan returns the records of prefix created after the position after, at most limit if
-// that is not negative, and the position of the last if there are more.
+// scan returns the records of prefix that were created after the position after, at most
+// limit unless limit is negative. If there are more, last is the position of the last one.
 func (b *Backend) scan(ctx context.Context, prefix taskstore.Key, after int64, limit int) (records []taskstore.Record, last int64, err error) {
 	ask := -1
 	if limit >= 0 && limit+1 > 0 {
@@ -95,7 +94,7 @@ func (b *Backend) scan(ctx context.Context, prefix taskstore.Key, after int64, l
 	return records, 0, nil
 }
 
-// behind returns what comes after every task that starts with prefix.
+// behind returns a name that sorts after every task that starts with prefix.
 func behind(prefix string) []byte {
 	end := []byte(prefix)
 	for len(end) > 0 && end[len(end)-1] == 0xff {

@@ -28,14 +28,14 @@ func init() {
 		}
 		b, err := Open(ctx, path, nil)
 		if err != nil {
-			return nil, err // and no backend that is a nil pointer
+			return nil, err // b would make a non-nil interface
 		}
 		return b, nil
 	})
 }
 
-// pathOf returns the path of sqlite:PATH or sqlite:///PATH, as it stands: nothing in it is
-// unescaped.
+// pathOf returns the path of sqlite:PATH or sqlite:///PATH as it stands, without
+// unescaping.
 func pathOf(rawURL string) (string, error) {
 	_, path, _ := strings.Cut(rawURL, ":")
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
@@ -50,13 +50,13 @@ func pathOf(rawURL string) (string, error) {
 	return path, nil
 }
 
-// Open opens the file at path, which is a path and no DSN, and makes it where there is
-// none: with mode 0600, in a directory that is made with mode 0700. Nil opts mean the
-// defaults. Beside the file lie those of SQLite, -wal and -shm, and those by which
-// processes take turns to write, -queue and -turn.
+// Open opens the file at path, which is a path and not a DSN. It creates a missing file
+// with mode 0600 and a missing directory with mode 0700. Nil opts mean the defaults. Beside
+// the file are SQLite's files, -wal and -shm, and the locks by which processes take turns
+// to write, -queue and -turn.
 //
-// A path that cannot be one gives an error that matches [taskstore.ErrInvalidArgument], a
-// file that cannot be used a [*taskstore.ConnectError]; it is then as it was.
+// An invalid path gives an error that matches [taskstore.ErrInvalidArgument]. A file that
+// cannot be used gives a [*taskstore.ConnectError] and is left unchanged.
 func Open(ctx context.Context, path string, opts *Options) (*Backend, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -99,7 +99,8 @@ func validatePath(path string) error {
 	return &taskstore.ArgumentError{Argument: "path", Reason: reason}
 }
 
-// open opens all that a backend holds, or nothing. why says more than the error does.
+// open opens all resources of a backend, or closes them again if one fails. why explains
+// the error.
 func (b *Backend) open(ctx context.Context, path string) (why string, err error) {
 	b.file, err = create(path)
 	switch {
@@ -176,8 +177,8 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 	return "", nil
 }
 
-// create makes the file and its directory where they are missing. It never opens a file
-// that is there: to close it again would drop the locks that SQLite holds in this process.
+// create makes the file and its directory if they are missing. It does not open a file that
+// exists: closing it again would drop the locks that SQLite holds in this process.
 func create(path string) (file, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -205,10 +206,10 @@ func create(path string) (file, error) {
 	return file{path, info}, err
 }
 
-// errDangling is why a file cannot be made whose name is there and leads nowhere.
+// errDangling is the cause if the path is a symbolic link whose target is missing.
 var errDangling = errors.New("the link leads nowhere")
 
-// cause strips the path of an error, which a ConnectError has already.
+// cause strips the path from an error, because a ConnectError names it already.
 func cause(err error) error {
 	var e *fs.PathError
 	if errors.As(err, &e) {
@@ -217,7 +218,7 @@ func cause(err error) error {
 	return err
 }
 
-// dsn is the driver's name of the file.
+// dsn returns the driver's name of the file.
 func (b *Backend) dsn(pragmas ...string) string {
 	path := filepath.ToSlash(b.file.path)
 	if !strings.HasPrefix(path, "/") {
@@ -231,7 +232,7 @@ func (b *Backend) dsn(pragmas ...string) string {
 	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
 }
 
-// whileBusy calls f again while another program holds the lock, as long as ctx lets it.
+// whileBusy retries f while another program holds the lock, until ctx ends.
 func whileBusy(ctx context.Context, f func() error) error {
 	var locked error
 	for {
@@ -252,7 +253,7 @@ func whileBusy(ctx context.Context, f func() error) error {
 	}
 }
 
-// prepare readies the file for records, or says why it cannot.
+// prepare makes the file ready for records. If it fails, why explains the error.
 func prepare(ctx context.Context, conn *sql.Conn) (why string, err error) {
 	l, err := layoutOf(ctx, conn)
 	if err != nil || l.refusal() != "" {

@@ -6,9 +6,10 @@ import (
 	"iter"
 )
 
-// ownersSQL looks at some owners behind one, in their order, and says which have records.
-// It goes from owner to owner along the index of collections, whatever they have. What a
-// collection counts and the index of its expired records tell whether it has a live one.
+// ownersSQL reads the owners that come after one, in order, and whether each has records.
+// It steps from owner to owner along the index of collections, so its cost does not depend
+// on the number of records. A collection's count and the index of its expired records tell
+// whether it has a live one.
 const ownersSQL = `WITH RECURSIVE walk(owner) AS (
 		SELECT min(owner) FROM scope WHERE owner > ?1
 		UNION ALL SELECT (SELECT min(owner) FROM scope WHERE owner > walk.owner) FROM walk WHERE owner NOTNULL
@@ -17,11 +18,11 @@ const ownersSQL = `WITH RECURSIVE walk(owner) AS (
 		AND n > (SELECT count(*) FROM record WHERE scope = s.id AND expires > 0 AND expires < ?3))
 	FROM walk WHERE owner NOTNULL`
 
-// ownersAtOnce is how many owners one statement looks at.
+// ownersAtOnce is the number of owners that one statement reads.
 const ownersAtOnce = 500
 
-// Owners implements [taskstore.OwnerLister], in the order of their bytes. It holds 500 of
-// them at a time, and reads no data.
+// Owners implements [taskstore.OwnerLister]. Owners come in the order of their bytes. It
+// holds 500 of them at a time, and reads no data.
 func (b *Backend) Owners(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for last, more := "", true; more; {
@@ -50,7 +51,7 @@ type owner struct {
 	live bool
 }
 
-// ownersBehind looks at the owners that come next after last.
+// ownersBehind reads the next owners after last.
 func (b *Backend) ownersBehind(ctx context.Context, last string) (page []owner, err error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err

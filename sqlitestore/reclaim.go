@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// How expired records and free pages go. That expired records are invisible does not
-// depend on any of this: every statement judges by the clock.
+// Limits of the removal of expired records and of free pages. Readers do not depend on it:
+// every statement compares the expiry with the clock.
 const (
-	reclaimPerWrite = 8    // more than a write can add, so the dead do not pile up
-	reclaimPerSweep = 1000 // what CleanupExpired does in a transaction
-	vacuumPages     = 64   // given back in a transaction
-	sparePages      = 256  // free pages that are kept, for the next records
+	reclaimPerWrite = 8    // more than a write adds, so that expired records do not pile up
+	reclaimPerSweep = 1000 // records that CleanupExpired removes in a transaction
+	vacuumPages     = 64   // pages given back in a transaction
+	sparePages      = 256  // free pages kept for the next records
 )
 
-// CleanupExpired implements [taskstore.StorageBackend]. It gives the file's free pages back
-// to the file system too.
+// CleanupExpired implements [taskstore.StorageBackend]. It also gives the file's free pages
+// back to the file system.
 func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 	for {
 		if err := b.usable(ctx); err != nil {
@@ -29,7 +29,7 @@ func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 			return nil
 		})
 		if err != nil {
-			return removed, err // and swept is the writer's, who may be at it
+			return removed, err // the writer may still be using swept
 		}
 		removed += swept
 		if swept < reclaimPerSweep && free == 0 {
@@ -38,7 +38,7 @@ func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 	}
 }
 
-// tidy is what every transaction does for the file after so many writes.
+// tidy does a transaction's share of the cleanup, in proportion to its writes.
 func (t *tx) tidy(writes int) {
 	if !t.swept {
 		t.reclaim(reclaimPerWrite * writes)
@@ -79,8 +79,8 @@ func (t *tx) reclaim(limit int) int {
 	return len(all)
 }
 
-// vacuum gives some free pages back to the file system, if there are more than spare, and
-// returns how many more there are after that.
+// vacuum gives some free pages back to the file system if there are more than spare. It
+// returns the number of pages above spare that are left.
 func (t *tx) vacuum(spare int) (left int) {
 	free := 0
 	t.row(freeSQL).scan(&free)

@@ -6,18 +6,18 @@ import (
 	"fmt"
 )
 
-// The tables. A write has a number, id in change, one more than the write before it.
+// The tables. Each write has a number, id in change, one more than the write before it.
 //
-// record has a row for each record, expired ones until they are reclaimed. seq is the
-// number of the write that created it, so it is the order of creation and never used
-// again; what a record changes with every write, version and data, is in no index.
+// record has a row for each record; an expired record stays until it is reclaimed. seq is
+// the number of the write that created the record, so it gives the order of creation and is
+// not reused. No index contains version or data, the columns that every write changes.
 //
 // scope has a row for each collection that has records, and n counts them, expired ones
-// too. It spares a record the owner's bytes and a create the counting.
+// included. It saves the owner's bytes in each record, and the counting in each create.
 //
-// change has the latest writes, by which processes learn of each other's.
+// change has the latest writes. Processes read it to learn of each other's writes.
 //
-// Names are blobs, for they may hold any bytes.
+// Names are blobs because they may hold any bytes.
 const schemaV1 = `
 CREATE TABLE scope (
 	id INTEGER PRIMARY KEY,
@@ -48,17 +48,17 @@ CREATE TABLE change (
 INSERT INTO change VALUES (1, x'', x'', x'', 0);
 `
 
-// migrations lead from each schema to the next. A file's user_version is how many of them
-// were made.
+// migrations lead from each schema to the next. A file's user_version is the number of
+// migrations that were applied to it.
 var migrations = []string{schemaV1}
 
-// applicationID marks a file as one of this package: "task".
+// applicationID marks the files of this package: "task".
 const applicationID = 0x7461736b
 
-// A layout is what a file says of itself.
+// A layout describes a file: its application ID, its schema's version and its tables.
 type layout struct{ application, version, tables int }
 
-// query is what a connection and a transaction have in common.
+// query is implemented by connections and transactions.
 type query interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
@@ -69,7 +69,7 @@ func layoutOf(ctx context.Context, q query) (l layout, err error) {
 	return l, err
 }
 
-// refusal says why a file cannot be used, if it cannot.
+// refusal returns the reason to refuse a file, empty if the file can be used.
 func (l layout) refusal() string {
 	switch {
 	case l.application == 0 && l.version == 0 && l.tables == 0:
@@ -82,8 +82,8 @@ func (l layout) refusal() string {
 	return ""
 }
 
-// migrate brings the file to the latest schema, in one transaction. A file that cannot be
-// written fails it even if there is nothing to do.
+// migrate brings the file to the latest schema, in one transaction. It fails on a file that
+// cannot be written, even if the schema is the latest one.
 func migrate(ctx context.Context, c *sql.Conn) (reason string, err error) {
 	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return "", err
@@ -93,12 +93,12 @@ func migrate(ctx context.Context, c *sql.Conn) (reason string, err error) {
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	l, err := layoutOf(ctx, c) // again, for another process may have been faster
+	l, err := layoutOf(ctx, c) // again, because another process may have migrated the file
 	if err != nil || l.refusal() != "" {
 		return l.refusal(), err
 	}
 	if l.version == len(migrations) {
-		// SQLite opens for reading what it may not write, and begins too.
+		// SQLite opens a read-only file, and begins a transaction on it, without an error.
 		_, err := c.ExecContext(ctx, "DELETE FROM change WHERE id < 0; ROLLBACK")
 		return "", err
 	}

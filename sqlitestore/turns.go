@@ -5,13 +5,15 @@ import (
 	"os"
 )
 
-// turns has the processes that write to a file take turns. SQLite itself has those that
-// wait for its lock look again after pauses of up to 100 ms, while the one that has it
-// takes it anew at once: of four that write without pause one gets nearly all.
+// turns makes the processes that write to a file take turns. SQLite alone is not fair: a
+// process that waits for its lock polls it with pauses of up to 100 ms, while the holder
+// takes the lock again at once. Of four processes that write without pause, one gets nearly
+// all turns.
 //
-// There are two locks of the operating system, which wakes those that wait and frees what
-// a process held that died. A writer waits for queue, then for turn, and leaves queue. One
-// that has had its turn finds in queue the one who waits for turn, so it comes behind it.
+// turns uses two locks of the operating system, which wakes waiters and frees the locks of
+// a process that died. A writer waits for queue, then for turn, and releases queue. A
+// writer that wants its next turn finds queue held by the waiter for turn, and so comes
+// after it.
 type turns struct {
 	queue, turn *os.File
 }

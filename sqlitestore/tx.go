@@ -8,15 +8,15 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A tx is the writer's transaction. Its first failure stays in broken; from then on
-// nothing more is done, and what the methods return means nothing.
+// A tx is the writer's transaction. broken keeps its first failure; after that the methods
+// do no more work and their results are meaningless.
 type tx struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	now        int64
 	change     int64 // the number of the latest write
 	removed    int   // records that were removed
-	swept      bool  // for CleanupExpired, which counts what it reclaims
+	swept      bool  // set by CleanupExpired, which counts the records that it reclaims
 	broken     error
 }
 
@@ -45,7 +45,7 @@ const (
 var txStatements = []string{beginSQL, commitSQL, undoSQL, schemaSQL, latestSQL, findSQL, addScope, countSQL, dropScope,
 	insertSQL, updateSQL, renewSQL, deleteSQL, noteSQL, trimSQL, expiredSQL, roomSQL, freeSQL}
 
-// prepare readies the statements.
+// prepare prepares the statements.
 func (t *tx) prepare(ctx context.Context, conn *sql.Conn) error {
 	t.conn, t.statements = conn, make(map[string]*sql.Stmt)
 	for _, text := range txStatements {
@@ -58,7 +58,7 @@ func (t *tx) prepare(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// close frees the statements, without which a connection does not close.
+// close frees the statements. A connection does not close while it has statements.
 func (t *tx) close() error {
 	var errs []error
 	for _, s := range t.statements {
@@ -68,7 +68,7 @@ func (t *tx) close() error {
 	return errors.Join(errs...)
 }
 
-// start readies t for the transaction that was begun.
+// start resets t for the transaction that was begun.
 func (t *tx) start() {
 	t.broken, t.removed, t.swept, t.now = nil, 0, false, now()
 	schema := 0
@@ -110,7 +110,7 @@ func (r row) scan(dest ...any) bool {
 	return err == nil
 }
 
-// A found is what there is of a key.
+// A found is the state of a key.
 type found struct {
 	scope, n int64 // 0: the collection has no rows
 	seq      int64 // 0: there is no record
@@ -139,7 +139,7 @@ func (t *tx) remove(seq, scope int64) {
 	t.exec(dropScope, scope)
 }
 
-// insert adds a record, to the collection that f tells.
+// insert adds a record to the collection of f.
 func (t *tx) insert(key taskstore.Key, f found, expires int64, data []byte) {
 	if f.scope == 0 {
 		r := t.exec(addScope, []byte(key.Owner), []byte(key.Collection))
@@ -153,7 +153,7 @@ func (t *tx) insert(key taskstore.Key, f found, expires int64, data []byte) {
 	t.exec(insertSQL, t.change+1, f.scope, []byte(key.Task), expires, data)
 }
 
-// note gives the write that was just made its number.
+// note numbers the latest write and adds it to change.
 func (t *tx) note(key taskstore.Key, version taskstore.Version) {
 	t.change++
 	t.exec(noteSQL, t.change, []byte(key.Owner), []byte(key.Collection), []byte(key.Task), int64(version))
@@ -162,14 +162,14 @@ func (t *tx) note(key taskstore.Key, version taskstore.Version) {
 	}
 }
 
-// The writes that change keeps: a process that looks every 50 ms misses some only where
-// others make 80,000 a second.
+// The number of writes that change keeps. A process that polls every 50 ms misses some only
+// if others make 80,000 writes a second.
 const (
 	keptChanges = 4096
 	trimEvery   = 64
 )
 
-// atomically calls f. If f refuses, all that it has done is undone.
+// atomically calls f. If f returns an error, its writes are rolled back.
 func (t *tx) atomically(f func() error) error {
 	change := t.change
 	t.plain("SAVEPOINT batch")
@@ -182,7 +182,7 @@ func (t *tx) atomically(f func() error) error {
 	return err
 }
 
-// plain executes what cannot be prepared once for all.
+// plain executes a statement that is not prepared.
 func (t *tx) plain(statement string) {
 	if t.broken == nil {
 		_, t.broken = t.conn.ExecContext(background, statement)

@@ -11,9 +11,9 @@ import (
 	"github.com/taskstore/taskstore/internal/hub"
 )
 
-// Watch implements [taskstore.Watcher]. Writes of this backend are hinted at once, those
-// of other processes, and of other backends of this one, after Options.WatchInterval at
-// the latest.
+// Watch implements [taskstore.Watcher]. Writes of this backend are hinted at once. Writes
+// of other processes, and of other backends in this process, are hinted within
+// Options.WatchInterval.
 func (b *Backend) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[taskstore.Change, error] {
 	return func(yield func(taskstore.Change, error) bool) {
 		err := b.usable(ctx)
@@ -41,9 +41,9 @@ func (b *Backend) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[tas
 	}
 }
 
-// A feed reads the writes of all processes from the table change, and hands them to the
-// watchers as hints. Its connection looks only while there are watchers: at once after a
-// commit of its own backend, and at every interval whether data_version tells of others'.
+// A feed reads the writes of all processes from the table change and gives them to the
+// watchers as hints. It polls only while there are watchers: at once after a commit of its
+// own backend, and at every interval if data_version shows a commit of another connection.
 type feed struct {
 	hub      hub.Hub
 	db       *sql.DB
@@ -62,8 +62,7 @@ const (
 	readSQL = `SELECT id, owner, collection, task, version FROM change WHERE id > ? ORDER BY id LIMIT 1000`
 )
 
-// join has the feed look on behalf of one more watcher. A write that is made after it is
-// hinted.
+// join makes the feed poll for one more watcher. Every write after join returns is hinted.
 func (f *feed) join(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,7 +78,7 @@ func (f *feed) join(ctx context.Context) error {
 	return nil
 }
 
-// failed reports whether the looking ended while there were watchers. f.mu is held.
+// failed reports whether polling ended while there were watchers. f.mu is held.
 func (f *feed) failed() bool {
 	select {
 	case <-f.ended:
@@ -89,7 +88,7 @@ func (f *feed) failed() bool {
 	}
 }
 
-// leave ends what join began.
+// leave undoes join.
 func (f *feed) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +111,7 @@ func (f *feed) close() error {
 	return f.db.Close()
 }
 
-// start starts the looking. f.mu is held.
+// start starts the polling. f.mu is held.
 func (f *feed) start(ctx context.Context) error {
 	conn, err := f.db.Conn(ctx)
 	if err != nil {
@@ -130,7 +129,7 @@ func (f *feed) start(ctx context.Context) error {
 		stop()
 		l.close()
 		close(ended)
-		if err != nil { // now, so that whoever joins from here on starts anew
+		if err != nil { // after close, so that the next join starts anew
 			f.hub.FailAll(err)
 		}
 	}(f.ended)
@@ -145,14 +144,14 @@ func (f *feed) wrote() {
 	}
 }
 
-// A look is what one run of the looking knows.
+// A look is the state of the polling from start to stop.
 type look struct {
 	conn          *sql.Conn
 	version, read *sql.Stmt
 	hub           *hub.Hub
 	seen          int64 // data_version
 	position      int64 // the latest id that was read
-	late          bool  // there may be more
+	late          bool  // there may be unread writes
 }
 
 func (l *look) prepare(ctx context.Context) (err error) {
@@ -177,7 +176,7 @@ func (l *look) close() {
 	_ = l.conn.Close()
 }
 
-// run looks until ctx is done, or until the file cannot be read: that ends the watches.
+// run polls until ctx is done or the file cannot be read. Its error ends the watches.
 func (l *look) run(ctx context.Context, interval time.Duration, kick <-chan struct{}) error {
 	ticks := time.NewTicker(interval)
 	defer ticks.Stop()
@@ -200,7 +199,7 @@ func (l *look) run(ctx context.Context, interval time.Duration, kick <-chan stru
 	}
 }
 
-// changed looks whether another connection has committed since it was last called.
+// changed sets late if another connection has committed since the previous call.
 func (l *look) changed() error {
 	before := l.seen
 	err := l.version.QueryRowContext(background).Scan(&l.seen)
@@ -208,7 +207,7 @@ func (l *look) changed() error {
 	return err
 }
 
-// hint hands on what was written since it was last called.
+// hint gives the watchers all writes since the previous call.
 func (l *look) hint() error {
 	for {
 		n, err := l.some()
@@ -222,7 +221,7 @@ func (l *look) hint() error {
 	}
 }
 
-// some hands on some of that and returns how many they are.
+// some gives the watchers the next few writes and returns their number.
 func (l *look) some() (n int, err error) {
 	rows, err := l.read.QueryContext(background, l.position)
 	if err != nil {
@@ -235,7 +234,7 @@ func (l *look) some() (n int, err error) {
 		if err := rows.Scan(&id, &owner, &collection, &task, &version); err != nil {
 			return n, err
 		}
-		if id != l.position+1 { // those in between are no longer kept
+		if id != l.position+1 { // the writes in between were removed
 			l.hub.ResyncAll()
 		}
 		l.hub.Hint(hub.Scope{Owner: string(owner), Collection: string(collection)}, string(task), uint64(version))

@@ -6,17 +6,17 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A write is one write, checked as far as it can be without the file.
+// A write is one write that passed all checks that do not need the file.
 type write struct {
 	key      taskstore.Key
 	data     []byte
-	expires  int64 // Unix ms, 0: never
+	expires  int64 // Unix ms, 0: no expiry
 	expected taskstore.Version
-	any      bool // in place of expected: whatever is there
-	limit    int  // of records in the collection, 0: none
+	any      bool // the write applies to any version; expected is ignored
+	limit    int  // of records in the collection, 0: no limit
 }
 
-// maxDataBytes is the limit of the options, or SQLite's.
+// maxDataBytes returns the limit of the options, or SQLite's.
 func (b *Backend) maxDataBytes() int {
 	if n := b.opts.MaxDataBytes; n > 0 && n < maxData {
 		return n
@@ -52,7 +52,7 @@ func (b *Backend) write(ctx context.Context, key taskstore.Key, v taskstore.Valu
 		return err
 	})
 	if err != nil {
-		return 0, err // and version is the writer's, who may be at it
+		return 0, err // the writer may still be using version
 	}
 	return version, nil
 }
@@ -105,16 +105,16 @@ func (b *Backend) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
 		return nil
 	})
 	if err != nil {
-		return false, err // and existed is the writer's, who may be at it
+		return false, err // the writer may still be using existed
 	}
 	return existed, nil
 }
 
-// copied returns a copy that the caller cannot change, and no nil, which SQLite would
-// take for NULL.
+// copied returns a copy that the caller cannot change. The copy is not nil, because SQLite
+// stores nil as NULL.
 func copied(data []byte) []byte { return append([]byte{}, data...) }
 
-// put makes a write and returns the version that it made.
+// put makes a write and returns the record's new version.
 func (t *tx) put(w write) (taskstore.Version, error) {
 	f := t.find(w.key)
 	switch {
@@ -127,7 +127,7 @@ func (t *tx) put(w write) (taskstore.Version, error) {
 	}
 	version := f.version + 1
 	switch {
-	case w.expires != 0 && w.expires <= t.now: // it leaves no record
+	case w.expires != 0 && w.expires <= t.now: // a write that has expired leaves no record
 		if f.seq != 0 {
 			t.remove(f.seq, f.scope)
 		}
@@ -148,8 +148,8 @@ func (t *tx) put(w write) (taskstore.Version, error) {
 	return version, nil
 }
 
-// admit refuses one more record of a collection if that goes beyond the limit. Expired
-// records of the collection make room. It returns what there is of the key then.
+// admit makes room for one more record of a collection by removing expired ones. It returns
+// an error if the collection is still at its limit, and the state of the key otherwise.
 func (t *tx) admit(w write, f found) (found, error) {
 	for w.limit != 0 && f.n >= int64(w.limit) && t.broken == nil {
 		var seq, scope int64

@@ -17,7 +17,7 @@ import (
 )
 
 // A writer makes the writes of a backend, one transaction after the other on one
-// goroutine. Those that wait when its turn comes share a transaction, and so its sync.
+// goroutine. Requests that wait when its turn comes share a transaction, and so its sync.
 type writer struct {
 	file  file
 	db    *sql.DB
@@ -29,28 +29,28 @@ type writer struct {
 	mu      sync.Mutex
 	pending []*request
 	shut    bool
-	wake    chan struct{} // holds one
+	wake    chan struct{} // holds one token
 	ended   chan struct{}
 	locked  atomic.Bool // another program holds SQLite's lock
 }
 
-// A request is what a caller wants written.
+// A request is the write of one caller.
 type request struct {
-	// do writes. Its error refuses the request and has changed nothing; what SQLite
-	// says goes to tx.broken. It may be called again after its transaction was undone.
+	// do writes. If it returns an error, it has changed no record; errors of SQLite go to
+	// tx.broken. It may be called again after its transaction was rolled back.
 	do    func(*tx) error
 	bytes int
 	taken bool // by the writer; under writer.mu
 	done  chan error
 }
 
-// What a transaction takes, so that others soon have their turn.
+// The limits of one transaction, so that other processes soon get their turn.
 const (
 	maxGroup      = 64
 	maxGroupBytes = 4 << 20
 )
 
-// submit has a request written and returns its error.
+// submit queues a write, waits for it and returns its error.
 func (w *writer) submit(ctx context.Context, bytes int, do func(*tx) error) error {
 	r := &request{do: do, bytes: bytes, done: make(chan error, 1)}
 	w.mu.Lock()
@@ -70,7 +70,7 @@ func (w *writer) submit(ctx context.Context, bytes int, do func(*tx) error) erro
 	case <-ctx.Done():
 	}
 	select {
-	case err := <-r.done: // both: what is known is told
+	case err := <-r.done: // both are ready: return the outcome
 		return err
 	default:
 	}
@@ -111,7 +111,7 @@ func (w *writer) waiting() bool {
 	return len(w.pending) > 0
 }
 
-// take returns the requests of the next transaction.
+// take removes the requests of the next transaction from pending and returns them.
 func (w *writer) take() (group []*request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +126,7 @@ func (w *writer) take() (group []*request) {
 	return group
 }
 
-// once waits for the turn and makes a transaction of the requests that then wait.
+// once waits for the turn and then writes the waiting requests in one transaction.
 func (w *writer) once() {
 	if err := w.turns.take(); err != nil {
 		answer(w.take(), &FileError{Reason: "the lock by which processes take turns failed", Err: err})
@@ -138,7 +138,7 @@ func (w *writer) once() {
 		return
 	}
 	if err := w.begin(); busy(err) {
-		return // whoever waited has given up
+		return // all waiting callers have given up
 	} else if err != nil {
 		answer(w.take(), fileError(err))
 		return
@@ -146,7 +146,7 @@ func (w *writer) once() {
 	group := w.take()
 	errs, err := w.transact(group)
 	if err != nil && len(group) > 1 && !errors.Is(err, taskstore.ErrOutcomeUnknown) {
-		// One of them may be at fault, the one that fills the disk, say.
+		// One request may be the cause, such as one that fills the disk.
 		for _, r := range group {
 			alone := []*request{r}
 			if err = w.begin(); err == nil {
@@ -159,7 +159,7 @@ func (w *writer) once() {
 	w.answer(group, errs, err)
 }
 
-// answer tells the callers what became of their requests: errs, or err for all.
+// answer gives each caller its error of errs, or all of them err if err is not nil.
 func (w *writer) answer(group []*request, errs []error, err error) {
 	if err != nil {
 		answer(group, err)
@@ -177,8 +177,8 @@ func answer(group []*request, err error) {
 	}
 }
 
-// begin begins a transaction. While another program holds the lock it tries again, as
-// long as a caller waits.
+// begin begins a transaction. It retries while another program holds the lock and a caller
+// waits.
 func (w *writer) begin() error {
 	defer w.locked.Store(false)
 	for {
@@ -191,8 +191,8 @@ func (w *writer) begin() error {
 	}
 }
 
-// transact makes the requests in the transaction that was begun, all or none. errs are
-// the refusals.
+// transact makes all requests in the transaction that was begun, or rolls it back. errs has
+// the error of each request.
 func (w *writer) transact(group []*request) (errs []error, err error) {
 	w.tx.start()
 	for _, r := range group {
@@ -206,7 +206,7 @@ func (w *writer) transact(group []*request) (errs []error, err error) {
 	if _, err := w.tx.statements[commitSQL].ExecContext(background); err != nil {
 		w.rollback()
 		if code(err) == sqlite3.SQLITE_IOERR {
-			// The end of the transaction may be on the disk, where a recovery finds it.
+			// The commit may be on the disk already, so a recovery may find it.
 			return nil, fmt.Errorf("%w: %w", taskstore.ErrOutcomeUnknown, fileError(err))
 		}
 		return nil, fileError(err)
@@ -214,15 +214,15 @@ func (w *writer) transact(group []*request) (errs []error, err error) {
 	return errs, nil
 }
 
-// rollback undoes the transaction, unless SQLite has done so by itself.
+// rollback rolls the transaction back, unless SQLite has already done so.
 func (w *writer) rollback() { _, _ = w.tx.statements[undoSQL].ExecContext(background) }
 
 var background = context.Background()
 
-// closeTime bounds how long close waits for a writer that another process holds up.
+// closeTime limits the wait of close for a writer that another process blocks.
 const closeTime = 5 * time.Second
 
-// close refuses what waits, and waits for the transaction under way.
+// close fails the pending requests and waits for the current transaction.
 func (w *writer) close() error {
 	w.mu.Lock()
 	w.shut = true
