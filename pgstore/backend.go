@@ -1,7 +1,7 @@
 // Package pgstore keeps the records of package taskstore in PostgreSQL, version 14 or
 // later. See [Backend].
 //
-// A program that imports it can open a store by URL, see [taskstore.Open]:
+// A program that imports the package can open a store by URL, see [taskstore.Open]:
 //
 //	postgres://user:password@host/database
 //	postgres://user:password@host/database?migrate=true
@@ -21,51 +21,51 @@ import (
 )
 
 // A Backend keeps records in a schema of a PostgreSQL database. Any number of processes
-// may share them. It implements [taskstore.StorageBackend], [taskstore.Pager],
+// may share a schema. Backend implements [taskstore.StorageBackend], [taskstore.Pager],
 // [taskstore.Batcher], [taskstore.Watcher], [taskstore.Clock], [taskstore.Pinger],
 // [taskstore.OwnerLister] and [io.Closer].
 //
-// Each call is one function of the schema and one round trip: an implicit transaction
-// under READ COMMITTED, by a statement without a name. So a pooler in transaction mode, such
-// as PgBouncer, may stand between.
+// Each call runs one function of the schema in one round trip: an implicit transaction
+// under READ COMMITTED, with an unnamed statement. So the backend works through a pooler in
+// transaction mode, such as PgBouncer.
 //
 // # Resending
 //
-// A call that meets a server that cannot answer, since a connection broke or the server
-// restarts, goes on trying for about 20 seconds, or until its ctx ends. Every write carries
-// an operation id, and a record keeps the ids of its last 8 writes. So a write that was
-// committed, and whose answer was lost, is recognised when it is sent again: it succeeds,
-// and is applied once. What comes of a write whose answer was lost, found or not among
-// those 8:
+// If the server cannot answer, because a connection broke or the server restarts, a call
+// retries for about 20 seconds or until its ctx ends. Every write carries an operation id,
+// and a record keeps the ids of its last 8 writes. So the server recognises a resent write
+// that was committed before its answer was lost: the write succeeds, and is applied once.
+// The outcome of a resent write depends on whether its id is among those 8:
 //
 //	                  found      not found
 //	Put               succeeds   is applied, perhaps again, over what others wrote
 //	                             meanwhile
-//	create            succeeds   is applied where there is no record, perhaps again;
-//	                             a conflict with one that was there before the
+//	create            succeeds   is applied if there is no record, perhaps again;
+//	                             conflicts with a record that existed before the
 //	                             call; otherwise unknown
-//	PutIfVersion      succeeds   is applied at the expected version; a conflict where
+//	PutIfVersion      succeeds   is applied at the expected version; conflicts if
 //	                             8 writes or fewer have been made since; otherwise
-//	                             unknown. So is all of that if the record is gone
-//	                             or was not there before the call
-//	PutBatch          succeeds   as its first write; unknown where another of its
+//	                             unknown. Always unknown if the record is gone or
+//	                             did not exist before the call
+//	PutBatch          succeeds   as its first write; unknown if another of its
 //	                             writes is refused
-//	Delete                       true where the record is there that was there before
-//	                             the call; otherwise unknown
+//	Delete                       true if the record that existed before the call
+//	                             is still there; otherwise unknown
 //
 // A record created less than 10 milliseconds before the call is treated as created after
-// it, because the clocks of a server and of the one that takes its place may differ by that
-// much. Unknown means [taskstore.ErrOutcomeUnknown], which also ends a call whose ctx or
-// whose time is over while the outcome is not known.
+// it, because the clocks of a server and of its successor may differ by that much. Unknown
+// means [taskstore.ErrOutcomeUnknown]. A call also returns it if its ctx or its retry time
+// ends while the outcome is unknown.
 //
-// A first copy that the server still executes when the second is done can be applied after
-// it. A PutIfVersion then fails on its version, which is harmless. Update with
-// PutIfVersion, use no task again that was deleted, and none of it matters.
+// The server may still execute the first copy of a write when the second is done, and apply
+// it afterwards. The first copy of a PutIfVersion then fails on its version, which is
+// harmless. A program that updates with PutIfVersion and does not reuse the name of a
+// deleted task is safe from all these cases.
 //
 // # Expired records
 //
-// Expired records are invisible at once. A process that writes removes them, of all owners,
-// every ten seconds or so; CleanupExpired removes them now.
+// Expired records are invisible at once. A process that writes removes those of all owners
+// about every ten seconds; CleanupExpired removes them immediately.
 type Backend struct {
 	pool      *pgxpool.Pool
 	owned     bool
@@ -92,12 +92,12 @@ var (
 	_ io.Closer                = (*Backend)(nil)
 )
 
-// New returns a backend on a pool that stays the caller's: Close leaves it open. It talks to
-// no server yet; a schema that is missing gives the first call a
-// [*taskstore.ConnectError]. Nil opts mean the defaults.
+// New returns a backend on a pool that the caller owns: Close leaves it open. New does not
+// connect; if the schema is missing, the first call returns a [*taskstore.ConnectError].
+// Nil opts mean the defaults.
 //
-// While a process watches, the backend takes one connection of the pool out of it and keeps
-// it for that.
+// While a process watches, the backend takes one connection out of the pool for the
+// watchers.
 func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if pool == nil {
 		return nil, &taskstore.ArgumentError{Argument: "pool", Reason: "it is nil; make one with pgxpool.New, or use Open"}
@@ -112,15 +112,15 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// String says what it is, and no more: what it keeps may be personal.
+// String returns the name of the type, because the contents may be personal.
 func (b *Backend) String() string { return "pgstore.Backend" }
 
 // GoString is String; it keeps owners and passwords out of %#v too.
 func (b *Backend) GoString() string { return b.String() }
 
-// Close ends the watches and the calls that are under way and, on a backend that Open made,
-// closes the connections. Calls that come later give an error that matches
-// [taskstore.ErrClosed]. Closing again does nothing.
+// Close ends the watches and all calls in progress and, on a backend that Open made, closes
+// the connections. Later calls return an error that matches [taskstore.ErrClosed]. Closing
+// again has no effect.
 func (b *Backend) Close() error {
 	b.closing.Do(func() {
 		b.end()
@@ -135,7 +135,7 @@ func (b *Backend) Close() error {
 
 func (b *Backend) closed() bool { return b.ctx.Err() != nil }
 
-// usable is what every method asks first.
+// usable returns the error of a call whose backend is closed or whose ctx is done.
 func (b *Backend) usable(ctx context.Context) error {
 	if b.closed() {
 		return taskstore.ErrClosed
@@ -143,7 +143,7 @@ func (b *Backend) usable(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Ping implements [taskstore.Pinger]. A server that is a standby is an error.
+// Ping implements [taskstore.Pinger]. It returns an error if the server is a standby.
 func (b *Backend) Ping(ctx context.Context) error {
 	if err := b.usable(ctx); err != nil {
 		return err
@@ -176,7 +176,7 @@ func (b *Backend) Get(ctx context.Context, key taskstore.Key) (taskstore.Record,
 	return record(key, rows[0]), nil
 }
 
-// record makes a record of a version, an expiry and data.
+// record makes a record from the columns version, expiry and data.
 func record(key taskstore.Key, columns [][]byte) taskstore.Record {
 	r := taskstore.Record{Key: key, Version: taskstore.Version(decodeInt(columns[0]))}
 	r.Data = columns[2]
@@ -186,10 +186,10 @@ func record(key taskstore.Key, columns [][]byte) taskstore.Record {
 	return r
 }
 
-// errStandby says what a server in recovery is.
+// errStandby is the error of a server in recovery.
 var errStandby = errors.New("the server is a standby, which takes no writes and may lag behind; name its primary, or several hosts with target_session_attrs=read-write")
 
-// failure is what the caller is told of an error of the named verb.
+// failure returns the error that the caller of verb gets for err.
 func (b *Backend) failure(verb string, err error) error {
 	var uncertain *uncertainError
 	var missing *missingSchemaError
@@ -204,7 +204,7 @@ func (b *Backend) failure(verb string, err error) error {
 	return fmt.Errorf("taskstore: %s: %w", verb, err)
 }
 
-// unusable is the error of a server that cannot be used as a store.
+// unusable returns the error of a server that cannot be used as a store.
 func (b *Backend) unusable(reason string, err error) error {
 	return &taskstore.ConnectError{Store: storeName, Addr: b.addr, Reason: reason, Err: err}
 }

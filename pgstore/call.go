@@ -12,17 +12,16 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Every statement is sent here and nowhere else, but for those of the feed, which have a
-// connection of their own. A read is asked again as it stands. A write goes on in one of
-// two ways:
+// This file sends all statements except those of the feed, which has a connection of its
+// own. A read is resent unchanged. A write is resent in one of two ways:
 //
-//	what is known of the copies sent so far      what is sent next
-//	the server undid them, or has none           the same again
-//	one may have been committed, or will be yet  the same with p_since, by which the
-//	                                             function looks for the operation id
+//	the copies sent so far                       the next copy
+//	were rolled back, or did not arrive          is the same
+//	one may have been committed, or will be yet  has p_since too, which makes the
+//	                                             function look for the operation id
 //	                                             before it writes
 
-// retryTime is how long a call that meets a server that cannot answer goes on trying.
+// retryTime is how long a call retries while the server cannot answer.
 const retryTime = 20 * time.Second
 
 const (
@@ -41,8 +40,8 @@ func (b *Backend) exec(ctx context.Context, s statement, args arguments) (rows, 
 	defer conn.Release()
 	r, err := execOn(ctx, conn.Conn().PgConn(), s, args)
 	if readOnly(err) {
-		// The server was demoted. The pool drops a connection that is closed, and the
-		// next one may lead to the server that took its place.
+		// The server was demoted. The pool drops a closed connection, and the next one
+		// may lead to the new primary.
 		_ = conn.Conn().Close(ctx)
 	}
 	return r, err
@@ -56,15 +55,15 @@ func execOn(ctx context.Context, conn *pgconn.PgConn, s statement, args argument
 	return r.Rows, r.Err
 }
 
-// A retryBudget is what is left of a call's willingness to try again.
+// A retryBudget limits the retries of one call.
 type retryBudget struct {
 	b     *Backend
 	since time.Time // the first failure
-	tries int       // after that
+	tries int       // retries after the first failure
 }
 
-// wait waits before the next attempt after err. It returns nil when that is to be made, and
-// otherwise what to give up with.
+// wait waits before the next attempt after err. It returns nil if the caller should retry,
+// and otherwise the error to give up with.
 func (p *retryBudget) wait(ctx context.Context, err error) error {
 	told := redact(err)
 	switch {
@@ -81,7 +80,7 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 	}
 	p.tries++
 	if p.tries == 1 && classify(err) != undone {
-		return nil // mostly it was the connection
+		return nil // most often only the connection broke
 	}
 	pause := time.NewTimer(rand.N(min(minPause<<min(p.tries, 8), maxPause)))
 	defer pause.Stop()
@@ -95,14 +94,14 @@ func (p *retryBudget) wait(ctx context.Context, err error) error {
 	}
 }
 
-// within returns a ctx that ends with the backend too.
+// within returns a ctx that ends with ctx or with the backend.
 func (b *Backend) within(ctx context.Context) (context.Context, func()) {
 	inner, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(b.ctx, cancel)
 	return inner, func() { stop(); cancel() }
 }
 
-// ask sends a statement that changes nothing until there is an answer.
+// ask sends a read-only statement until there is an answer.
 func (b *Backend) ask(ctx context.Context, s statement, args arguments) (rows, error) {
 	inner, done := b.within(ctx)
 	defer done()
@@ -118,7 +117,7 @@ func (b *Backend) ask(ctx context.Context, s statement, args arguments) (rows, e
 	}
 }
 
-// An answer is what a function that writes replies.
+// An answer is the reply of a function that writes.
 type answer struct {
 	status int64
 	number int64
@@ -136,17 +135,17 @@ const (
 	statusAgain
 )
 
-// errAgain is why a write that others were faster than is sent again.
+// errAgain is the cause of a retry after the function lost a race against other writers.
 var errAgain = errors.New("others write the same record all the time")
 
-// send sends a write until there is an answer. Its error is an uncertainError unless the
-// write was surely not applied. since is where the arguments have p_since.
+// send sends a write until there is an answer. It returns an uncertainError unless the write
+// was surely not applied. since is the index of p_since in args.
 func (b *Backend) send(ctx context.Context, s statement, args arguments, since int) (answer, error) {
 	inner, done := b.within(ctx)
 	defer done()
 	p := retryBudget{b: b}
 	begin := time.Now()
-	var lost error // why the outcome of a copy is not known
+	var lost error // the failure that left the outcome of a copy unknown
 	for {
 		var err error
 		if lost != nil && args[since] == nil {

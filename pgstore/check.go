@@ -15,18 +15,18 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Check looks at the server for settings that break a promise: durability that is switched
-// off, a standby, a version that is too old, rights that are missing, an isolation level
+// Check looks for settings with which the backend cannot keep its promises: durability that
+// is switched off, a standby, a version that is too old, missing rights, an isolation level
 // that the functions do not work with, autovacuum that is off, a clock that differs from the
-// process's, a pooler that swallows notifications, a schema of another version. None is the
-// best answer. It is meant for
-// the start of a program, and cheap enough to ask again every now and then.
+// process's, a pooler that swallows notifications, a schema of another version. A sound
+// server has no findings. Check is meant for the start of a program, and cheap enough to
+// repeat now and then.
 //
-// It also creates, updates, reads, lists and deletes one record of an owner of its own.
-// Should its removal fail, the record expires within a minute.
+// Check also creates, updates, reads, lists and deletes one record under an owner of its
+// own. If the removal fails, the record expires within a minute.
 //
-// A server that cannot be asked, or that fails a call on the record, is an error and not a
-// Finding. So is ctx when it is done. What was found until then comes with it.
+// A server that cannot be reached, a failed call on the record and a ctx that is done give
+// an error, not a Finding. The findings until then are returned with the error.
 func (b *Backend) Check(ctx context.Context) ([]taskstore.Finding, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -49,14 +49,14 @@ func (b *Backend) Check(ctx context.Context) ([]taskstore.Finding, error) {
 type inspection struct {
 	b        *Backend
 	findings []taskstore.Finding
-	hopeless bool // calls cannot succeed, for a reason that was found
+	hopeless bool // a finding makes calls impossible
 }
 
 func (c *inspection) add(setting, breaks, remedy string) {
 	c.findings = append(c.findings, taskstore.Finding{Setting: setting, Breaks: breaks, Remedy: remedy})
 }
 
-// fatal adds what calls fail for.
+// fatal adds a finding that makes calls impossible.
 func (c *inspection) fatal(setting, breaks, remedy string) {
 	c.findings = append(c.findings, taskstore.Finding{Setting: setting, Breaks: breaks, Remedy: remedy, Unusable: true})
 	c.hopeless = true
@@ -66,7 +66,7 @@ const settingsSQL = `SELECT current_setting('server_version_num')::bigint, pg_is
 	current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
 	current_setting('autovacuum'), current_setting('transaction_isolation'), current_setting('transaction_read_only')`
 
-// settings looks at those that the server tells everybody.
+// settings checks the settings that every user may read.
 func (c *inspection) settings(ctx context.Context) error {
 	r, err := c.b.ask(ctx, statement{text: settingsSQL}, nil)
 	if err != nil {
@@ -109,8 +109,9 @@ func (c *inspection) settings(ctx context.Context) error {
 	return nil
 }
 
-// tableRights are what the user of a backend needs, besides USAGE on the schema and EXECUTE
-// on its functions, which everybody has unless it was revoked.
+// tableRights are the rights on tables that the user of a backend needs. The user also needs
+// USAGE on the schema and EXECUTE on its functions, which all users have unless it was
+// revoked.
 var tableRights = map[string]string{
 	"version": "SELECT",
 	"scope":   "SELECT, INSERT, UPDATE, DELETE",
@@ -119,7 +120,8 @@ var tableRights = map[string]string{
 	"epoch":   "SELECT, INSERT",
 }
 
-// rights looks for one that is missing. That to list owners is for operators.
+// rights checks for missing rights, but for the right to list owners, which is for
+// operators.
 func (c *inspection) rights(ctx context.Context) error {
 	schema := pgx.Identifier{c.b.opts.Schema}.Sanitize()
 	r, err := c.b.ask(ctx, statement{"SELECT has_schema_privilege($1, 'USAGE')", []uint32{textOID}}, arguments{[]byte(c.b.opts.Schema)})
@@ -153,14 +155,15 @@ func (c *inspection) rights(ctx context.Context) error {
 	return nil
 }
 
-// schema looks at its version. Processes of an earlier version go on with a newer one.
+// schema checks the version of the schema. A newer schema is not fatal: processes of an
+// earlier version continue to work with it.
 func (c *inspection) schema(ctx context.Context) error {
 	r, err := c.b.ask(ctx, statement{text: "SELECT number FROM " + pgx.Identifier{c.b.opts.Schema}.Sanitize() + ".version"}, nil)
 	if err != nil {
 		return c.b.failure("check", err)
 	}
 	if len(r) == 0 {
-		return nil // what is called next says so
+		return nil // the next calls report it
 	}
 	switch version := int(decodeInt(r[0][0])); {
 	case version > schemaVersion:
@@ -175,8 +178,9 @@ func (c *inspection) lacks(right string) {
 	c.fatal("the user has not the right "+right, "calls that need it fail", "GRANT "+right+" TO the user")
 }
 
-// maxClockDifference is by how much the server's clock may differ from the process's without
-// a Finding. Records go by the server's; a greater difference mostly is a wrong clock.
+// maxClockDifference is the difference between the server's clock and the process's above
+// which Check reports a Finding. Records use the server's clock; a greater difference is
+// most often a wrong clock.
 const maxClockDifference = time.Minute
 
 func (c *inspection) clock(ctx context.Context) error {
@@ -196,7 +200,7 @@ func (c *inspection) clock(ctx context.Context) error {
 // notificationTime is how long a notification may take.
 const notificationTime = 2 * time.Second
 
-// notifications sends one to itself.
+// notifications sends a notification and waits for it.
 func (c *inspection) notifications(ctx context.Context) error {
 	lent, err := c.b.pool.Acquire(ctx)
 	if err != nil {

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// readingAge is how long one reading of the server's clock is told as the time.
+	// readingAge is how long the estimate relies on one reading of the server's clock.
 	readingAge = 10 * time.Second
-	// clockMargin is by how much the clocks of a server and of the one that takes its place
-	// are expected to differ at most.
+	// clockMargin is the greatest expected difference between the clocks of a server and
+	// of its successor.
 	clockMargin = 10 * time.Millisecond
 )
 
 // A clock estimates the server's clock from one reading and the process's monotonic clock.
 type clock struct {
 	mu     sync.Mutex
-	server time.Time     // what the server said
-	at     time.Time     // when that was, by the process's clock
-	slack  time.Duration // how far off that may be
+	server time.Time     // the server's time at the latest reading
+	at     time.Time     // the process's time at that reading
+	slack  time.Duration // the greatest error of at
 }
 
-// estimate returns the server's time by a reading that is not too old.
+// estimate returns the server's time by the latest reading, unless that is too old.
 func (c *clock) estimate() (now time.Time, slack time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *clock) estimate() (now time.Time, slack time.Duration, ok bool) {
 	return c.server.Add(age), c.slack, true
 }
 
-// read asks the server. The time that it returns was the server's at some moment before.
+// read asks the server for its time, which is a little past when read returns.
 func (c *clock) read(ctx context.Context, b *Backend) (time.Time, error) {
 	from := time.Now()
 	r, err := b.ask(ctx, b.functions.clock, nil)
@@ -48,10 +48,10 @@ func (c *clock) read(ctx context.Context, b *Backend) (time.Time, error) {
 	return server, nil
 }
 
-// before returns an instant before begin by the server's clock, in µs. The server is asked,
-// which may be another one by now. A step of its clock since begin shows where an earlier
-// reading says otherwise: the lesser of the two counts, for a record that is taken for too
-// young gives an unknown outcome and no wrong one.
+// before returns an instant before begin by the server's clock, in µs. It asks the server,
+// which may be another one by now, and compares with an earlier reading, if there is one, to
+// notice a step of the clock since begin. It uses the lesser of the two: a record that is
+// taken for too young makes an outcome unknown, but not wrong.
 func (c *clock) before(ctx context.Context, b *Backend, begin time.Time) (int64, error) {
 	estimate, slack, ok := c.estimate()
 	estimate = estimate.Add(-time.Since(begin) - slack)
@@ -66,8 +66,8 @@ func (c *clock) before(ctx context.Context, b *Backend, begin time.Time) (int64,
 	return earliest.Add(-clockMargin).UnixMicro(), nil
 }
 
-// Now implements [taskstore.Clock]: it is the server's time, give or take half a round trip.
-// It asks the server every ten seconds at most.
+// Now implements [taskstore.Clock]. It returns the server's time, give or take half a round
+// trip, and asks the server at most every ten seconds.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	if err := b.usable(ctx); err != nil {
 		return time.Time{}, err

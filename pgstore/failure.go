@@ -13,17 +13,17 @@ import (
 	"github.com/jackc/puddle/v2"
 )
 
-// A class is what an error says of its statement.
+// A class is the fate of the statement that failed.
 type class int
 
 const (
-	refused class = iota // it was undone, and will be again
-	undone               // it was undone, because of others
-	unsent               // the server has not got it
-	unknown              // the server may have done it
+	refused class = iota // it was rolled back, and would be again
+	undone               // it was rolled back because of other transactions
+	unsent               // it did not reach the server
+	unknown              // it may have been executed
 )
 
-// An unsentError is the failure of a statement that no server has got.
+// An unsentError is the failure of a statement that did not reach a server.
 type unsentError struct{ err error }
 
 func (e *unsentError) Error() string { return e.err.Error() }
@@ -52,7 +52,7 @@ const (
 	codeNoParameter      = "42704"
 )
 
-// classify says what err means for the statement that met it.
+// classify returns the class of a statement that failed with err.
 func classify(err error) class {
 	var said *pgconn.PgError
 	var early *unsentError
@@ -62,10 +62,10 @@ func classify(err error) class {
 		case code == codeSerialization, code == codeDeadlock, code == codeLockNotAvailable:
 			return undone
 		case code == codeReadOnly, code == codeStarting, code == codeTooMany:
-			return unsent // a read-only transaction has done nothing
+			return unsent // a read-only transaction has written no data
 		case strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "08"):
-			// The session ended, perhaps behind the commit. Poolers say 08 of a server
-			// that has gone.
+			// The session ended, perhaps after the commit. Poolers report a server that
+			// has gone by 08.
 			if never {
 				return unsent
 			}
@@ -107,8 +107,8 @@ func said(err error, codes ...string) bool {
 func readOnly(err error) bool { return said(err, codeReadOnly) }
 func diskFull(err error) bool { return said(err, codeDiskFull) }
 
-// redact returns err without what a server, or pgx, may have quoted: keys and data, which
-// are in the details of a server's error, and the names of users and databases.
+// redact removes from err all that a server or pgx may have quoted: keys and data, which are
+// in the details of a server's error, and the names of users and databases.
 func redact(err error) error {
 	var pg *pgconn.PgError
 	var network *net.OpError
@@ -146,8 +146,8 @@ var (
 	errRole   = errors.New("no server that answers has the role that target_session_attrs asks for")
 )
 
-// redactServer keeps of a server's error its SQLSTATE, and its text where that names
-// nothing but tables and functions of the schema.
+// redactServer keeps the SQLSTATE of a server's error. It keeps the text only if the text
+// can name no more than tables and functions of the schema.
 func redactServer(err error) error {
 	var pg *pgconn.PgError
 	errors.As(err, &pg)
@@ -162,7 +162,7 @@ func redactServer(err error) error {
 	return &pgconn.PgError{Severity: pg.Severity, SeverityUnlocalized: pg.SeverityUnlocalized, Code: pg.Code, Message: text}
 }
 
-// A missingSchemaError is the failure of a statement that misses something of the schema.
+// A missingSchemaError is the failure of a statement that needs a missing part of the schema.
 type missingSchemaError struct{ err error }
 
 func (e *missingSchemaError) Error() string { return e.err.Error() }
@@ -181,5 +181,5 @@ func tlsFailed(err error) bool {
 		strings.Contains(err.Error(), "server refused TLS connection")
 }
 
-// otherRole reports whether pgx left a server for what target_session_attrs asks.
+// otherRole reports whether pgx rejected a server because of target_session_attrs.
 func otherRole(err error) bool { return strings.Contains(err.Error(), "ValidateConnect failed") }

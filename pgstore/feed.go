@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	// leastPause is between two polls, however much is written.
+	// leastPause is the least pause between two polls.
 	leastPause = 5 * time.Millisecond
-	// changesLast is how old the latest poll may be for the next one to find all changes
-	// since; the sweeper keeps them for longer.
+	// changesLast is the greatest age of the latest poll at which the next one is sure to
+	// find all changes since; the sweeper keeps changes for longer.
 	changesLast = 30 * time.Second
-	// manyScopes is from how many watched scopes on a poll asks for the changes of all.
+	// manyScopes is the number of watched scopes from which a poll asks for the changes of
+	// all scopes.
 	manyScopes = 100
-	// pollTimeout bounds a poll: a server that hangs is left.
+	// pollTimeout limits a poll, to leave a server that hangs.
 	pollTimeout = 10 * time.Second
 )
 
@@ -38,22 +39,22 @@ type feed struct {
 
 	mu     sync.Mutex
 	scopes map[digest]*watched
-	loop   chan struct{}      // closed when the loop has ended; nil: there is none
+	loop   chan struct{}      // closed when the loop has ended; nil: no loop
 	end    context.CancelFunc // of the loop
 }
 
 // watched is a scope that has watchers.
 type watched struct {
 	scope hub.Scope
-	fresh []*hub.Watcher // that wait for the first poll that asks for their scope
+	fresh []*hub.Watcher // wait for the first poll that asks for their scope
 }
 
 func newFeed(b *Backend) *feed {
 	return &feed{b: b, wake: make(chan struct{}, 1), scopes: make(map[digest]*watched)}
 }
 
-// join adds a watcher. It yields its first Resync after a poll that began later: what is
-// written after that poll is found by the next one.
+// join adds a watcher. The watcher yields its first Resync after a poll that began after
+// join; the next poll finds all later writes.
 func (f *feed) join(prefix taskstore.Key) *hub.Watcher {
 	id := digest(watchOf(prefix))
 	f.mu.Lock()
@@ -78,7 +79,7 @@ func (f *feed) join(prefix taskstore.Key) *hub.Watcher {
 	return w
 }
 
-// leave removes a watcher. The last one waits for the end of the loop.
+// leave removes a watcher. For the last watcher it ends the loop and waits for it.
 func (f *feed) leave(w *hub.Watcher) {
 	f.mu.Lock()
 	if f.hub.Leave(w) {
@@ -109,7 +110,7 @@ func (f *feed) close() {
 	}
 }
 
-// wrote has the next poll come at once.
+// wrote makes the next poll due at once.
 func (f *feed) wrote() {
 	if f.watching.Load() {
 		f.poke()
@@ -123,8 +124,8 @@ func (f *feed) poke() {
 	}
 }
 
-// run polls until ctx is done. A poll that fails loses nothing but its connection: the next
-// one tells all watchers to look again.
+// run polls until ctx is done. A poll that fails loses only its connection: the next poll
+// resyncs all watchers.
 func (f *feed) run(ctx context.Context, ended chan<- struct{}) {
 	defer close(ended)
 	for failures := 0; ctx.Err() == nil; failures++ {
@@ -156,13 +157,13 @@ func (f *feed) fail(err error) {
 	}
 }
 
-// serve polls on one connection until that fails.
+// serve polls on one connection until the connection fails.
 func (f *feed) serve(ctx context.Context) error {
 	lent, err := f.b.pool.Acquire(ctx)
 	if err != nil {
 		return &unsentError{err}
 	}
-	conn := lent.Hijack() // the pool is for calls
+	conn := lent.Hijack() // leaves the whole pool to calls
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -194,12 +195,13 @@ func (f *feed) listen(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// channelTable is the table that the channel of the notifications is called after.
+// channelTable returns the table after which the channel of notifications is named.
 func (b *Backend) channelTable() []byte {
 	return []byte(pgx.Identifier{b.opts.Schema, "change"}.Sanitize())
 }
 
-// pause returns when the next poll is due: after a write, a notification or the interval.
+// pause returns when the next poll is due: after a write, a notification or the interval,
+// whichever comes first.
 func (f *feed) pause(ctx context.Context, conn *pgx.Conn) error {
 	select {
 	case <-ctx.Done():
@@ -237,13 +239,13 @@ func (f *feed) pause(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// A poller has polled on one connection.
+// A poller polls on one connection.
 type poller struct {
 	f     *feed
 	conn  *pgconn.PgConn
-	since []byte    // what the latest poll saw
+	since []byte    // the position of the latest poll
 	epoch string    // of its server
-	at    time.Time // when it began
+	at    time.Time // its begin
 }
 
 // poll asks for the changes since the latest poll.
@@ -260,7 +262,7 @@ func (p *poller) poll(ctx context.Context) error {
 		s.fresh = nil
 	}
 	f.mu.Unlock()
-	var watches []byte // null: those of all
+	var watches []byte // null: all scopes
 	if ids != nil {
 		watches = encodeArray(uuidOID, ids)
 	}

@@ -9,12 +9,12 @@ import (
 // cursorKind marks the cursors of this package; a position is a seq of the schema.
 const cursorKind byte = 'p'
 
-// scanPerPage is how many records a page looks at, besides its limit. It bounds the work
-// where few of many tasks have the prefix.
+// scanPerPage is the number of records that a page may scan beyond its limit. It bounds the
+// work if few of many tasks have the prefix.
 const scanPerPage = 2000
 
-// ListByPrefix implements [taskstore.StorageBackend]. It is one statement, whose list is
-// what one instant had, and looks at all records of the collection.
+// ListByPrefix implements [taskstore.StorageBackend]. It is one statement, so the list is a
+// snapshot of one instant. It scans all records of the collection.
 func (b *Backend) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]taskstore.Record, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -26,8 +26,8 @@ func (b *Backend) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]tas
 	return records, err
 }
 
-// ListPage implements [taskstore.Pager]. It looks at limit and 2,000 records at most, so a
-// page of a prefix that few tasks have may be short.
+// ListPage implements [taskstore.Pager]. It scans at most limit and 2,000 records, so a page
+// may be short if few tasks have the prefix.
 func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from string, limit int) ([]taskstore.Record, string, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, "", err
@@ -50,8 +50,8 @@ func (b *Backend) ListPage(ctx context.Context, prefix taskstore.Key, from strin
 	return records, taskstore.EncodeCursor(cursorKind, prefix, last), nil
 }
 
-// list returns the records of prefix behind the place after, and the place to go on behind,
-// 0 where there is no more.
+// list returns the records of prefix after the position after, and the position from which
+// to go on, 0 at the end.
 func (b *Backend) list(ctx context.Context, prefix taskstore.Key, after uint64, most, scan []byte) (records []taskstore.Record, last uint64, err error) {
 	args := arguments{[]byte(prefix.Owner), []byte(prefix.Collection), []byte(prefix.Task), encodeInt(int64(after)), most, scan}
 	r, err := b.ask(ctx, b.functions.list, args)

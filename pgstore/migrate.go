@@ -9,24 +9,26 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// schemaFiles bring a schema from one version to the next, the first of them to version 1.
+// schemaFiles bring a schema from one version to the next, the first file to version 1.
 // Each is written for the schema "taskstore".
 var schemaFiles = []string{schema1}
 
 //go:embed schema/001.sql
 var schema1 string
 
-// schemaVersion is what this package works with. Functions of an earlier version stay as
-// they are, so that processes of two versions can share a schema while they are replaced.
+// schemaVersion is the version that this package needs. Migrations leave the functions of
+// earlier versions unchanged, so that processes of two versions can share a schema during
+// an upgrade.
 var schemaVersion = len(schemaFiles)
 
-// Migrate makes the schema in the database that rawURL names, or brings it up to date. It
-// does so in one transaction, and does nothing where there is nothing to do. A schema that a
-// newer version of this package made gives a [*taskstore.ConnectError].
+// Migrate creates the schema in the database that rawURL names, or updates it, in one
+// transaction. A schema that is up to date is left unchanged. A schema that a newer version
+// of this package made gives a [*taskstore.ConnectError].
 //
-// The user of rawURL owns what it makes. It needs the right CREATE on the database, unless
-// the schema is there, and then on that. The user of a Backend can be another one with fewer
-// rights, see the documentation. The files in the directory schema are what Migrate runs.
+// The user of rawURL owns the objects that Migrate creates. The user needs the right CREATE
+// on the schema if the schema exists, and on the database otherwise. A Backend can use
+// another user with fewer rights, see the documentation. Migrate runs the files in the
+// directory schema.
 func Migrate(ctx context.Context, rawURL string, opts *Options) error {
 	b, err := connect(ctx, rawURL, opts)
 	if err != nil {
@@ -36,7 +38,7 @@ func Migrate(ctx context.Context, rawURL string, opts *Options) error {
 	return b.migrate(ctx)
 }
 
-// migrate is Migrate on a connection that was tried.
+// migrate is Migrate on a connection that was probed.
 func (b *Backend) migrate(ctx context.Context) error {
 	lent, err := b.pool.Acquire(ctx)
 	if err != nil {
@@ -50,7 +52,7 @@ func (b *Backend) migrate(ctx context.Context) error {
 			_, err := conn.Exec(ctx, sql).ReadAll() // several commands
 			return err
 		}
-		// One at a time, by a lock that ends with the transaction.
+		// The lock admits one migration at a time. It ends with the transaction.
 		if err := run("SELECT pg_advisory_xact_lock(7308895159506)"); err != nil {
 			return err
 		}
@@ -91,14 +93,14 @@ func (b *Backend) migrate(ctx context.Context) error {
 	return nil
 }
 
-// A newerSchema is the version of a schema that this package does not know.
+// A newerSchema is the version of a schema that is newer than this package.
 type newerSchema int
 
 func (v newerSchema) Error() string {
 	return fmt.Sprintf("its schema is version %d, this program knows %d; update the program", int(v), schemaVersion)
 }
 
-// checkSchema returns nil if the schema is there and of this version.
+// checkSchema returns nil if the schema exists and has this version.
 func (b *Backend) checkSchema(ctx context.Context) error {
 	name := pgx.Identifier{b.opts.Schema}.Sanitize()
 	r, err := b.exec(ctx, statement{text: "SELECT number FROM " + name + ".version"}, nil)

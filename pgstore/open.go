@@ -22,8 +22,8 @@ func init() {
 	taskstore.Register("postgresql", openURL)
 }
 
-// openURL is what taskstore.Open calls. Two parameters of the URL are its own: migrate=true
-// runs Migrate first, schema names the schema.
+// openURL is called by taskstore.Open. It takes two parameters of the URL for itself:
+// migrate=true runs Migrate first, schema names the schema.
 func openURL(ctx context.Context, rawURL string) (taskstore.StorageBackend, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
@@ -45,7 +45,7 @@ func openURL(ctx context.Context, rawURL string) (taskstore.StorageBackend, erro
 	}
 	b, err := Open(ctx, u.String(), &opts)
 	if err != nil {
-		return nil, err // and no backend that is a nil pointer
+		return nil, err // b would make a non-nil interface
 	}
 	return b, nil
 }
@@ -58,13 +58,13 @@ func parseURL(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// errURL repeats nothing of the URL: a password may stand anywhere in it.
+// errURL leaves the URL out, because a password may stand anywhere in it.
 var errURL = &taskstore.ArgumentError{Argument: "PostgreSQL URL", Reason: "it must be like postgres://user:password@host:5432/database?sslmode=require, " +
 	"with characters that have a meaning in URLs percent-encoded in names and passwords, and parameters that pgx knows"}
 
 // Open connects to the database that rawURL names, makes sure that it can be used, and
-// returns a backend that owns the connections: Close closes them. It never changes a
-// schema, see [Migrate].
+// returns a backend that owns the connections: Close closes them. Open does not change the
+// schema; [Migrate] does.
 //
 //	postgres://user:password@host:5432/database?sslmode=verify-full
 //	postgres://host1,host2/database?target_session_attrs=read-write
@@ -72,10 +72,10 @@ var errURL = &taskstore.ArgumentError{Argument: "PostgreSQL URL", Reason: "it mu
 // Parameters and environment variables are those of pgx and libpq, with pool_max_conns and
 // the like of pgxpool.
 //
-// A URL that cannot be used gives an error that matches [taskstore.ErrInvalidArgument], a
-// server that cannot a [*taskstore.ConnectError] that says why: it does not answer, refuses
-// the password, is a standby, is too old, is no PostgreSQL, lacks the schema or has a newer
-// one. Neither holds the password, nor anything of the URL but the address.
+// An invalid URL gives an error that matches [taskstore.ErrInvalidArgument]. A server that
+// cannot be used gives a [*taskstore.ConnectError] with the reason: the server does not
+// answer, refuses the password, is a standby, is too old, is not PostgreSQL, lacks the
+// schema or has a newer one. Of the URL both errors contain only the address.
 func Open(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 	b, err := connect(ctx, rawURL, opts)
 	if err != nil {
@@ -88,10 +88,10 @@ func Open(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// connectTimeout is how long one attempt to connect may take, unless the URL says.
+// connectTimeout limits one attempt to connect, unless the URL has a limit.
 const connectTimeout = 10 * time.Second
 
-// connect returns a backend on a server that can be used, whatever its schema is.
+// connect returns a backend on a server that can be used. It does not check the schema.
 func connect(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
@@ -152,7 +152,7 @@ const (
 	isolation    = "read committed"
 )
 
-// reasonOf says why a server could not be asked.
+// reasonOf returns the reason for which a server could not be reached.
 func reasonOf(err error) string {
 	var pg *pgconn.PgError
 	var dial *net.OpError
@@ -186,7 +186,7 @@ func reasonOf(err error) string {
 	return "no answer that PostgreSQL would give; is it a PostgreSQL server?"
 }
 
-// address is where a configuration leads to, without user and password.
+// address returns the address of a configuration, without user and password.
 func address(c *pgx.ConnConfig) string {
 	addresses := []string{hostPort(c.Host, c.Port)}
 	for _, f := range c.Fallbacks {

@@ -11,29 +11,30 @@ import (
 
 // Options adjusts a Backend. The zero value means the defaults.
 type Options struct {
-	// Schema is the name of the database's schema that has the tables: at most 63 bytes of
-	// UTF-8 without ' and $$, that do not begin with pg_. Empty means "taskstore". Backends
-	// with one schema of one database share their records.
+	// Schema names the schema of the database that has the tables: at most 63 bytes of
+	// UTF-8 without ' and $$, not beginning with pg_. Empty means "taskstore". Backends
+	// with the same schema of the same database share their records.
 	Schema string
-	// MaxRecordsPerOwner is how many records a collection of an owner may have. A create
-	// beyond it gives an error that matches [taskstore.ErrCapacityExceeded]; updates go
-	// on. 0 or less: no limit. The count is exact whoever else writes, while the server's
-	// clock does not step back. A ctx from [taskstore.WithRecordLimit] takes its place.
+	// MaxRecordsPerOwner limits the records in a collection of an owner. A create beyond
+	// the limit returns an error that matches [taskstore.ErrCapacityExceeded]; updates
+	// still succeed. 0 or less means no limit. The count is exact with any number of
+	// writers, unless the server's clock steps back. A ctx from
+	// [taskstore.WithRecordLimit] overrides it.
 	MaxRecordsPerOwner int
-	// MaxDataBytes is how long a record's Data may be. A longer one gives an error that
-	// matches [taskstore.ErrCapacityExceeded]. 0 or less: 256 MiB, the most there can be. A
+	// MaxDataBytes limits the length of a record's Data. A longer one gives an error that
+	// matches [taskstore.ErrCapacityExceeded]. 0 or less means 256 MiB, the maximum. A
 	// batch may have 1,000,000,000 bytes of data altogether.
 	MaxDataBytes int
-	// PollInterval is how often a process that watches asks for changes: a hint of what
-	// another process wrote is about half of it late. What the same backend writes has it
-	// ask at once. 0 means 100 milliseconds; less than 1 millisecond is refused.
+	// PollInterval is the interval at which a process that watches polls for changes: a
+	// hint of another process's write is late by about half of it. A write of the same
+	// backend triggers a poll at once. 0 means 100 milliseconds; less than 1 millisecond
+	// is refused.
 	PollInterval time.Duration
-	// Notify has writes wake the watchers of all processes by NOTIFY, which also poll as
-	// often as without it. It needs a connection that leads to the server itself: a
-	// pooler in transaction mode swallows the notifications, and Check says so.
-	// PostgreSQL orders the commits of transactions that notify one after the other, so
-	// it is for stores with some hundred writes per second or less. Set it on all
-	// backends of a store.
+	// Notify makes writes wake the watchers of all processes by NOTIFY; the watchers still
+	// poll at PollInterval. It needs a direct connection to the server: a pooler in
+	// transaction mode swallows the notifications, which Check reports. PostgreSQL
+	// serializes the commits of transactions that notify, so Notify suits stores with some
+	// hundred writes per second or less. Set it on all backends of a store.
 	Notify bool
 }
 
@@ -44,7 +45,7 @@ const (
 	maxData = 256 << 20
 	// maxBatchData leaves room for the keys of a batch in such a message.
 	maxBatchData = 1_000_000_000
-	// maxName is how much of a name PostgreSQL keeps.
+	// maxName is the length to which PostgreSQL cuts names.
 	maxName = 63
 )
 

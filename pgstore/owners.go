@@ -6,11 +6,11 @@ import (
 	"iter"
 )
 
-// ownersAtOnce is how many owners one statement looks at.
+// ownersAtOnce is the number of owners that one statement reads.
 const ownersAtOnce = 500
 
-// Owners implements [taskstore.OwnerLister], in the order of their bytes. It holds 500 of
-// them at a time, which are one round trip, and reads no data.
+// Owners implements [taskstore.OwnerLister]. Owners come in the order of their bytes. It
+// reads 500 of them per round trip, holds as many, and reads no data.
 func (b *Backend) Owners(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		most := binary.BigEndian.AppendUint32(nil, ownersAtOnce)
@@ -34,7 +34,7 @@ func (b *Backend) Owners(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// ownersBehind looks at the owners that come next after last.
+// ownersBehind reads the next owners after last.
 func (b *Backend) ownersBehind(ctx context.Context, last, most []byte) (rows, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err

@@ -7,14 +7,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// A statement is SQL with the types of its arguments. It has no name on the server: it
-// calls a function, whose plans each session keeps, so there is little to prepare.
+// A statement is SQL with the types of its arguments. It is not prepared on the server: it
+// only calls a function, and each session caches the plans of the function.
 type statement struct {
 	text string
 	oids []uint32
 }
 
-// functions are those of the schema.
+// functions has a statement for each function of the schema.
 type functions struct{ put, write, delete, get, list, owners, poll, sweep, clock, channel, notify statement }
 
 const (
@@ -48,10 +48,10 @@ func newFunctions(schema string) functions {
 	}
 }
 
-// arguments are those of a statement, in the binary format; nil is null.
+// arguments has the arguments of a statement in the binary format; nil is null.
 type arguments [][]byte
 
-// binaryFormat asks for all arguments and columns in the binary format.
+// binaryFormat selects the binary format for all arguments and columns.
 var binaryFormat = []int16{pgx.BinaryFormatCode}
 
 func encodeInt(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
@@ -63,7 +63,7 @@ func encodeBool(b bool) []byte {
 	return []byte{0}
 }
 
-// encodeArray makes an array of elements of the type oid.
+// encodeArray encodes an array of elements of the type oid.
 func encodeArray(oid uint32, elements [][]byte) []byte {
 	size := 20
 	for _, e := range elements {

@@ -9,33 +9,33 @@ import (
 )
 
 const (
-	sweepInterval = 10 * time.Second // at most; and half of it at least
+	sweepInterval = 10 * time.Second // the maximum; the minimum is half of it
 	sweepSize     = 1000             // records removed at a time
 	sweepTimeout  = 5 * time.Second
-	// changesKept is how long changes are kept, at least.
+	// changesKept is the minimum age of changes that a sweep removes.
 	changesKept = 2 * changesLast
-	// lockedPause is how long CleanupExpired waits for scopes that others have locked.
+	// lockedPause is how long CleanupExpired waits before it retries scopes that other
+	// transactions have locked.
 	lockedPause = 20 * time.Millisecond
 )
 
 // A sweeper removes expired records and old changes now and then, while its backend writes.
-// It runs apart from the writes.
+// Sweeps run in the background.
 type sweeper struct {
 	mu      sync.Mutex
 	due     time.Time // of the next sweep
 	running sync.WaitGroup
-	// Two readings of the horizon behind which all transactions had ended. What lies before
-	// the older one is old enough to go.
+	// Two readings of the horizon. Changes before the older one may be removed.
 	older, newer horizon
 }
 
-// A horizon is a transaction before which all had ended at an instant.
+// A horizon is a transaction before which all transactions had ended at the instant at.
 type horizon struct {
-	tx []byte // null: none
+	tx []byte // null: no reading
 	at time.Time
 }
 
-// wrote has a sweep begin where one is due.
+// wrote starts a sweep if one is due.
 func (s *sweeper) wrote(b *Backend) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,19 +51,19 @@ func (s *sweeper) wrote(b *Backend) {
 	s.running.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 		defer cancel()
-		_, _, _ = s.sweep(ctx, b) // what it misses is for the next one
+		_, _, _ = s.sweep(ctx, b) // the next sweep does the rest
 	})
 }
 
-// wait returns when no sweep is under way. The backend is closed.
+// wait waits for the sweep in progress. The backend must be closed.
 func (s *sweeper) wait() {
-	s.mu.Lock() // so that none begins
+	s.mu.Lock() // so that no sweep begins
 	defer s.mu.Unlock()
 	s.running.Wait()
 }
 
-// sweep removes some of what is past, and reports how many records, and how many scopes it
-// passed by.
+// sweep removes some expired records and old changes. It returns the number of records
+// removed and the number of scopes skipped because they were locked.
 func (s *sweeper) sweep(ctx context.Context, b *Backend) (removed, locked int, err error) {
 	s.mu.Lock()
 	before := s.horizon(time.Now())
@@ -81,7 +81,7 @@ func (s *sweeper) sweep(ctx context.Context, b *Backend) (removed, locked int, e
 	return int(decodeInt(r[0][0])), int(decodeInt(r[0][1])), nil
 }
 
-// horizon returns the transaction before which changes may go.
+// horizon returns the transaction before which changes may be removed.
 func (s *sweeper) horizon(now time.Time) []byte {
 	if s.newer.tx != nil && now.Sub(s.newer.at) > changesKept {
 		s.older, s.newer = s.newer, horizon{}
@@ -89,8 +89,8 @@ func (s *sweeper) horizon(now time.Time) []byte {
 	return s.older.tx
 }
 
-// CleanupExpired implements [taskstore.StorageBackend]. Nobody has to call it: processes that
-// write clean up.
+// CleanupExpired implements [taskstore.StorageBackend]. Programs need not call it: processes
+// that write clean up.
 func (b *Backend) CleanupExpired(ctx context.Context) (removed int, err error) {
 	for {
 		if err := b.usable(ctx); err != nil {

@@ -12,12 +12,12 @@ func scopeOf(key taskstore.Key) hub.Scope {
 	return hub.Scope{Owner: key.Owner, Collection: key.Collection}
 }
 
-// Watch implements [taskstore.Watcher]. Each process that watches asks the server for
-// changes, on one connection, every [Options].PollInterval and after its own writes; how
-// many watches there are makes hardly a difference.
+// Watch implements [taskstore.Watcher]. Each process that watches polls the server for
+// changes, on one connection, every [Options].PollInterval and after its own writes. The
+// number of watches hardly matters.
 //
-// After a fault the watch is in place again, and says Resync, when the server takes
-// connections again.
+// After a fault the watch yields Resync, and is in place again, once the server accepts
+// connections.
 func (b *Backend) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[taskstore.Change, error] {
 	return func(yield func(taskstore.Change, error) bool) {
 		err := b.usable(ctx)

@@ -10,20 +10,20 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// anyVersion and neverVersion are what the functions take for p_expected besides versions.
+// anyVersion and neverVersion are values of p_expected besides versions.
 const (
 	anyVersion   = -1
-	neverVersion = -2 // one that no record has
+	neverVersion = -2 // no record has it
 )
 
-// Put implements [taskstore.StorageBackend]. Resent after a lost answer it may be applied
-// twice, see Backend.
+// Put implements [taskstore.StorageBackend]. If it is resent after a lost answer, it may be
+// applied twice, see [Backend].
 func (b *Backend) Put(ctx context.Context, key taskstore.Key, v taskstore.Value) (taskstore.Version, error) {
 	return b.put(ctx, "put", key, v, taskstore.AnyVersion, anyVersion)
 }
 
-// PutIfVersion implements [taskstore.StorageBackend]. Resent after a lost answer it is
-// recognised, see Backend.
+// PutIfVersion implements [taskstore.StorageBackend]. The server recognises it if it is
+// resent after a lost answer, see [Backend].
 func (b *Backend) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
 	return b.put(ctx, "put if version", key, v, expected, encodeExpected(expected))
 }
@@ -97,8 +97,8 @@ func (b *Backend) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 	return nil
 }
 
-// Delete implements [taskstore.StorageBackend]. Resent after a lost answer it mostly cannot
-// tell whether there was a record, see Backend.
+// Delete implements [taskstore.StorageBackend]. If it is resent after a lost answer, it
+// mostly cannot tell whether there was a record, see [Backend].
 func (b *Backend) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
 	if err := b.usable(ctx); err != nil {
 		return false, err
@@ -114,7 +114,7 @@ func (b *Backend) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
 	return a.number > 0, nil
 }
 
-// refusal is what the caller is told of a write that the function refused.
+// refusal returns the caller's error for a write that the function refused.
 func (a answer) refusal(key taskstore.Key, expected taskstore.Version, limit int) error {
 	switch a.status {
 	case statusConflict:
@@ -127,7 +127,7 @@ func (a answer) refusal(key taskstore.Key, expected taskstore.Version, limit int
 	return nil
 }
 
-// dataOf is the data of a value, which is never null.
+// dataOf returns the data of a value, empty instead of null.
 func dataOf(v taskstore.Value) []byte {
 	if v.Data == nil {
 		return []byte{}
@@ -149,11 +149,10 @@ func limitOf(n int) []byte {
 	return encodeInt(int64(n))
 }
 
-// operationID returns 8 bytes that no other write has. They tell writes apart; there is
-// nothing to keep from guessing them.
+// operationID returns 8 random bytes that identify a write. They need not be secret.
 func operationID() []byte { return binary.NativeEndian.AppendUint64(nil, rand.Uint64()) }
 
-// watchOf is the digest of a collection of an owner by which watchers know it.
+// watchOf returns the digest by which watchers know a collection of an owner.
 func watchOf(key taskstore.Key) []byte {
 	h := sha256.New()
 	_ = binary.Write(h, binary.BigEndian, uint32(len(key.Owner)))
