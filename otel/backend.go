@@ -12,9 +12,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// Backend returns b with each operation measured. It has the powers of b and no others:
-// pages, batches and watches are measured too, and what else b can do, such as telling the
-// time, taking a ping or being closed, is found in it by [taskstore.As].
+// Backend returns b with each operation measured. The result has the same powers as b: it
+// measures pages, batches and watches too, and [taskstore.As] finds the other powers of b in
+// it, such as a clock, Ping or Close.
 func (t *Telemetry) Backend(b taskstore.StorageBackend) taskstore.StorageBackend {
 	m := &measured{StorageBackend: b, metrics: &t.metrics}
 	pages, canPage := taskstore.As[taskstore.Pager](b)
@@ -66,7 +66,7 @@ func (t *Telemetry) Backend(b taskstore.StorageBackend) taskstore.StorageBackend
 	return m
 }
 
-// A measured backend measures what every backend does.
+// A measured backend measures the operations that every backend has.
 type measured struct {
 	taskstore.StorageBackend
 	metrics *instruments
@@ -74,7 +74,7 @@ type measured struct {
 
 func (m *measured) Unwrap() taskstore.StorageBackend { return m.StorageBackend }
 
-// since records an operation that began then and ended with err.
+// since records an operation that began at begin and ended now with err.
 func (m *measured) since(ctx context.Context, begin time.Time, operation string, err error) {
 	attrs := make([]attribute.KeyValue, 1, 2)
 	attrs[0] = attribute.String("operation", operation)
@@ -155,7 +155,7 @@ func (b batcher) PutBatch(ctx context.Context, writes []taskstore.Write) error {
 	return err
 }
 
-// A watcher counts what its watches may have missed.
+// A watcher counts the times that its watches may have missed hints.
 type watcher struct {
 	in *measured
 	of taskstore.Watcher
@@ -163,7 +163,7 @@ type watcher struct {
 
 func (w watcher) Watch(ctx context.Context, prefix taskstore.Key) iter.Seq2[taskstore.Change, error] {
 	return func(yield func(taskstore.Change, error) bool) {
-		inPlace := false // the first Resync says that
+		inPlace := false // set by the first Resync
 		for change, err := range w.of.Watch(ctx, prefix) {
 			if change.Resync && err == nil {
 				if inPlace {

@@ -61,7 +61,7 @@ func newInstruments(m metric.Meter) (i instruments, err error) {
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return instruments{}, err
 	}
-	// A counter of what is rare begins with 0, or the first time would be no increase.
+	// The counters of rare events begin with 0, so that the first event is an increase.
 	ctx := context.Background()
 	for _, c := range []metric.Int64Counter{i.lost, i.resends, i.unknown, i.resyncs} {
 		c.Add(ctx, 0)

@@ -13,7 +13,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// kindOf returns the kind of a store's error. Its text may come from anywhere.
+// kindOf returns the kind of a store's error. The text is not exported, because it may quote
+// anything.
 func kindOf(err error) string {
 	for _, k := range []struct {
 		err  error
@@ -22,7 +23,7 @@ func kindOf(err error) string {
 		{taskstore.ErrOutcomeUnknown, "outcome_unknown"}, // before its cause
 		{context.Canceled, "canceled"},
 		{context.DeadlineExceeded, "timeout"},
-		{taskstore.ErrVersionConflict, "version_conflict"}, // before what it matches too
+		{taskstore.ErrVersionConflict, "version_conflict"}, // before the errors that it also matches
 		{taskstore.ErrNotFound, "not_found"},
 		{taskstore.ErrCapacityExceeded, "capacity_exceeded"},
 		{taskstore.ErrCorrupt, "corrupt"},
@@ -51,7 +52,7 @@ var limits = map[tasks.Limit]string{
 	tasks.LimitInput:         "input_bytes",
 }
 
-// reasons are those for which the store, or a server, fails a task by itself.
+// reasons are the reasons for which the store, or a server, fails a task by itself.
 var reasons = map[string]string{
 	tasks.MessageRunnerGone:   "runner_gone",
 	tasks.MessageOvertime:     "overtime",
@@ -61,7 +62,7 @@ var reasons = map[string]string{
 	mcptasks.MessageShutdown:  "shutdown",
 }
 
-// reasonOf returns why t, which has ended, did so with its status.
+// reasonOf returns the reason for the status of t, which has ended.
 func reasonOf(t *tasks.Task) string {
 	switch {
 	case t.Status == tasks.Cancelled:
@@ -76,11 +77,11 @@ func reasonOf(t *tasks.Task) string {
 	return "error"
 }
 
-// toolError is the kind of a result with isError, as the conventions have it.
+// toolError is the kind of a result with isError, by the conventions.
 const toolError = "tool_error"
 
-// answerKind returns the kind of error that a request was answered with, empty for none,
-// and the code that its client gets, if any.
+// answerKind returns the kind of error that answers a request, empty for a success, and the
+// code that the client gets, if there is one.
 func answerKind(res mcp.Result, err error) (kind, code string) {
 	var wire *jsonrpc.Error
 	result, _ := res.(*mcp.CallToolResult)

@@ -19,17 +19,18 @@ const (
 	methodPrompt = "prompts/get"
 )
 
-// Middleware returns receiving middleware for servers: a span and a measurement of each
-// request and notification, by OpenTelemetry's conventions for MCP. Add it after
-// mcptasks' Install, and last, so that it is around all that the server does.
+// Middleware returns receiving middleware for servers. It makes a span and a measurement of
+// each request and notification, by OpenTelemetry's conventions for MCP. Add it after
+// mcptasks' Install, and last, so that it wraps all of the server's work.
 //
-// The parent is the span that traceparent and tracestate of the request's _meta name, and
-// the ctx's where they name none; where both do, the span has a link to the ctx's.
+// The parent of a span is the client's span, which traceparent and tracestate in the
+// request's _meta name, or else the span of ctx. If there are both, the span has a link to
+// the span of ctx.
 //
 // The name of a tool or of a prompt is in the span's name and attributes once a request for
-// it has been answered without an error of JSON-RPC, or has become a task; before that, a
-// client might have made it up. There are at most 256 of each in the life of a Telemetry,
-// and "_OTHER" stands for all others, and for those longer than 128 bytes.
+// it has been answered without a JSON-RPC error, or has become a task; before that, the
+// client might have made it up. A Telemetry admits at most 256 names of each in its life;
+// "_OTHER" stands for all others, and for names longer than 128 bytes.
 func (t *Telemetry) Middleware() mcp.Middleware {
 	return func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
@@ -41,7 +42,7 @@ func (t *Telemetry) Middleware() mcp.Middleware {
 	}
 }
 
-// A request is one that is being answered.
+// A request is a request that is being answered.
 type request struct {
 	of     *Telemetry
 	ctx    context.Context
@@ -49,7 +50,7 @@ type request struct {
 	begun  time.Time
 	method string
 	name   string // of the tool or the prompt
-	names  *names // those that it may be among; nil: it has none
+	names  *names // the names that were admitted; nil: the request has no name
 	key    attribute.Key
 	named  bool // the span has the name
 }
@@ -113,7 +114,7 @@ func (r *request) end(res mcp.Result, err error) {
 	r.span.End()
 }
 
-// sentBy returns the span of the client that the request's _meta names.
+// sentBy returns the client's span, which the request's _meta names.
 func sentBy(req mcp.Request) trace.SpanContext {
 	params := req.GetParams()
 	if v := reflect.ValueOf(params); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
@@ -128,7 +129,7 @@ func sentBy(req mcp.Request) trace.SpanContext {
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 }
 
-// dated is what versions of the protocol look like; a client can send any text.
+// dated matches versions of the protocol. Other texts, which clients can send, are ignored.
 var dated = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
 
 func protocolVersion(req mcp.Request) string {

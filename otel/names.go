@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// maxNames is how many names one attribute can have.
+	// maxNames is the number of names that one attribute can have.
 	maxNames = 256
-	// maxNameBytes is how long one may be.
+	// maxNameBytes is the greatest length of a name.
 	maxNameBytes = 128
-	// other stands for all other names, and for errors of no known kind.
+	// other stands for all other names, and for errors of unknown kinds.
 	other = "_OTHER"
 )
 
-// names are those that an attribute may have, so that no client can make it have any
-// number. The zero value has none.
+// names limits the values of an attribute, so that clients cannot make them grow without
+// bound. The zero value is empty.
 type names struct {
 	mu    sync.RWMutex
 	known map[string]bool
@@ -28,8 +28,8 @@ func (n *names) has(name string) bool {
 	return n.known[name]
 }
 
-// admit returns name, which from now on is known, or what stands for it where there are
-// too many or it is too long.
+// admit adds name and returns it. It returns other if there are too many names, or if name
+// is empty, too long or not UTF-8.
 func (n *names) admit(name string) string {
 	if n.has(name) {
 		return name

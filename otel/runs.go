@@ -31,9 +31,8 @@ const (
 
 const executeTool = "execute_tool" // a value of keyOperation
 
-// observeRun makes the span of a run, a trace of its own: a task lives for longer than the
-// call that made it, and in several processes. Links lead to that call and to the run
-// before.
+// observeRun starts the span of a run, in a trace of its own: a task outlives the call that
+// made it, and runs in several processes. Links lead to that call and to the previous run.
 func (t *Telemetry) observeRun(ctx context.Context, begin mcptasks.RunBegin) mcptasks.RunObserver {
 	tool := t.tools.admit(begin.Tool)
 	call, before := spanNamed(begin.Before.Call), spanNamed(begin.Before.Run)
@@ -71,7 +70,7 @@ func (t *Telemetry) observeRun(ctx context.Context, begin mcptasks.RunBegin) mcp
 	return o
 }
 
-// endRun ends the span of a run. What the error said stays in the store.
+// endRun ends the span of a run. The text of an error stays in the store.
 func endRun(span trace.Span, end mcptasks.RunEnd) {
 	kind := ""
 	switch {
@@ -94,8 +93,8 @@ func endRun(span trace.Span, end mcptasks.RunEnd) {
 	span.End()
 }
 
-// nameOf returns the traceparent of a span, empty for one that is not sampled: it leads
-// nowhere.
+// nameOf returns the traceparent of a span. It is empty for a span that is not sampled,
+// because a link to it would be dead.
 func nameOf(s trace.SpanContext) string {
 	if !s.IsValid() || !s.IsSampled() {
 		return ""
@@ -103,7 +102,8 @@ func nameOf(s trace.SpanContext) string {
 	return fmt.Sprintf("00-%s-%s-%s", s.TraceID(), s.SpanID(), s.TraceFlags())
 }
 
-// spanNamed returns the span that a traceparent names, an invalid one if it names none.
+// spanNamed returns the span that a traceparent names, an invalid one if the traceparent is
+// invalid.
 func spanNamed(traceparent string) trace.SpanContext {
 	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent})
 	return trace.SpanContextFromContext(ctx)

@@ -12,8 +12,9 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// TasksObserver returns what tells the metrics of tasks, for [tasks.Options] of programs
-// that keep tasks without package mcptasks. Those with it call [Telemetry.Observe].
+// TasksObserver returns an observer that feeds the metrics of tasks. It is for the
+// [tasks.Options] of programs that keep tasks without package mcptasks; programs with
+// mcptasks call [Telemetry.Observe].
 func (t *Telemetry) TasksObserver() *tasks.Observer {
 	return &tasks.Observer{
 		Created: func(ctx context.Context, task *tasks.Task) {
@@ -46,8 +47,8 @@ func (t *Telemetry) ended(ctx context.Context, task *tasks.Task, settled bool) {
 	}
 }
 
-// toolOf returns the attribute of a task's tool. Package mcptasks stores the call; what
-// else is stored, by whatever program, is not looked for a name.
+// toolOf returns the attribute of a task's tool. It finds the name in the call, as package
+// mcptasks stores it, and ignores the requests of other programs.
 func (t *Telemetry) toolOf(task *tasks.Task) []attribute.KeyValue {
 	var request struct {
 		Method string `json:"method"`
@@ -61,7 +62,8 @@ func (t *Telemetry) toolOf(task *tasks.Task) []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String("tool", t.tools.admit(request.Params.Name))}
 }
 
-// isToolError reports whether result is one with isError. Most are looked through once.
+// isToolError reports whether result has isError set. It decodes only results that contain
+// the word.
 func isToolError(result json.RawMessage) bool {
 	if !bytes.Contains(result, []byte(`"isError"`)) {
 		return false

@@ -1,5 +1,5 @@
-// Package taskotel shows by OpenTelemetry what a server with tasks does: metrics of the
-// store and of tasks, and spans of the requests of MCP and of each run of a task.
+// Package taskotel instruments a server with tasks for OpenTelemetry: metrics of the store
+// and of tasks, and spans of MCP requests and of each run of a task.
 //
 //	telemetry, err := taskotel.New(nil)                 // with the global providers
 //	store = telemetry.Backend(store)                    // measures each operation
@@ -9,12 +9,12 @@
 //
 // The README of the package lists the spans and the metrics.
 //
-// # What is never exported
+// # Privacy
 //
 // No owner, task id, argument, result, question, answer, message or text of an error is in
 // a span or a metric, neither as a name nor as an attribute nor as the description of a
-// status; of errors their kind is. Names of tools are attributes. One that a client makes up
-// is not: see [Telemetry.Middleware].
+// status. Of errors, only the kind is exported. Names of tools are attributes, but a name
+// that a client made up is not: see [Telemetry.Middleware].
 package taskotel
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// scope names the package in what it exports.
+// scope is the name of the instrumentation scope.
 const scope = "github.com/taskstore/taskstore/otel"
 
 // Options adjusts a Telemetry. The zero value means the global providers of package
@@ -37,8 +37,8 @@ type Options struct {
 	MeterProvider  metric.MeterProvider
 }
 
-// A Telemetry makes spans and metrics of what it is put around. One is enough for a
-// process. Its methods may be called by any number of goroutines at once.
+// A Telemetry makes the spans and metrics of the parts that it instruments. One is enough
+// for a process. Its methods are safe for concurrent use.
 type Telemetry struct {
 	tracer  trace.Tracer
 	metrics instruments
@@ -46,8 +46,8 @@ type Telemetry struct {
 	prompts names
 }
 
-// New returns a Telemetry. Nil opts mean the defaults. It fails where the provider refuses
-// an instrument.
+// New returns a Telemetry. Nil opts mean the defaults. It fails if the provider refuses an
+// instrument.
 func New(opts *Options) (*Telemetry, error) {
 	var o Options
 	if opts != nil {
@@ -66,14 +66,14 @@ func New(opts *Options) (*Telemetry, error) {
 	return &Telemetry{tracer: o.TracerProvider.Tracer(scope), metrics: metrics}, nil
 }
 
-// Observe has opts tell of tasks and of their runs, in the place of an Observer and an
-// ObserveRun that opts had.
+// Observe sets Observer and ObserveRun of opts, so that tasks and their runs are observed.
+// It replaces those that opts had.
 func (t *Telemetry) Observe(opts *mcptasks.Options) {
 	opts.Tasks.Observer = t.TasksObserver()
 	opts.ObserveRun = t.observeRun
 }
 
-// Resent counts what a [taskstore.RedisBackend] sends again: it is for
+// Resent counts a resend of a [taskstore.RedisBackend]. Use it as
 // [taskstore.RedisOptions].Resent.
 //
 // [taskstore.RedisBackend]: https://pkg.go.dev/github.com/taskstore/taskstore#RedisBackend
