@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/cmd/taskstore/internal/look"
 )
 
-// The exit codes. Those of doctor mean how the store is.
+// The exit codes. For doctor they grade the store.
 const (
 	exitOK          = 0
 	exitFailed      = 1 // doctor: a promise is weakened
@@ -40,7 +40,7 @@ type app struct {
 	timeout   time.Duration
 
 	code  int    // the exit code of a command that did its work
-	clear func() // takes the bar away; nil: there is none
+	clear func() // hides the bar; nil: no bar
 }
 
 func newApp() *app {
@@ -104,7 +104,7 @@ func (a *app) command() *cobra.Command {
 	return root
 }
 
-// usageArgs has what is wrong with the arguments count as a mistake in the command line.
+// usageArgs turns an error of check into a usageError.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -114,7 +114,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// withStore opens the store, has f use it, and closes it. It keeps to the timeout.
+// withStore opens the store, calls f with it, and closes it, all within the timeout.
 func (a *app) withStore(f func(ctx context.Context, b taskstore.StorageBackend, args []string) error) func(*cobra.Command, []string) error {
 	return a.limited(func(ctx context.Context, args []string) (err error) {
 		b, err := a.open(ctx)
@@ -126,7 +126,7 @@ func (a *app) withStore(f func(ctx context.Context, b taskstore.StorageBackend, 
 	})
 }
 
-// limited keeps f to the timeout.
+// limited limits f to the timeout.
 func (a *app) limited(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()

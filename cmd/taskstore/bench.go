@@ -43,8 +43,8 @@ func (a *app) benchCommand() *cobra.Command {
 // The calls of a task's life, in order.
 var lifeCalls = []string{"create", "get", "complete", "delete"}
 
-// bench has clients take tasks through their lives until the time is over, each for an
-// owner of its own.
+// bench runs clients that take tasks through their lives until the time is over. Each
+// client has an owner of its own.
 func (a *app) bench(ctx context.Context, b taskstore.StorageBackend, duration time.Duration, clients int) error {
 	s, err := tasks.New(b, &tasks.Options{DefaultTTL: 10 * time.Minute, Retention: time.Minute})
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *app) bench(ctx context.Context, b taskstore.StorageBackend, duration ti
 	return t.end()
 }
 
-// samples are some of the times that a call took, at random where there are many.
+// samples holds durations of a call, a random choice of them if there are many.
 type samples struct {
 	count int
 	kept  []time.Duration
@@ -111,14 +111,14 @@ func (s *samples) add(d time.Duration) {
 }
 
 const (
-	// cleanUp is how long the removal of the last task may take.
+	// cleanUp limits the removal of the last task.
 	cleanUp = 10 * time.Second
-	// lastCall is how long the call under way may go on when the time is over: one that is
-	// cut off may create its task behind the removal.
+	// lastCall limits the current call after the time is over. A call that is cut off may
+	// create its task after the removal.
 	lastCall = 2 * time.Second
 )
 
-// live takes tasks through their lives until ctx ends, and leaves none.
+// live takes tasks through their lives until ctx ends, and removes the rest.
 func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
 	owner := "taskstore-bench-" + rand.Text()
 	defer func() {
@@ -151,7 +151,7 @@ func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
 			}
 			took[call].add(time.Since(begin))
 			if ctx.Err() != nil {
-				return nil // and what is left is purged
+				return nil // the deferred Purge removes the rest
 			}
 		}
 	}

@@ -11,8 +11,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// changeCommand makes a command that changes one task. It writes by a store of default
-// options.
+// changeCommand makes a command that changes one task, by a store with default options.
 func (a *app) changeCommand(use, short string, change func(ctx context.Context, s *tasks.Store, t tasks.Task) (string, error)) *cobra.Command {
 	var owner string
 	cmd := &cobra.Command{

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A census counts what is wrong with what is stored.
+// A census counts the faults of the stored tasks.
 type census struct {
 	orphans, longestOrphan int // tasks; seconds
 	newer, damaged, noTask int
@@ -20,11 +20,11 @@ type census struct {
 	strays                 int // entries
 }
 
-// orphanGrace is how long a task may be beyond its lease before doctor tells of it. A server
-// that looks for orphans, or a client that polls, comes within that time.
+// orphanGrace is how long a task's lease may be over before doctor reports the task. Within
+// that time a server that looks for orphans, or a client that polls, should have found it.
 const orphanGrace = time.Minute
 
-// checkTasks looks at all that is stored.
+// checkTasks checks all stored tasks.
 func (a *app) checkTasks(ctx context.Context, b taskstore.StorageBackend, l limits) ([]diagnosis, error) {
 	now, err := taskstore.Now(ctx, b)
 	if err != nil {
@@ -52,7 +52,7 @@ func (a *app) checkTasks(ctx context.Context, b taskstore.StorageBackend, l limi
 	return c.findings(), nil
 }
 
-// count looks at the tasks of one owner.
+// count counts the faults of one owner's tasks.
 func (c *census) count(ctx context.Context, i *tasks.Inspector, owner string, now time.Time, l limits) error {
 	all, active := 0, 0
 	for t, err := range i.All(ctx, owner) {
@@ -90,7 +90,7 @@ func (c *census) count(ctx context.Context, i *tasks.Inspector, owner string, no
 	return err
 }
 
-// lateness is for how long nobody has worked on a task that somebody should work on.
+// lateness returns how long a task has waited for a server to work on it.
 func lateness(t tasks.Task, now time.Time) time.Duration {
 	if !look.IsOrphan(t, now) {
 		return 0
@@ -102,7 +102,7 @@ func lateness(t tasks.Task, now time.Time) time.Duration {
 	return now.Sub(since)
 }
 
-// findings says what is wrong and what to do. It names no owner: ls and owners do.
+// findings returns the faults and their remedies. They name no owner: ls and owners do.
 func (c *census) findings() (all []diagnosis) {
 	add := func(n int, setting, breaks, remedy string) {
 		if n > 0 {

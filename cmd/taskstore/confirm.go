@@ -14,17 +14,17 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 	cmd.Flags().BoolVar(yes, "yes", false, "do not ask")
 }
 
-// errNotConfirmed is why nothing was removed.
+// errNotConfirmed is the error if the operator declines.
 var errNotConfirmed = errors.New("nothing was removed")
 
-// confirm asks whether to do what cannot be undone.
+// confirm asks the operator before an action that cannot be undone.
 func (a *app) confirm(ctx context.Context, question string) error {
 	if !a.errTTY || a.storeFile == "-" {
 		return usagef("it cannot be undone: give --yes where there is no terminal to ask at")
 	}
 	fmt.Fprint(a.err, question+" [y/N] ")
 	answer := make(chan string, 1)
-	go func() { // it waits for a line that may never come
+	go func() { // may outlive confirm, if the operator types no line
 		line, _ := bufio.NewReader(a.in).ReadString('\n')
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()

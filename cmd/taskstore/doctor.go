@@ -17,11 +17,11 @@ type level string
 
 const (
 	unusable level = "unusable" // calls fail
-	weakened level = "weakened" // a promise is not kept, or not for long
-	notKnown level = "unknown"  // it could not be asked: all may be well
+	weakened level = "weakened" // a promise is broken, or soon will be
+	notKnown level = "unknown"  // the check was impossible: all may be well
 )
 
-// A diagnosis is one finding of doctor. Its JSON is stable as that of a [look.Task] is.
+// A diagnosis is one finding of doctor. Its JSON is as stable as that of [look.Task].
 type diagnosis struct {
 	Level   level  `json:"level"`
 	Node    string `json:"node,omitempty"`
@@ -30,13 +30,13 @@ type diagnosis struct {
 	Remedy  string `json:"remedy"`
 }
 
-// A report is all that doctor prints as JSON.
+// A report is the JSON output of doctor.
 type report struct {
 	Exit     int         `json:"exit"`
 	Findings []diagnosis `json:"findings"`
 }
 
-// limits are those of the servers, which a store does not know.
+// limits has limits of the servers; the store does not know them.
 type limits struct{ maxTasks, maxActive int }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -62,17 +62,17 @@ func (a *app) doctorCommand() *cobra.Command {
 	return cmd
 }
 
-// defaultLimits are those of servers without options.
+// defaultLimits returns the limits of servers without options.
 func defaultLimits() limits {
 	s, err := tasks.New(taskstore.NewMemoryBackend(nil), nil)
 	if err != nil {
-		panic(err) // the defaults make sense
+		panic(err) // the defaults are valid
 	}
 	return limits{s.Options().MaxTasks, s.Options().MaxActive}
 }
 
-// diagnose returns what is wrong. Its error is a mistake in the command line, or that the
-// operator interrupted it.
+// diagnose returns the findings. Its error is a mistake in the command line, or an
+// interruption by the operator.
 func (a *app) diagnose(ctx context.Context, l limits) ([]diagnosis, error) {
 	b, err := a.open(ctx)
 	if errors.As(err, new(usageError)) {
@@ -90,8 +90,8 @@ func (a *app) diagnose(ctx context.Context, l limits) ([]diagnosis, error) {
 	return append(findings, found...), err
 }
 
-// interrupted returns ctx's error where the operator ended it. That the time is over says
-// something of the store.
+// interrupted returns ctx's error if the operator interrupted it. It ignores a timeout,
+// which is a finding about the store.
 func interrupted(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -99,17 +99,17 @@ func interrupted(ctx context.Context) error {
 	return nil
 }
 
-// unreachable is the finding that calls fail.
+// unreachable returns the finding that calls fail.
 func unreachable(what string, err error) []diagnosis {
 	return []diagnosis{{Level: unusable, Setting: what + look.Explain(err), Breaks: "calls fail", Remedy: "see what it says"}}
 }
 
-// A checker is a backend that knows what its servers should be like.
+// A checker is a backend that can check its servers.
 type checker interface {
 	Check(ctx context.Context) ([]taskstore.Finding, error)
 }
 
-// checkServers has the backend check its servers, and reports whether it can be used.
+// checkServers lets the backend check its servers, and reports whether the store is usable.
 func checkServers(ctx context.Context, b taskstore.StorageBackend) (all []diagnosis, usable bool, err error) {
 	c, ok := taskstore.As[checker](b)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// internalError is JSON-RPC's, the code of a task that did not fail by itself.
+// internalError is JSON-RPC's code, used for a task that an operator fails.
 const internalError = -32603
 
 func (a *app) failCommand() *cobra.Command {

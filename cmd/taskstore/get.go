@@ -56,7 +56,7 @@ func (a *app) get(ctx context.Context, b taskstore.StorageBackend, owner, id, fo
 	return a.printTask(v, now)
 }
 
-// printTask prints a task on lines of its own.
+// printTask prints a task, one property a line, and then its payload, if v has it.
 func (a *app) printTask(v look.Task, now time.Time) error {
 	t := a.table()
 	line := func(name, text string) {

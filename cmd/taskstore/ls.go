@@ -43,7 +43,7 @@ func (f *filter) takes(v look.Task, now time.Time) bool {
 		(f.older == 0 || now.Sub(v.CreatedAt) > f.older) && (!f.orphans || v.Orphan)
 }
 
-// A scope is one owner or all.
+// A scope is one owner or all owners.
 type scope struct {
 	owner string
 	all   bool
@@ -116,7 +116,7 @@ func (a *app) ls(ctx context.Context, b taskstore.StorageBackend, s scope, f fil
 type taskPrinter struct {
 	now   time.Time
 	list  *list
-	table *table // nil: the list
+	table *table // nil: list is used
 }
 
 func (a *app) printer(form string, now time.Time) *taskPrinter {
@@ -133,7 +133,7 @@ func (p *taskPrinter) print(v look.Task) error {
 	return p.table.row(v.ID, v.Owner, statusText(v), v.Tool, age(p.now, v.CreatedAt), age(p.now, v.UpdatedAt), v.StatusMessage)
 }
 
-// flush prints what is held back.
+// flush prints the rows that are held back.
 func (p *taskPrinter) flush() error {
 	if p.table == nil {
 		return nil
@@ -148,7 +148,7 @@ func (p *taskPrinter) end(unreadable int) error {
 	return p.table.end()
 }
 
-// statusText is a status with what an operator has to know of it.
+// statusText returns a status with the details that an operator needs.
 func statusText(v look.Task) string {
 	switch {
 	case v.Orphan:
@@ -159,7 +159,7 @@ func statusText(v look.Task) string {
 	return v.Status
 }
 
-// age is how long ago that was, in its greatest unit.
+// age returns the time from then to now in its greatest unit.
 func age(now, then time.Time) string {
 	if then.IsZero() {
 		return ""

@@ -1,5 +1,5 @@
-// Command taskstore shows an operator what a store of tasks has, mends it, and says whether
-// it is set up right. See docs/operations.md.
+// Command taskstore lets an operator inspect and repair a store of tasks, and check its
+// setup. See docs/operations.md.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // its lines would stand in a table; errors say the same
+	logging.Disable() // log lines would end up in tables; errors have the same content
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := newApp().run(ctx, os.Args[1:])
 	stop()

@@ -34,7 +34,7 @@ func formFlag(cmd *cobra.Command, form *string, forms ...string) {
 	}
 }
 
-// rowsPerPart is how many rows a table aligns, and holds, at a time.
+// rowsPerPart is the number of rows that a table holds and aligns at a time.
 const rowsPerPart = 500
 
 // A table prints rows whose columns are aligned, a part at a time.
@@ -94,7 +94,7 @@ func (l *list) add(v any) error {
 	return err
 }
 
-// end ends the document, with how many values could not be read.
+// end ends the document, with the number of values that could not be read.
 func (l *list) end(unreadable int) error {
 	if l.lines {
 		return nil
@@ -107,7 +107,8 @@ func (l *list) end(unreadable int) error {
 	return err
 }
 
-// encode returns v as JSON on one line, or on several, that a terminal can be shown.
+// encode returns v as JSON that is safe for a terminal, on one line or, with an indent, on
+// several.
 func encode(v any, indent string) ([]byte, error) {
 	var w bytes.Buffer
 	e := json.NewEncoder(&w)

@@ -14,10 +14,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// An ownerView is what an owner has. Its JSON is stable as that of a [look.Task] is.
+// An ownerView summarizes an owner. Its JSON is as stable as that of [look.Task].
 type ownerView struct {
 	Owner       string     `json:"owner"`
-	OwnerBase64 string     `json:"owner_base64,omitempty"` // where Owner is not UTF-8
+	OwnerBase64 string     `json:"owner_base64,omitempty"` // set if Owner is not UTF-8
 	Tasks       int        `json:"tasks"`
 	Active      int        `json:"active"` // have not ended
 	Orphans     int        `json:"orphans"`
@@ -76,7 +76,7 @@ func (a *app) listOwners(ctx context.Context, b taskstore.StorageBackend, form s
 	return err
 }
 
-// sum adds up what an owner has.
+// sum adds up the tasks of an owner.
 func (w *walk) sum(ctx context.Context, owner string, now time.Time) (ownerView, error) {
 	v := ownerView{Owner: owner}
 	if !utf8.ValidString(owner) {

@@ -10,10 +10,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A progress is a bar on the terminal of standard error, or nothing where that is none.
+// A progress is a bar on standard error. It is not shown if that is not a terminal.
 type progress struct{ bar *progressbar.ProgressBar }
 
-// progress starts a bar over so many steps. The caller ends it.
+// progress starts a bar over so many steps. The caller must end it.
 func (a *app) progress(what string, steps int) progress {
 	if !a.errTTY || steps == 0 {
 		return progress{}
@@ -36,20 +36,20 @@ func (p progress) step() {
 	}
 }
 
-// hide takes the bar away until the next step, for what is printed meanwhile.
+// hide hides the bar until the next step, so that output can be printed.
 func (p progress) hide() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}
 }
 
-// end takes the bar away.
+// end removes the bar.
 func (a *app) end(p progress) {
 	p.hide()
 	a.clear = nil
 }
 
-// Write prints on standard output, with no bar in the way.
+// Write hides the bar and prints on standard output.
 func (a *app) Write(text []byte) (int, error) {
 	if a.clear != nil && a.outTTY {
 		a.clear()
@@ -57,7 +57,7 @@ func (a *app) Write(text []byte) (int, error) {
 	return a.out.Write(text)
 }
 
-// find finds a task as [look.Find] does, and shows how far it is.
+// find is [look.Find] with a progress bar.
 func (a *app) find(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.Stored, error) {
 	return look.Find(ctx, i, owner, id, func(owners int) (step, end func()) {
 		bar := a.progress("owners", owners)

@@ -35,7 +35,7 @@ func (a *app) purgeCommand() *cobra.Command {
 	return cmd
 }
 
-// purgeSlack is by how much the clocks of servers may differ.
+// purgeSlack is the greatest expected difference between the clocks of servers.
 const purgeSlack = time.Second
 
 func (a *app) purge(ctx context.Context, b taskstore.StorageBackend, owner string, yes bool) error {
@@ -84,7 +84,7 @@ func (a *app) purgeEach(ctx context.Context, i *tasks.Inspector, s *tasks.Store,
 		case err != nil:
 			status = noStatus
 		case t.CreatedAt.After(begun.Add(purgeSlack)):
-			return left // as is all that follows
+			return left // all later tasks are younger too
 		}
 		switch err := s.Delete(ctx, owner, t.ID); {
 		case err == nil:

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// home has a terminal draw over what it shows; below clears the rest.
+// home makes a terminal draw over its contents; below clears the rest.
 const (
 	home  = "\x1b[H\x1b[2J"
 	below = "\x1b[J"
 )
 
-// everyInterval calls draw again and again, until ctx ends. On a terminal each drawing
-// takes the place of the one before; elsewhere an empty line is between them.
+// everyInterval calls draw at every interval until ctx ends. On a terminal each drawing
+// replaces the previous one; otherwise an empty line separates them.
 func (a *app) everyInterval(ctx context.Context, interval time.Duration, draw func(w *bytes.Buffer) error) error {
 	for first := true; ; first = false {
 		var w bytes.Buffer
@@ -36,7 +36,7 @@ func (a *app) everyInterval(ctx context.Context, interval time.Duration, draw fu
 	}
 }
 
-// pause waits, or returns ctx's error.
+// pause waits for d, or returns ctx's error.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

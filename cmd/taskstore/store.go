@@ -55,9 +55,9 @@ func (a *app) readAddress() (string, error) {
 	return line, nil
 }
 
-// hasPassword reports whether a password stands in the URL, before the host or as a
-// parameter. One that is no URL may have one anywhere, where it has an @, but for the path
-// of a file.
+// hasPassword reports whether the URL contains a password, before the host or as a
+// parameter. An address that is not a URL counts as having one if it contains an @, unless
+// it is the path of a file.
 func hasPassword(address string) bool {
 	if _, file := fileOf(address); file {
 		return false
@@ -105,7 +105,7 @@ func openAddress(ctx context.Context, address, prefix string, parameters url.Val
 	case "redis", "rediss", "unix":
 		b, err := taskstore.OpenRedis(ctx, address, &taskstore.RedisOptions{Prefix: prefix})
 		if err != nil {
-			return nil, err // and no backend that is a nil pointer
+			return nil, err // b would make a non-nil interface
 		}
 		return b, nil
 	case "postgres", "postgresql":
@@ -114,7 +114,7 @@ func openAddress(ctx context.Context, address, prefix string, parameters url.Val
 		}
 		u, err := url.Parse(address)
 		if err != nil {
-			break // Open says what is wrong
+			break // Open reports the error
 		}
 		query := u.Query()
 		if prefix != "" {

@@ -38,14 +38,14 @@ func (a *app) topCommand() *cobra.Command {
 	return cmd
 }
 
-// top reads all tasks and prints what they do.
+// top reads all tasks and prints their sums.
 func (a *app) top(ctx context.Context, b taskstore.StorageBackend, s scope, out *bytes.Buffer) error {
 	now, err := taskstore.Now(ctx, b)
 	if err != nil {
 		return err
 	}
 	quiet := *a
-	quiet.errTTY = false // no bar in what is drawn over
+	quiet.errTTY = false // a bar would disturb the drawing
 	w := &walk{a: &quiet, i: tasks.NewInspector(b), owner: s.owner}
 	tools := make(map[string]*look.ToolSum)
 	total := 0

@@ -73,10 +73,10 @@ func (a *app) serveUI(ctx context.Context, b taskstore.StorageBackend, address s
 	return ui.Serve(ctx, l, b, opts)
 }
 
-// minToken is how short a token may be: nobody guesses one of 16 characters.
+// minToken is the least length of a token. It makes guessing infeasible.
 const minToken = 16
 
-// uiToken returns the token of the page; "": there is none.
+// uiToken returns the token of the page, "" if it has no token.
 func (a *app) uiToken(file string) (string, error) {
 	token, from := a.getenv("TASKSTORE_UI_TOKEN"), "TASKSTORE_UI_TOKEN"
 	if file != "" {

@@ -19,7 +19,7 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// version is that of the module, as go install records it.
+// version returns the version of the module, as go install records it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

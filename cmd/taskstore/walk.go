@@ -13,7 +13,7 @@ type walk struct {
 	a          *app
 	i          *tasks.Inspector
 	owner      string // empty: all
-	unreadable int    // what could not be read was told of on standard error
+	unreadable int    // unreadable records, each reported on standard error
 }
 
 // each calls f with each task, owner by owner, oldest first.
@@ -23,7 +23,7 @@ func (w *walk) each(ctx context.Context, f func(tasks.Stored) error) error {
 	})
 }
 
-// eachOwner calls f with each owner, and shows how far it is.
+// eachOwner calls f with each owner, and shows its progress.
 func (w *walk) eachOwner(ctx context.Context, f func(owner string) error) error {
 	if w.owner != "" {
 		return f(w.owner)
@@ -52,14 +52,14 @@ func (w *walk) of(ctx context.Context, owner string, f func(tasks.Stored) error)
 	})
 }
 
-// finish has the exit code say that something could not be read.
+// finish sets the exit code if there were unreadable records.
 func (w *walk) finish() {
 	if w.unreadable > 0 {
 		w.a.code = exitFailed
 	}
 }
 
-// hintAtOwner says how mcptasks names owners, where one has nothing.
+// hintAtOwner explains the owner names of mcptasks if an owner has no tasks.
 func (w *walk) hintAtOwner(found int) {
 	if found > 0 || w.owner == "" || isServed(w.owner) {
 		return

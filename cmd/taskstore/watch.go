@@ -49,8 +49,8 @@ type watcher struct {
 	seen map[string]seenState
 }
 
-// A seenState tells the states of a task apart that are worth a line; the renewal of a lease
-// is not.
+// A seenState distinguishes the states of a task that are worth a line; the renewal of a
+// lease is not.
 type seenState struct {
 	revision, token uint64
 	orphan          bool
@@ -112,7 +112,7 @@ func (w *watcher) all(ctx context.Context, owner string, interval time.Duration)
 		err = look.Each(ctx, w.i, owner, func(t tasks.Stored) error {
 			there[t.ID] = true
 			return w.show(now, t)
-		}, func(tasks.Stored, error) {}) // doctor tells of what cannot be read
+		}, func(tasks.Stored, error) {}) // doctor reports unreadable records
 		if err != nil {
 			return err
 		}

@@ -2,8 +2,8 @@ package look
 
 import "github.com/taskstore/taskstore/tasks"
 
-// Cancelled says what a request to cancel a task did: was is its status before, t the task
-// that [tasks.Store.Cancel] returned.
+// Cancelled describes the effect of a request to cancel a task. was is the status before the
+// request, t the task that [tasks.Store.Cancel] returned.
 func Cancelled(was tasks.Status, t tasks.Task) string {
 	switch {
 	case t.Status == tasks.Cancelled && was != tasks.Cancelled:

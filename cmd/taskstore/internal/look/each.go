@@ -9,7 +9,7 @@ import (
 )
 
 // Each calls f with each task of the owner, oldest first, and unread with the name of each
-// record that cannot be read, and why.
+// unreadable record and its error.
 func Each(ctx context.Context, i *tasks.Inspector, owner string, f func(tasks.Stored) error, unread func(tasks.Stored, error)) error {
 	for t, err := range i.All(ctx, owner) {
 		switch {

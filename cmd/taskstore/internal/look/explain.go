@@ -9,13 +9,14 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// How a server says which right is missing: Redis the command, PostgreSQL the object.
+// Servers name a missing right in their errors: Redis by the command, PostgreSQL by the
+// object.
 var (
 	deniedCommand = regexp.MustCompile(`permissions to run the '([a-z|]+)'`)
 	deniedObject  = regexp.MustCompile(`permission denied for (schema|table|function) (\S+) \(SQLSTATE 42501\)`)
 )
 
-// lackedRight returns what to grant where err says that a right is missing; "": it does not.
+// lackedRight returns the right to grant if err reports a missing right, and "" otherwise.
 func lackedRight(err error) string {
 	text := err.Error()
 	if named := deniedObject.FindStringSubmatch(text); named != nil {
@@ -30,7 +31,7 @@ func lackedRight(err error) string {
 		return "+" + named[1]
 	}
 	if strings.Contains(text, "grant ") {
-		return "" // it says so
+		return "" // err has the remedy
 	}
 	if strings.Contains(text, "channel") {
 		return "& and the prefix, a colon and an asterisk"
@@ -38,7 +39,7 @@ func lackedRight(err error) string {
 	return "~ and the prefix, a colon and an asterisk"
 }
 
-// Explain returns what went wrong and what to do.
+// Explain describes err and its remedy to an operator.
 func Explain(err error) string {
 	switch right := lackedRight(err); {
 	case errors.Is(err, ErrNoOwners):

@@ -10,21 +10,22 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// anonymousID is what clients of mcptasks know an anonymous task by: the stored id, and
-// two digits that name its owner.
+// anonymousID matches the ids of anonymous tasks, as clients of mcptasks see them: the
+// stored id, and two digits that name the owner.
 var anonymousID = regexp.MustCompile(`^(.{36})-([0-9a-f]{2})$`)
 
-// looksAtOnce is how many owners are asked side by side.
+// looksAtOnce is the number of owners that are searched concurrently.
 const looksAtOnce = 16
 
-// A Bar is told how many owners are asked; it returns what to call for each, and at the end.
+// A Bar starts a progress bar over so many owners. The caller calls step for each of them,
+// and end at the end.
 type Bar func(owners int) (step, end func())
 
-// NoBar shows nothing.
+// NoBar is a Bar without output.
 func NoBar(int) (step, end func()) { return func() {}, func() {} }
 
-// Find returns the task, of that owner or of any. Where it is there and cannot be read it
-// comes with its Owner and ID, and with the error.
+// Find returns the task of owner, or of any owner if owner is empty. A task that exists but
+// cannot be read is returned with its Owner and ID, and with the error.
 func Find(ctx context.Context, i *tasks.Inspector, owner, id string, bar Bar) (tasks.Stored, error) {
 	if m := anonymousID.FindStringSubmatch(id); m != nil && (owner == "" || owner == "a:"+m[2]) {
 		owner, id = "a:"+m[2], m[1]
@@ -39,7 +40,7 @@ func Find(ctx context.Context, i *tasks.Inspector, owner, id string, bar Bar) (t
 	return findAmong(ctx, i, all, id, bar)
 }
 
-// findAmong asks for the task of each owner.
+// findAmong searches the owners for the task.
 func findAmong(ctx context.Context, i *tasks.Inspector, all []string, id string, bar Bar) (tasks.Stored, error) {
 	looks, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -95,7 +96,7 @@ func lookAt(ctx context.Context, i *tasks.Inspector, owner, id string) (tasks.St
 	return t, err
 }
 
-// Unreadable reports whether err says that a task is there and cannot be read.
+// Unreadable reports whether err means that a task exists but cannot be read.
 func Unreadable(err error) bool {
 	return errors.Is(err, tasks.ErrFormat) || errors.Is(err, taskstore.ErrCorrupt)
 }

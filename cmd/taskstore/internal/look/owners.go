@@ -8,10 +8,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// ErrNoOwners is why the tasks of all owners cannot be looked at.
+// ErrNoOwners is the error of a store that cannot list its owners.
 var ErrNoOwners = errors.New("this store cannot list its owners; name one by --owner")
 
-// Owners returns the owners of tasks, sorted. It holds their names and nothing else.
+// Owners returns the owners of tasks, sorted.
 func Owners(ctx context.Context, i *tasks.Inspector) (all []string, err error) {
 	for owner, err := range i.Owners(ctx) {
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -29,7 +29,7 @@ func Owners(ctx context.Context, i *tasks.Inspector) (all []string, err error) {
 	return all, nil
 }
 
-// An OwnersRightError says that the right to list owners is missing.
+// An OwnersRightError reports that the right to list owners is missing.
 type OwnersRightError struct{ right string }
 
 func (e OwnersRightError) Error() string {

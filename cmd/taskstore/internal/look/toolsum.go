@@ -6,11 +6,11 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A ToolSum is what the tasks of one tool do.
+// A ToolSum summarizes the tasks of one tool.
 type ToolSum struct {
 	ByStatus map[tasks.Status]int `json:"by_status"`
 	Orphans  int                  `json:"orphans"`
-	Oldest   time.Time            `json:"oldest,omitzero"` // of those that have not ended
+	Oldest   time.Time            `json:"oldest,omitzero"` // of the tasks that have not ended
 	Created  int                  `json:"created"`         // within the last minute
 	Ended    int                  `json:"ended"`           // likewise
 }

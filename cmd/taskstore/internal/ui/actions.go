@@ -8,10 +8,10 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// csrfHeader carries what only the page itself can read.
+// csrfHeader carries a secret that only the page itself can read.
 const csrfHeader = "X-Taskstore-CSRF"
 
-// cancel asks for a task to end, by a store of default options as the command does.
+// cancel requests the end of a task, by a store with default options as the command does.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !s.Write:
@@ -43,7 +43,8 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"done": look.Cancelled(t.Status, after)})
 }
 
-// payload shows what the client of a task sent and gets, if it may.
+// payload sends the client's data of a task, such as its request and its result, if
+// Options.Payload allows it.
 func (s *server) payload(w http.ResponseWriter, r *http.Request) {
 	if !s.Payload {
 		refuse(w, http.StatusForbidden, "payloads are not shown; start the page with --payload")

@@ -9,13 +9,13 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// maxWatched is how many owners are watched at once; others are looked at from time to time.
+// maxWatched is the greatest number of owners that are watched; the looker polls the others.
 const maxWatched = 64
 
-// A feed watches owners and hands on which of their tasks changed.
+// A feed watches owners and passes on hints of changes to their tasks.
 type feed struct {
 	inspector *tasks.Inspector
-	hint      func(owner, id string) // an empty id: any of the owner's
+	hint      func(owner, id string) // an empty id: any task of the owner
 
 	mu      sync.Mutex
 	watches map[string]*ownerWatch
@@ -25,21 +25,21 @@ type feed struct {
 // An ownerWatch is the watch of one owner.
 type ownerWatch struct {
 	cancel context.CancelFunc
-	failed error // why it has ended
+	failed error // the error that ended it
 }
 
-// A feedState tells how changes are noticed.
+// A feedState describes the coverage of the watches.
 type feedState struct {
 	Owners  int    `json:"owners"`
-	Watched int    `json:"watched"`          // owners of which the store tells changes
-	Reason  string `json:"reason,omitempty"` // why it does not tell of all
+	Watched int    `json:"watched"`          // owners whose changes the store reports
+	Reason  string `json:"reason,omitempty"` // why it does not report all
 }
 
 func newFeed(i *tasks.Inspector, hint func(owner, id string)) *feed {
 	return &feed{inspector: i, hint: hint, watches: make(map[string]*ownerWatch)}
 }
 
-// watch watches these owners and no others, as many as it may.
+// watch watches the owners, up to maxWatched, and ends all other watches.
 func (f *feed) watch(ctx context.Context, owners []string) {
 	wanted := make(map[string]bool, len(owners))
 	for _, owner := range owners {
@@ -85,7 +85,7 @@ func (f *feed) start(ctx context.Context, owner string) {
 	})
 }
 
-// state says of how many of the owners changes are told, and why not of the others.
+// state returns the number of owners that are watched, and why the others are not.
 func (f *feed) state(owners int) feedState {
 	f.mu.Lock()
 	defer f.mu.Unlock()

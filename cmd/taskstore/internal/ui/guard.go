@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// knownHost refuses requests for another host. A page whose name an attacker resolves to
-// this address (DNS rebinding) is of the attacker's origin for the browser, and the host
-// that the browser sends is the attacker's. Ports are not looked at: a tunnel changes them.
+// knownHost refuses requests for another host. In a DNS rebinding attack the attacker's name
+// resolves to this address: the browser takes the page for the attacker's own, but sends the
+// attacker's name as the host. Ports are ignored, because a tunnel changes them.
 func (s *server) knownHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isKnown(r.Host) {
@@ -33,8 +33,8 @@ func (s *server) isKnown(hostport string) bool {
 	return host == "localhost" || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.ToLower(h) == host })
 }
 
-// sameOrigin refuses what another page has the browser send. Browsers say so in two headers;
-// other programs send neither.
+// sameOrigin refuses requests that another page made the browser send. Browsers report the
+// origin in two headers; other programs send neither.
 func sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")
@@ -51,11 +51,11 @@ func sameOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// policy lets the page load what is embedded and nothing else; no page may frame it.
+// policy allows the page to load only embedded files; no page may frame it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// withHeaders has browsers keep to the policy and keep nothing.
+// withHeaders makes browsers apply the policy, and cache no response.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

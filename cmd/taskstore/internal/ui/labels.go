@@ -9,18 +9,18 @@ import (
 	"sync"
 )
 
-// labels are short names that stand for owners and tell nothing of them. An owner has the
-// same label while the command runs, and another one after.
+// labels are short names that stand for owners without revealing them. An owner keeps its
+// label while the command runs; the next run has other labels.
 type labels struct {
 	key []byte
 
 	mu     sync.Mutex
-	owners map[string]string // by label; those of the latest look
+	owners map[string]string // by label; the owners of the latest look
 }
 
 func newLabels() *labels {
 	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // it never fails
+	_, _ = rand.Read(key) // always succeeds
 	return &labels{key: key}
 }
 
@@ -32,7 +32,7 @@ func (l *labels) of(owner string) string {
 	return strings.ToLower(labelEncoding.EncodeToString(mac.Sum(nil)[:5]))
 }
 
-// keep has the labels of these owners, and no others, name them.
+// keep replaces the known owners.
 func (l *labels) keep(owners []string) {
 	named := make(map[string]string, len(owners))
 	for _, owner := range owners {
@@ -43,7 +43,7 @@ func (l *labels) keep(owners []string) {
 	l.owners = named
 }
 
-// owner returns the owner that has the label; "": none of the latest look.
+// owner returns the owner with the label, "" if the latest look found no such owner.
 func (l *labels) owner(label string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,10 +6,11 @@ import (
 	"net"
 )
 
-// ErrNoToken is why an address is refused.
+// ErrNoToken is the error of a public address without a token.
 var ErrNoToken = errors.New("other machines reach this address: give a token by --token-file or TASKSTORE_UI_TOKEN, or listen on 127.0.0.1")
 
-// Listen listens on the address. One that other machines reach it refuses without a token.
+// Listen listens on the address. Without a token it refuses an address that other machines
+// reach.
 func Listen(address, token string) (net.Listener, error) {
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -25,8 +26,8 @@ func Listen(address, token string) (net.Listener, error) {
 	return l, nil
 }
 
-// isPublic reports whether other machines reach the address. One without an IP is that of
-// all interfaces.
+// isPublic reports whether other machines reach the address. An address without an IP stands
+// for all interfaces.
 func isPublic(a net.Addr) bool {
 	t, ok := a.(*net.TCPAddr)
 	return !ok || !t.IP.IsLoopback()

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// authenticated refuses requests without the token, where there is one: a program sends it
-// as a Bearer token, a browser sends the cookie that it got at the login.
+// authenticated refuses requests without the token, if the page has one. A program sends it
+// as a Bearer token; a browser sends the cookie that it got at the login.
 func (s *server) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.Token == "" {
@@ -43,7 +43,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, struct{}{})
 }
 
-// same compares secrets in a time that tells nothing of them, nor of their lengths.
+// same compares secrets in a time that depends neither on their contents nor on their
+// lengths.
 func same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1

@@ -12,9 +12,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A looker goes through all tasks for all pages that are open, one walk at a time. It holds
-// the rows that they show and the names of the owners, however many tasks there are. While
-// no page is open it rests.
+// A looker reads all tasks for all open pages, one walk at a time. It holds only the rows
+// that the pages show and the names of the owners. While no page is open it is idle.
 type looker struct {
 	backend   taskstore.StorageBackend
 	inspector *tasks.Inspector
@@ -22,7 +21,7 @@ type looker struct {
 	feed      *feed
 	owner     string // empty: all
 	interval  time.Duration
-	wake      chan struct{} // holds a token when something below has changed
+	wake      chan struct{} // holds a token when a field below has changed
 
 	mu     sync.Mutex
 	pages  map[*page]bool
@@ -30,8 +29,8 @@ type looker struct {
 	hinted bool // a task may have changed since the latest look began
 }
 
-// The pauses between two looks, but for the interval: hintPause gathers hints, and the store
-// is looked at for a fifth of the time at most, half of it while pages wait for a first view.
+// The pauses between two looks, besides the interval. hintPause gathers hints. restFactor
+// limits looks to a fifth of the time; while pages wait for a first view, to half of it.
 const (
 	hintPause  = 200 * time.Millisecond
 	restFactor = 4
@@ -46,7 +45,7 @@ func newLooker(b taskstore.StorageBackend, i *tasks.Inspector, l *labels, opts O
 	return k
 }
 
-// open adds a page; the caller closes it.
+// open adds a page. The caller must close it.
 func (k *looker) open(q query) *page {
 	p := &page{query: q, wake: make(chan struct{}, 1), shown: make(map[string]string), due: make(map[string]string)}
 	k.mu.Lock()
@@ -64,7 +63,7 @@ func (k *looker) close(p *page) {
 	rouse(k.wake)
 }
 
-// hint says that a task may have changed, or with an empty id any of the owner's.
+// hint reports that a task may have changed or, if id is empty, any task of the owner.
 func (k *looker) hint(owner, id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -83,7 +82,7 @@ func rouse(wake chan struct{}) {
 	}
 }
 
-// run looks at the store when it is time to, until ctx is done.
+// run looks at the store whenever a look is due, until ctx is done.
 func (k *looker) run(ctx context.Context) {
 	defer k.feed.running.Wait()
 	var last time.Time // when the latest look ended
@@ -120,7 +119,7 @@ func (k *looker) run(ctx context.Context) {
 	}
 }
 
-// look goes through all tasks and gives each page its view, or says why there is none.
+// look reads all tasks and gives each page its view, or the reason why there is no view.
 func (k *looker) look(ctx context.Context) {
 	k.mu.Lock()
 	pages := slices.Collect(maps.Keys(k.pages))

@@ -5,7 +5,7 @@ import "sync"
 // A page is a list that a browser shows.
 type page struct {
 	query query
-	wake  chan struct{} // holds a token when there is something to take
+	wake  chan struct{} // holds a token when take has a result
 
 	mu      sync.Mutex
 	view    *view
@@ -14,7 +14,8 @@ type page struct {
 	due     map[string]string // likewise, of rows whose tasks may have changed
 }
 
-// give has the page show a view, or why there is none. One that was not taken is forgotten.
+// give sets the view that the page shows next, or the problem that prevents it. It replaces
+// a view that was not taken.
 func (p *page) give(v *view, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -29,7 +30,7 @@ func (p *page) give(v *view, problem string) {
 	rouse(p.wake)
 }
 
-// hint has the page look again at a row. For an empty id a look at all follows anyway.
+// hint marks a row as due. It ignores an empty id, because a look at all tasks follows.
 func (p *page) hint(owner, id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,7 +40,7 @@ func (p *page) hint(owner, id string) {
 	}
 }
 
-// take returns what the page has been given, and the rows that are due.
+// take returns the latest view or problem, and the rows that are due.
 func (p *page) take() (v *view, problem string, due map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,26 +11,26 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A query chooses the tasks of a list. Owner and tool choose those of the sums too.
+// A query chooses the tasks of a list. Owner and tool also choose the tasks of the sums.
 type query struct {
 	owner   string // a name or a label
 	tool    *string
 	status  tasks.Status
 	older   time.Duration
 	orphans bool
-	id      string // what the id begins with
-	before  *mark  // where the page begins; nil: with the newest
+	id      string // prefix of the id
+	before  *mark  // the page begins after this mark; nil: with the newest task
 }
 
 // A mark is a place among tasks that are sorted from the newest to the oldest.
 type mark struct {
-	millis int64 // when the task was created
+	millis int64 // the task's creation, Unix ms
 	id     string
 }
 
 func markOf(t tasks.Task) mark { return mark{t.CreatedAt.UnixMilli(), t.ID} }
 
-// precedes reports whether m comes before n in a list, as the newer one.
+// precedes reports whether m is the newer one, and so comes before n in a list.
 func (m mark) precedes(n mark) bool {
 	return m.millis > n.millis || m.millis == n.millis && m.id > n.id
 }
@@ -67,7 +67,7 @@ func parseQuery(v url.Values) (q query, err error) {
 	return q, nil
 }
 
-// maxText is how much of a text that a server or a client has stored a list shows.
+// maxText limits the length at which a list shows a text of a server or a client.
 const maxText = 200
 
 func cut(s string) string {

@@ -6,12 +6,12 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// minutes is how far back rates go.
+// minutes is the number of minutes that rates cover.
 const minutes = 60
 
-// rates say how many tasks were created and ended in each of the last minutes, and how many
-// there were that had not ended, by what the records of today tell: a task that has expired
-// or was deleted is in none.
+// rates counts the tasks that were created and that ended in each of the last minutes, and
+// the tasks that were active. It counts present records: tasks that have expired or were
+// deleted are missing.
 type rates struct {
 	From      time.Time    `json:"from"` // the beginning of the first minute
 	Created   [minutes]int `json:"created"`
@@ -23,7 +23,7 @@ type rates struct {
 
 func newRates(now time.Time) *rates { return &rates{From: now.Add(-minutes * time.Minute)} }
 
-// minute returns in which one t is; it is negative before the first.
+// minute returns the index of the minute of t, negative if t is before the first.
 func (r *rates) minute(t time.Time) int {
 	if t.Before(r.From) {
 		return -1

@@ -13,10 +13,10 @@ import (
 func reply(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(v) // fails if the client has gone
 }
 
-// refuse answers with what is wrong.
+// refuse answers with the reason of a refusal.
 func refuse(w http.ResponseWriter, code int, why string) {
 	reply(w, code, map[string]string{"error": why})
 }

@@ -8,10 +8,9 @@ import (
 )
 
 const (
-	// heartbeat is how often a stream says something, so that both ends notice a lost
-	// connection.
+	// heartbeat is the interval of heartbeats, by which both ends notice a lost connection.
 	heartbeat = 15 * time.Second
-	// stalled is how long a browser may take nothing.
+	// stalled is the write timeout after which a browser counts as gone.
 	stalled = 10 * time.Second
 	// breath is the pause between two events.
 	breath = 100 * time.Millisecond
@@ -24,7 +23,7 @@ type stream struct {
 	err error // the first one
 }
 
-// stream starts a stream, or says why not. The caller calls end.
+// stream starts a stream, or refuses the request. If ok, the caller must call end.
 func (s *server) stream(w http.ResponseWriter) (out *stream, end func(), ok bool) {
 	select {
 	case s.streams <- struct{}{}:
@@ -40,7 +39,7 @@ func (s *server) stream(w http.ResponseWriter) (out *stream, end func(), ok bool
 	return out, func() { <-s.streams }, out.err == nil
 }
 
-// send sends v as JSON, in which there are no lines.
+// send sends v as JSON on one line.
 func (o *stream) send(event string, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -50,7 +49,7 @@ func (o *stream) send(event string, v any) {
 	o.write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, text))
 }
 
-// problem says what is wrong with the store.
+// problem sends an error of the store.
 func (o *stream) problem(text string) { o.send("problem", map[string]string{"error": text}) }
 
 // beat shows that the stream is alive.

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A taskPage is what the page of one task shows.
+// A taskPage is the data of the page of one task.
 type taskPage struct {
 	Now       time.Time       `json:"now"`
 	Owner     string          `json:"owner"` // its label
@@ -19,7 +19,7 @@ type taskPage struct {
 	Task      look.Task       `json:"task"` // without its owner
 	Progress  *tasks.Progress `json:"progress,omitempty"`
 	Timeline  []moment        `json:"timeline"`
-	Watched   bool            `json:"watched"` // the store tells its changes
+	Watched   bool            `json:"watched"` // the store reports its changes
 }
 
 func (s *server) taskPage(t tasks.Stored, now time.Time, watched bool) taskPage {
@@ -34,7 +34,7 @@ func (s *server) taskPage(t tasks.Stored, now time.Time, watched bool) taskPage 
 	return p
 }
 
-// find finds a task by its id and, where it is known, the label of its owner.
+// find finds a task by its id and, if known, the label of its owner.
 func (s *server) find(ctx context.Context, label, id string) (tasks.Stored, error) {
 	owner := s.Owner
 	if owner == "" {
@@ -43,7 +43,7 @@ func (s *server) find(ctx context.Context, label, id string) (tasks.Stored, erro
 	return look.Find(ctx, s.inspector, owner, id, look.NoBar)
 }
 
-// streamTask sends one task, again when it has changed.
+// streamTask sends one task, and sends it again after each change.
 func (s *server) streamTask(w http.ResponseWriter, r *http.Request) {
 	ctx, stop := context.WithCancel(r.Context())
 	t, err := s.find(ctx, r.FormValue("owner"), r.FormValue("id"))
@@ -72,11 +72,11 @@ type taskStream struct {
 	out       *stream
 	owner, id string
 	wake      chan struct{} // holds a token when the task may have changed
-	unwatched chan struct{} // closed: the store does not tell its changes
+	unwatched chan struct{} // closed if the store does not report its changes
 	sent      sentState
 }
 
-// A sentState tells apart what is worth an event.
+// A sentState distinguishes the states that are worth an event.
 type sentState struct {
 	version         taskstore.Version
 	orphan, watched bool

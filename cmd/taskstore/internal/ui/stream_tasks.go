@@ -11,8 +11,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// streamTasks sends the list and the sums that a query chooses, again when they have
-// changed, and single rows in between.
+// streamTasks sends the list and the sums of a query, again after each change, and single
+// rows in between.
 func (s *server) streamTasks(w http.ResponseWriter, r *http.Request) {
 	q, err := parseQuery(r.URL.Query())
 	if err != nil {
@@ -52,14 +52,14 @@ func (s *server) streamTasks(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sendRows looks again at the tasks of some rows.
+// sendRows reads the tasks of some rows again and sends them.
 func (s *server) sendRows(ctx context.Context, out *stream, due map[string]string) {
 	if len(due) == 0 {
 		return
 	}
 	now, err := taskstore.Now(ctx, s.backend)
 	if err != nil {
-		return // the next look says so
+		return // the next look reports it
 	}
 	for id, owner := range due {
 		t, err := s.inspector.Get(ctx, owner, id)
@@ -74,14 +74,14 @@ func (s *server) sendRows(ctx context.Context, out *stream, due map[string]strin
 	}
 }
 
-// nameOwner has a row tell the name of its owner, if it may.
+// nameOwner adds the owner's name to a row, if Options.Owners allows it.
 func (s *server) nameOwner(r *row) {
 	if s.Owners {
 		r.OwnerName = cut(r.owner)
 	}
 }
 
-// pause waits, or until ctx is done.
+// pause waits for d or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

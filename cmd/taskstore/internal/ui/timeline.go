@@ -8,16 +8,16 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A moment is one thing that the record of a task tells of its life.
+// A moment is one event in the life of a task.
 type moment struct {
-	At   *time.Time `json:"at,omitempty"` // nil: the record does not tell
-	Kind string     `json:"kind"`         // how it looks: start, run, lost, ask, cancel, good, bad, later
+	At   *time.Time `json:"at,omitempty"` // nil: the record does not have it
+	Kind string     `json:"kind"`         // its looks: start, run, lost, ask, cancel, good, bad, later
 	What string     `json:"what"`
 	More string     `json:"more,omitempty"`
 }
 
-// timelineOf returns what the record tells, in the order in which it happened, and then what
-// is to come. Of most it has the latest time, or a count.
+// timelineOf returns the past events of a task, as far as its record has them, in order,
+// and then the expected ones. Of most kinds it has only the latest time, or a count.
 func timelineOf(t tasks.Task, now time.Time) []moment {
 	line := []moment{{At: &t.CreatedAt, Kind: "start", What: "created"}}
 	add := func(at time.Time, kind, what, more string) {
@@ -73,7 +73,8 @@ func holder(t tasks.Task, over bool) string {
 	return "now by " + t.Lease.Holder
 }
 
-// leaseOf tells who is believed to work on a task that has not ended, and until when.
+// leaseOf returns the lease of a task that has not ended: its runner, and the time until
+// which the runner is believed to work.
 func leaseOf(t tasks.Task, now time.Time) (line []moment) {
 	l := t.Lease
 	if !l.IdleSince.IsZero() {

@@ -1,5 +1,5 @@
-// Package ui serves a page that shows the tasks of a store as they change, and cancels them
-// where it may. It needs nothing but the store: all that a browser loads is embedded.
+// Package ui serves a page that shows the tasks of a store as they change, and can cancel
+// them. It needs only the store: all files that a browser loads are embedded.
 package ui
 
 import (
@@ -16,22 +16,22 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// Options say what a page shows and who may see it.
+// Options configure a page and the access to it.
 type Options struct {
-	// Owner is the owner whose tasks are shown; empty: all, which the store has to be able
-	// to list.
+	// Owner limits the page to the tasks of one owner. Empty means all owners; the store
+	// must be able to list them.
 	Owner string
-	// Interval is how often the store is looked at where it tells of no change. It must be
-	// positive.
+	// Interval is the interval at which the page polls the store if the store does not
+	// report changes. It must be positive.
 	Interval time.Duration
-	// Write lets tasks be cancelled.
+	// Write allows tasks to be cancelled.
 	Write bool
 	// Owners shows the names of owners; without it a label stands for each.
 	Owners bool
-	// Payload lets what clients send and get be shown, by a click.
+	// Payload allows requests and results of clients to be shown, by a click.
 	Payload bool
-	// Token is what a browser logs in with, and a program sends as a Bearer token. Empty:
-	// neither has to; then the address must be a loopback one.
+	// Token is the secret by which browsers log in, and which programs send as a Bearer
+	// token. If it is empty, access is open and the address must be a loopback one.
 	Token string
 	// Hosts are the names by which browsers reach the page, besides localhost and addresses.
 	Hosts []string
@@ -46,12 +46,12 @@ type server struct {
 	looker    *looker
 	public    bool          // it listens on an address that other machines reach
 	cookie    string        // the cookie's name
-	csrf      string        // what a request that changes something has to send
-	session   string        // the cookie of those who logged in
-	streams   chan struct{} // one for each stream that is open
+	csrf      string        // the secret that a request for a change must send
+	session   string        // the cookie's value after a login
+	streams   chan struct{} // a token for each open stream
 }
 
-// maxStreams is how many pages may be open at once.
+// maxStreams is the greatest number of open pages.
 const maxStreams = 64
 
 //go:embed assets
@@ -88,7 +88,7 @@ func (s *server) handler() http.Handler {
 	return s.knownHost(withHeaders(all))
 }
 
-// config tells the page what it may do.
+// config sends the page its permissions.
 func (s *server) config(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{
 		"write": s.Write, "payload": s.Payload, "owners": s.Owners, "all": s.Owner == "",
@@ -96,11 +96,11 @@ func (s *server) config(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// shutdownTime is how long requests that are being answered may take to end.
+// shutdownTime limits the wait for requests in progress.
 const shutdownTime = 3 * time.Second
 
-// Serve serves the page of b on l until ctx is done, and then ends the streams and returns
-// ctx's error. It closes l.
+// Serve serves the page of b on l until ctx is done. It then ends the streams, closes l and
+// returns ctx's error.
 func Serve(ctx context.Context, l net.Listener, b taskstore.StorageBackend, opts Options) error {
 	if isPublic(l.Addr()) && opts.Token == "" {
 		return errors.Join(ErrNoToken, l.Close())

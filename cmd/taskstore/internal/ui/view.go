@@ -9,12 +9,12 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A view is what one look at the store found for a query.
+// A view is the result of one look at the store for a query.
 type view struct {
 	Now        time.Time  `json:"now"`
-	Tasks      int        `json:"tasks"`      // of the owner, or of all
+	Tasks      int        `json:"tasks"`      // of the owner, or of all owners
 	Unreadable int        `json:"unreadable"` // likewise
-	Found      int        `json:"found"`      // as the query chooses
+	Found      int        `json:"found"`      // tasks that the query chooses
 	Rows       []*row     `json:"rows"`       // a page of those, the newest first
 	Next       string     `json:"next,omitempty"`
 	Tools      []*toolSum `json:"tools"`
@@ -44,7 +44,7 @@ type row struct {
 	owner string
 }
 
-// A toolSum is the sum of one tool, or of those that found no place of their own.
+// A toolSum is the sum of one tool, or of all tools beyond maxTools.
 type toolSum struct {
 	Tool   string `json:"tool"`
 	Others bool   `json:"others,omitempty"`
@@ -53,14 +53,14 @@ type toolSum struct {
 
 const (
 	pageSize = 50
-	maxTools = 100 // that are summed up one by one
+	maxTools = 100 // tools with a sum of their own
 )
 
 func newView(q query, now time.Time) *view {
 	return &view{Now: now, Rows: []*row{}, Tools: []*toolSum{}, Rates: newRates(now), query: q, tools: make(map[string]*toolSum)}
 }
 
-// A looked is a task with what all views need of it.
+// A looked is a task with the derived data that all views need.
 type looked struct {
 	tasks.Stored
 	tool, label string
@@ -71,14 +71,14 @@ func (q *query) of(owner, label string) bool {
 	return q.owner == "" || q.owner == label || q.owner == owner
 }
 
-// skip counts what cannot be read.
+// skip counts an unreadable record.
 func (v *view) skip(owner, label string) {
 	if v.query.of(owner, label) {
 		v.Unreadable++
 	}
 }
 
-// add has the view show a task, if the query chooses it.
+// add adds a task to the view, if the query chooses it.
 func (v *view) add(t looked) {
 	q := &v.query
 	if !q.of(t.Owner, t.label) {
@@ -98,7 +98,7 @@ func (v *view) add(t looked) {
 	if q.before != nil && !q.before.precedes(m) {
 		return
 	}
-	// One row more than a page says that there is a next one.
+	// One row beyond the page shows that there is a next page.
 	if len(v.Rows) > pageSize && v.Rows[pageSize].mark.precedes(m) {
 		return
 	}
@@ -146,7 +146,7 @@ func rowOf(t looked, now time.Time) *row {
 	return r
 }
 
-// finish sorts what was added up.
+// finish sorts the rows and the sums.
 func (v *view) finish() {
 	if len(v.Rows) > pageSize {
 		v.Rows = v.Rows[:pageSize]
