@@ -78,7 +78,7 @@ func question(message, property, kind string) *mcp.ElicitParams {
 	}}
 }
 
-// accepted returns what was answered under key, nil if it was not accepted.
+// accepted returns the answer under key, nil if it was not accepted.
 func accepted(req *mcp.CallToolRequest, key string) map[string]any {
 	if r, ok := req.Params.InputResponses[key].(*mcp.ElicitResult); ok && r.Action == "accept" {
 		return r.Content

@@ -77,8 +77,8 @@ func run(ctx context.Context, addr, storeURL string, stdio bool) error {
 	return serveHTTP(ctx, addr, t, server)
 }
 
-// serveHTTP serves until ctx ends. Then Run hands over what another replica can go on
-// with and waits for the rest, while clients can still ask how their tasks stand.
+// serveHTTP serves until ctx ends. Then Run hands over the tasks that another replica can
+// resume and waits for the others, while clients can still poll them.
 func serveHTTP(ctx context.Context, addr string, t *mcptasks.Tasks, server *mcp.Server) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -121,7 +121,7 @@ type countInput struct {
 	To int `json:"to" jsonschema:"how far, in steps of 300 ms"`
 }
 
-// count goes on where it was when its replica was lost.
+// count resumes from the state that it saved before its replica was lost.
 func count(ctx context.Context, _ *mcp.CallToolRequest, in countInput) (*mcp.CallToolResult, any, error) {
 	task := mcptasks.FromContext(ctx)
 	n := 0
@@ -167,8 +167,8 @@ func fail(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult,
 	return nil, nil, errors.New("this tool always fails")
 }
 
-// refuse gives its caller an error in the place of a result: its task is failed, where
-// that of fail is completed with a result that says so.
+// refuse returns a JSON-RPC error, so its task fails. The task of fail completes, with a
+// result that has isError.
 func refuse(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
 	return nil, nil, &jsonrpc.Error{Code: -32004, Message: "no such shelf"}
 }

@@ -1,5 +1,5 @@
-// Command server is an MCP server whose tool does none of its work: it detaches the task
-// and puts a job on a Redis list, for the worker beside it.
+// Command server is an MCP server whose tool leaves its work to another process: it detaches
+// the task and puts a job on a Redis list, for the worker beside it.
 package main
 
 import (
@@ -23,9 +23,9 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A job is what the worker gets.
+// A job is the work that the worker takes from the list.
 type job struct {
-	Ref  tasks.Ref `json:"ref"` // whoever has it can end the task: the list is to be as safe as the store
+	Ref  tasks.Ref `json:"ref"` // its holder can end the task: protect the list like the store
 	City string    `json:"city"`
 }
 
@@ -73,7 +73,7 @@ func run(ctx context.Context, addr, url, prefix string, lease, pickUp time.Durat
 		if err != nil {
 			return nil, nil, err
 		}
-		// An error ends the task, since nobody has the job.
+		// An error ends the task, since the job is on no list.
 		return nil, nil, queue.LPush(ctx, prefix+":jobs", j).Err()
 	}
 	mcptasks.AddTool(t, server, &mcp.Tool{Name: "report", Description: "Writes a report on the weather"}, report,

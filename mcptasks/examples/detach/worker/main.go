@@ -1,8 +1,8 @@
 // Command worker does the work of the MCP server beside it. It takes jobs from a Redis
-// list and ends their tasks, and knows nothing of the server.
+// list and ends their tasks, and needs no connection to the server.
 //
 // A job stays on a list of the worker's own until it is done. So a worker that was killed
-// and starts again under its name goes on with what it had.
+// and starts again under its name resumes its jobs.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A job is what the server sends.
+// A job is the work that the server puts on the list.
 type job struct {
 	Ref  tasks.Ref `json:"ref"`
 	City string    `json:"city"`
@@ -151,7 +151,7 @@ func (w *worker) extend(ctx context.Context, run *tasks.Run) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
-// A checkpoint is where the work stands.
+// A checkpoint is the progress of the work.
 type checkpoint struct {
 	Unit string
 	Step int
@@ -159,7 +159,7 @@ type checkpoint struct {
 
 const steps = 5
 
-// report does the work, from where it stood.
+// report does the work, from its last checkpoint.
 func (w *worker) report(ctx context.Context, run *tasks.Run, city string) (json.RawMessage, error) {
 	var c checkpoint
 	if state := run.Task().State; len(state) > 0 {

@@ -108,7 +108,7 @@ type counted struct {
 	Counted int `json:"counted"`
 }
 
-// count goes on where it was when its process was killed.
+// count resumes from the state that it saved before its process was killed.
 func count(ctx context.Context, _ *mcp.CallToolRequest, in countInput) (*mcp.CallToolResult, counted, error) {
 	task := mcptasks.FromContext(ctx)
 	n := 0
