@@ -177,7 +177,7 @@ func cancelSample(ctx context.Context, pair [2]*replica, t *told, n int) (Sample
 		}
 		// The handler watches its task from some moment on; before it, a cancel would
 		// measure how it starts.
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return Sample{}, err
 		}
 		begin := time.Now()

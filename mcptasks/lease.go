@@ -87,7 +87,16 @@ func (e *execution) see(t *tasks.Task) {
 	}
 }
 
+// watchDelay is the age of a run at which its watch begins. Shorter runs, which are most,
+// spare the store a subscription and the reads. The first read of the watch sees a cancel
+// that came before it.
+const watchDelay = 20 * time.Millisecond
+
 func (e *execution) watch(ctx context.Context, run *tasks.Run, suspected chan<- struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(watchDelay):
+	}
 	mine := run.Task()
 	for ctx.Err() == nil {
 		for t, err := range run.Changes(ctx) {
