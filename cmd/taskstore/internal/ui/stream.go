@@ -36,7 +36,11 @@ func (s *server) stream(w http.ResponseWriter) (out *stream, end func(), ok bool
 	w.WriteHeader(http.StatusOK)
 	out = &stream{w: w, to: http.NewResponseController(w)}
 	out.write(": open\n\n")
-	return out, func() { <-s.streams }, out.err == nil
+	if out.err != nil { // the browser has left
+		<-s.streams
+		return nil, nil, false
+	}
+	return out, func() { <-s.streams }, true
 }
 
 // send sends v as JSON on one line.

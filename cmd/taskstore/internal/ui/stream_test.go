@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"sync/atomic"
 	"testing"
@@ -237,6 +239,20 @@ func TestPagesAreLimited(t *testing.T) {
 	assert.Equal(t, http.StatusOK, s.ask("GET", "/api/config", "").StatusCode)
 	leave()
 	require.Eventually(t, func() bool { return s.ask("GET", "/api/events/tasks", "").StatusCode == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
+}
+
+// A browser that leaves before its stream has begun takes no room.
+func TestAStreamThatDoesNotBeginMakesRoom(t *testing.T) {
+	w := newWorld(t)
+	s := newServer(w, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Options{Interval: time.Second})
+	for _, path := range []string{"/api/events/tasks", "/api/events/task?id=" + w.id("n:alice", "render")} {
+		for range maxStreams + 1 {
+			r := httptest.NewRequest("GET", "http://localhost"+path, nil)
+			gone := httptest.NewRecorder() // which has no deadline, so no stream begins
+			s.handler().ServeHTTP(gone, r)
+			require.Equal(t, http.StatusOK, gone.Code, gone.Body)
+		}
+	}
 }
 
 // Records that cannot be read are counted, and the rest is shown.
