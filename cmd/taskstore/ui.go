@@ -79,6 +79,7 @@ const minToken = 16
 // uiToken returns the token of the page, "" if it has no token.
 func (a *app) uiToken(file string) (string, error) {
 	token, from := a.getenv("TASKSTORE_UI_TOKEN"), "TASKSTORE_UI_TOKEN"
+	given := token != "" || file != ""
 	if file != "" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -89,9 +90,10 @@ func (a *app) uiToken(file string) (string, error) {
 		if err != nil && err != io.EOF {
 			return "", err
 		}
-		token, from = strings.TrimSpace(line), "the first line of --token-file"
+		token, from = line, "the first line of --token-file"
 	}
-	if len(token) < minToken && (token != "" || file != "") {
+	token = strings.TrimSpace(token) // as the login does with what a browser sends
+	if given && len(token) < minToken {
 		return "", usagef("%s has fewer than %d characters; make one by: openssl rand -hex 16", from, minToken)
 	}
 	return token, nil

@@ -166,13 +166,18 @@ func TestTheTokenOfThePage(t *testing.T) {
 		assert.Equal(t, exitUsage, r.code, want)
 		assert.Contains(t, r.err, want)
 	}
-	r := runWith(t, b, func(a *app) { a.getenv = func(string) string { return "short" } }, "ui")
-	assert.Contains(t, r.err, "TASKSTORE_UI_TOKEN has fewer than 16 characters")
-	assert.NotContains(t, r.err, "short\n")
+	for _, guessed := range []string{"short", strings.Repeat(" ", 20)} {
+		r := runWith(t, b, func(a *app) { a.getenv = func(string) string { return guessed } }, "ui")
+		assert.Equal(t, exitUsage, r.code)
+		assert.Contains(t, r.err, "TASKSTORE_UI_TOKEN has fewer than 16 characters")
+		assert.NotContains(t, r.err, "short\n")
+	}
 
 	const token = "0123456789abcdef"
 	open := func(context.Context) (taskstore.StorageBackend, error) { return b, nil }
-	env := func(name string) string { return map[string]string{"TASKSTORE_UI_TOKEN": token + "env"}[name] }
+	env := func(name string) string {
+		return map[string]string{"TASKSTORE_UI_TOKEN": " " + token + "env\r\n"}[name]
+	}
 	for want, args := range map[string][]string{token: {"--token-file", file(token + "\nand more\n")}, token + "env": nil} {
 		url, line := serveUI(t, &app{open: open, getenv: env}, args...)
 		assert.NotContains(t, line, token)
