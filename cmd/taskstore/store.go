@@ -56,26 +56,32 @@ func (a *app) readAddress() (string, error) {
 }
 
 // hasPassword reports whether the URL contains a password, before the host or as a
-// parameter. An address that is not a URL counts as having one if it contains an @, unless
-// it is the path of a file.
+// parameter. An address that is not a URL counts as having one if it contains an @ or a
+// name of that kind, unless it is the path of a file.
 func hasPassword(address string) bool {
 	if _, file := fileOf(address); file {
 		return false
 	}
 	u, err := url.Parse(address)
-	if err != nil {
-		return strings.Contains(address, "@")
+	if err != nil || u.Scheme == "" {
+		return strings.Contains(address, "@") || namesPassword(address)
 	}
 	if _, has := u.User.Password(); has {
 		return true
 	}
-	for name := range u.Query() {
-		if strings.Contains(strings.ToLower(name), "pass") {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil { // query lacks a part
+		return namesPassword(u.RawQuery)
+	}
+	for name := range query {
+		if namesPassword(name) {
 			return true
 		}
 	}
 	return strings.Contains(u.Opaque, "@")
 }
+
+func namesPassword(text string) bool { return strings.Contains(strings.ToLower(text), "pass") }
 
 // fileOf returns the path of sqlite:PATH and sqlite:///PATH.
 func fileOf(address string) (path string, ok bool) {

@@ -19,6 +19,7 @@ func TestAPasswordOnTheCommandLineIsRefused(t *testing.T) {
 	for _, url := range []string{
 		"redis://user:s3cret@127.0.0.1:1", "rediss://:s3cret@127.0.0.1:1", "redis://127.0.0.1:1?password=s3cret",
 		"redis://127.0.0.1:1?master_name=m&sentinel_Password=s3cret", "postgres://u:s3cret@127.0.0.1:1/db", "redis://user:s3cret%zz@127.0.0.1:1",
+		"postgres://127.0.0.1:1/db?application_name=a;password=s3cret", "host=127.0.0.1 password=s3cret",
 	} {
 		for _, command := range [][]string{{"ls", "--all"}, {"doctor"}, {"migrate"}} {
 			r := runStore(t, "", "", append(command, "--store", url)...)
