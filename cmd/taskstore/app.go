@@ -101,7 +101,30 @@ func (a *app) command() *cobra.Command {
 		a.cancelCommand(), a.failCommand(), a.deleteCommand(), a.purgeCommand(),
 		a.doctorCommand(), a.migrateCommand(), a.benchCommand(), a.versionCommand(),
 	)
+	checkAdded(root)
 	return root
+}
+
+// checkAdded has the commands that cobra adds report mistakes as all others do.
+func checkAdded(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usagef("there is no command %q", strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = usageArgs(cobra.NoArgs), root.RunE
+			for _, shell := range c.Commands() {
+				shell.Args = usageArgs(shell.Args)
+			}
+		}
+	}
 }
 
 // usageArgs turns an error of check into a usageError.
@@ -130,6 +153,9 @@ func (a *app) withStore(f func(ctx context.Context, b taskstore.StorageBackend, 
 func (a *app) limited(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
+		if a.timeout < 0 {
+			return usagef("--timeout must not be negative")
+		}
 		if a.timeout > 0 {
 			limited, cancel := context.WithTimeout(ctx, a.timeout)
 			defer cancel()

@@ -128,6 +128,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 	for _, args := range [][]string{
 		{"ls"}, {"ls", "--all", "--owner", "x"}, {"ls", "--all", "--status", "done"}, {"ls", "--all", "-o", "xml"}, {"ls", "--all", "extra"},
 		{"get"}, {"get", "a", "b"}, {"watch"}, {"purge"}, {"bench", "--duration", "0s"}, {"top", "--all", "--interval", "0s"}, {"--nonsense"}, {"nonsense"},
+		{"ls", "--all", "--older=-5m"}, {"ls", "--all", "--timeout=-1s"}, {"doctor", "--timeout=-1s"}, {"completion", "nonsense"}, {"help", "nonsense"},
 	} {
 		r := run(t, b, args...)
 		assert.Equal(t, exitUsage, r.code, "%v: %s", args, r.err)

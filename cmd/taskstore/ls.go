@@ -35,6 +35,9 @@ func (f *filter) check() error {
 	if f.status != "" && !slices.Contains(statuses, f.status) {
 		return usagef("--status is %q; it must be one of %s", f.status, strings.Join(statuses, ", "))
 	}
+	if f.older < 0 {
+		return usagef("--older must not be negative")
+	}
 	return nil
 }
 
