@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/tasks"
 )
 
@@ -57,4 +58,32 @@ func TestJSONKeepsWhatItSays(t *testing.T) {
 	var back map[string]string
 	require.NoError(t, json.Unmarshal(text, &back))
 	assert.Equal(t, map[string]string{"a": harmful, "b": "\u009b\u202e\x7f"}, back)
+}
+
+// An owner may be any bytes. A table has a mark in the place of those that are no text, JSON
+// also has the bytes, and the command line takes them.
+func TestAnOwnerThatIsNoTextIsNamedByItsBytes(t *testing.T) {
+	const owner = "n:\xff\x1b[1m"
+	b := taskstore.NewMemoryBackend(nil)
+	s, err := tasks.New(b, nil)
+	require.NoError(t, err)
+	task, _, err := s.Create(t.Context(), owner, tasks.CreateParams{})
+	require.NoError(t, err)
+	for _, args := range [][]string{
+		{"ls", "--all", "-o", "jsonl"}, {"ls", "--owner", owner, "-o", "jsonl"}, {"owners", "-o", "jsonl"}, {"get", task.ID, "-o", "json"},
+	} {
+		r := run(t, b, args...)
+		require.Equal(t, exitOK, r.code, r.err)
+		var v struct {
+			Owner string `json:"owner"`
+			Bytes []byte `json:"owner_base64"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(r.out), &v), args)
+		assert.Equal(t, "n:\ufffd\x1b[1m", v.Owner, args)
+		assert.Equal(t, owner, string(v.Bytes), args)
+	}
+	assert.Contains(t, run(t, b, "owners").out, "\nn:\ufffd ")
+	r := run(t, b, "purge", "--yes", "--owner", owner)
+	assert.Equal(t, exitOK, r.code, r.err)
+	assert.Contains(t, r.out, "removed         1")
 }
