@@ -38,9 +38,9 @@ type RunEnd struct {
 // ctx that belongs to no request. Ended is called once for each, when the
 // handler has returned and its outcome is stored, or cannot be. Calls of several runs
 // overlap; those of one do not. Each is made on a goroutine of this package or of the
-// handler, which waits for it: it must not block. No lock is held. A panic is not
-// recovered, but for one in the first run's ObserveRun or Context, which the handler's call
-// gets as if the handler had panicked.
+// handler, which waits for it: it must not block. No lock is held. A panic ends the
+// process, but for one in ObserveRun or Context in the first run of a tool of [AddTool]
+// without a Grace: that ends the call as if the handler had panicked.
 type RunObserver struct {
 	// Trace names the spans to be stored with the task, as far as they are set: that of the
 	// call in its first run, and that of this run in any.

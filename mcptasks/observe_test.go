@@ -240,3 +240,38 @@ func TestObserverIsToldOfALostRun(t *testing.T) {
 		t.Errorf("ended %+v", ends)
 	}
 }
+
+// A panic in ObserveRun or Context ends the call that it belongs to, and no other.
+func TestPanicOfAnObserverIsThatOfTheHandler(t *testing.T) {
+	for name, observer := range map[string]func() mcptasks.RunObserver{
+		"ObserveRun": func() mcptasks.RunObserver { panic("secret") },
+		"Context": func() mcptasks.RunObserver {
+			return mcptasks.RunObserver{Context: func(context.Context) context.Context { panic("secret") }}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := fast()
+			broken := true
+			opts.ObserveRun = func(context.Context, mcptasks.RunBegin) mcptasks.RunObserver {
+				if broken {
+					return observer()
+				}
+				return mcptasks.RunObserver{}
+			}
+			server := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
+				add(tasks, server, "tool", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
+					return text("done"), nil, nil
+				}, nil)
+			})
+			a := server.as("alice")
+			got := a.call("tool", nil)
+			if id, _ := got.Result["taskId"].(string); id != "" { // it was a task before Context was called
+				a.until(id, "failed")
+			} else if got.Error == nil || got.Error.Code != -32603 || got.Error.Message != "internal error" {
+				t.Errorf("the call was answered %v", got)
+			}
+			broken = false
+			a.until(a.create("tool", nil), "completed")
+		})
+	}
+}
