@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -97,6 +99,76 @@ func TestMeasuredBackendHasThePowersOfWhatItMeasures(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			assert.Equal(t, powers(b), powers(e.Backend(b)))
 			assert.Equal(t, powers(b), powers(e.Backend(e.Backend(b))))
+		})
+	}
+}
+
+// Whatever else the backend can do, each of its powers is measured. To have it is not
+// enough: As also finds the power of the backend within.
+func TestEachPowerIsMeasuredBesideAnyOther(t *testing.T) {
+	m := taskstore.NewMemoryBackend(nil)
+	p, a := pages{m}, batches{m}
+	w := watches{failing{err: errors.New("over"), changes: []taskstore.Change{{Resync: true}, {Resync: true}}}}
+	for name, b := range map[string]taskstore.StorageBackend{
+		"": bare{m},
+		"page": struct {
+			bare
+			pages
+		}{bare{m}, p},
+		"batch": struct {
+			bare
+			batches
+		}{bare{m}, a},
+		"watch": struct {
+			bare
+			watches
+		}{bare{m}, w},
+		"page batch": struct {
+			bare
+			pages
+			batches
+		}{bare{m}, p, a},
+		"page watch": struct {
+			bare
+			pages
+			watches
+		}{bare{m}, p, w},
+		"batch watch": struct {
+			bare
+			batches
+			watches
+		}{bare{m}, a, w},
+		"page batch watch": struct {
+			bare
+			pages
+			batches
+			watches
+		}{bare{m}, p, a, w},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newExporter(t)
+			b := e.Backend(b)
+			if p, ok := taskstore.As[taskstore.Pager](b); ok {
+				_, _, err := p.ListPage(t.Context(), taskstore.Key{Owner: "alice"}, "", 1)
+				require.NoError(t, err)
+			}
+			if a, ok := taskstore.As[taskstore.Batcher](b); ok {
+				require.NoError(t, a.PutBatch(t.Context(), []taskstore.Write{{Key: taskstore.Key{Owner: "alice", Task: name}}}))
+			}
+			if w, ok := taskstore.As[taskstore.Watcher](b); ok {
+				for range w.Watch(t.Context(), taskstore.Key{}) {
+				}
+			}
+			has := func(power string) int64 {
+				if slices.Contains(strings.Fields(name), power) {
+					return 1
+				}
+				return 0
+			}
+			counts := e.counts("taskstore.operation.duration")
+			assert.Equal(t, has("page"), counts["operation=list_page"])
+			assert.Equal(t, has("batch"), counts["operation=put_batch"])
+			assert.Equal(t, map[string]int64{"": has("watch")}, e.counts("taskstore.watch.resyncs"))
 		})
 	}
 }
