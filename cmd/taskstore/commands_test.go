@@ -247,6 +247,61 @@ func spoil(t *testing.T, b taskstore.StorageBackend, task tasks.Task, data strin
 	t.Fatal(errors.New("the record was not found"))
 }
 
+// busy is a backend whose owner makes another task whenever one is removed.
+type busy struct {
+	*filled
+	another func()
+}
+
+func (b busy) Delete(ctx context.Context, key taskstore.Key) (bool, error) {
+	b.another()
+	return b.MemoryBackend.Delete(ctx, key)
+}
+
+// ListPage has a record at a time, so that the walk comes to those that are made during it.
+func (b busy) ListPage(ctx context.Context, prefix taskstore.Key, cursor string, _ int) ([]taskstore.Record, string, error) {
+	return b.MemoryBackend.ListPage(ctx, prefix, cursor, 1)
+}
+
+// A purge ends even while its owner makes tasks.
+func TestAPurgeLeavesTasksThatAreMadeMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fill(t)
+		s, err := tasks.New(f.MemoryBackend, nil)
+		require.NoError(t, err)
+		made := 0
+		b := busy{f, func() {
+			if made++; made > 20 { // or it does not end
+				return
+			}
+			time.Sleep(2 * time.Second)
+			_, _, err := s.Create(t.Context(), "n:alice", tasks.CreateParams{})
+			assert.NoError(t, err)
+		}}
+		r := run(t, b, "purge", "--yes", "--owner", "n:alice")
+		assert.Equal(t, exitOK, r.code, r.err)
+		assert.Contains(t, r.out, "removed         4\n")
+	})
+}
+
+// A server has a minute to find a lost task before doctor reports it.
+func TestDoctorLeavesServersAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := taskstore.NewMemoryBackend(nil)
+		s, err := tasks.New(b, nil)
+		require.NoError(t, err)
+		_, _, err = s.Create(t.Context(), "n:alice", tasks.CreateParams{Holder: "gone"})
+		require.NoError(t, err)
+		time.Sleep(s.Options().Lease + 59*time.Second)
+		assert.Contains(t, run(t, b, "ls", "--all").out, "orphan")
+		assert.Equal(t, exitOK, run(t, b, "doctor").code)
+		time.Sleep(2 * time.Second)
+		r := run(t, b, "doctor")
+		assert.Equal(t, exitFailed, r.code)
+		assert.Contains(t, r.out, "nobody took over: 1")
+	})
+}
+
 func TestBenchLeavesNothing(t *testing.T) {
 	b := taskstore.NewMemoryBackend(nil)
 	r := run(t, b, "bench", "--duration", "50ms", "--clients", "2")

@@ -39,6 +39,7 @@ func TestNoSequenceReachesTheTerminal(t *testing.T) {
 			{"ls", "--all"}, {"ls", "--all", "-o", "json"}, {"ls", "--all", "-o", "jsonl"}, {"owners"}, {"owners", "-o", "json"},
 			{"get", task.ID}, {"get", task.ID, "--payload"}, {"get", task.ID, "-o", "json", "--payload"}, {"get", ended.ID, "--payload"},
 			{"watch", ended.ID}, {"fail", ended.ID}, {"cancel", task.ID}, {"delete", task.ID}, {"ls", "--owner", harmful}, {"ls", harmful},
+			{"top", "--all", "--timeout", "1s"}, {"watch", "--owner", owner, "--timeout", "1s"},
 			{"delete", task.ID, "--yes"}, {"purge", "--yes", "--owner", owner}, {"doctor"},
 		} {
 			r := run(t, f, args...)
