@@ -32,9 +32,13 @@ func kindOf(err error) string {
 		{taskstore.ErrInvalidCursor, "invalid_cursor"},
 		{taskstore.ErrInvalidArgument, "invalid_argument"},
 	} {
-		if errors.Is(err, k.err) {
-			return k.kind
+		if !errors.Is(err, k.err) {
+			continue
 		}
+		if k.err == taskstore.ErrCapacityExceeded && !errors.As(err, new(*taskstore.CapacityError)) {
+			return "store_full" // no limit of the caller's: the server has no room
+		}
+		return k.kind
 	}
 	return other
 }

@@ -2,6 +2,8 @@ package taskotel_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -116,5 +118,18 @@ func TestASpanThatIsNotSampledIsNotNamed(t *testing.T) {
 		call.End()
 		assert.Equal(t, named, o.Trace.Call != "", sampler.Description())
 		assert.Equal(t, named, o.Trace.Run != "", sampler.Description())
+	}
+}
+
+// A server that has no room left is told apart from a limit that a caller has reached: only
+// the first is a failure of the store.
+func TestAFullServerIsAKindOfItsOwn(t *testing.T) {
+	for kind, err := range map[string]error{
+		"store_full":        fmt.Errorf("%w: the server is out of memory: %w", taskstore.ErrCapacityExceeded, errors.New("OOM")),
+		"capacity_exceeded": fmt.Errorf("refused: %w", &taskstore.CapacityError{Limit: taskstore.LimitRecords}),
+	} {
+		e := newExporter(t)
+		_, _ = e.Backend(failing{err: err}).PutIfVersion(t.Context(), taskstore.Key{}, taskstore.Value{}, 0)
+		assert.Equal(t, map[string]int64{"error.type=" + kind + " operation=put_if_version": 1}, e.counts("taskstore.operation.duration"))
 	}
 }
