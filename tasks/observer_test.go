@@ -167,6 +167,17 @@ func TestObserverIsToldOfWritesWhoseAnswersWereLost(t *testing.T) {
 	assert.Equal(t, []string{"ended completed for , settled false"}, w.take())
 }
 
+func TestObserverMayHaveNoFuncs(t *testing.T) {
+	s := memoryStore(t, &Options{Observer: &Observer{}, MaxActive: 1})
+	task := create(t, s, CreateParams{})
+	_, _, err := s.Create(ctx, owner, CreateParams{})
+	require.ErrorIs(t, err, ErrLimit)
+	run, err := s.Acquire(ctx, owner, task.ID, "runner")
+	require.NoError(t, err)
+	_, err = run.Complete(ctx, raw(`{}`))
+	require.NoError(t, err)
+}
+
 func TestPanicOfAnObserverReachesTheCallerAfterTheWrite(t *testing.T) {
 	broken := errors.New("broken")
 	s := memoryStore(t, &Options{Observer: &Observer{Ended: func(context.Context, *Task, bool) { panic(broken) }}})
