@@ -80,7 +80,7 @@ start() {
 	"$@" >"$work/$name.log" 2>&1 &
 	pids+=($!)
 	until_there "$name" $! grep -q http:// "$work/$name.log"
-	url=$(sed -n 's/.* \(http:.*\)/\1/p' "$work/$name.log")
+	url=$(sed -n 's/.* \(http:[^ ]*\)$/\1/p' "$work/$name.log" | head -n 1)
 }
 
 # Redis listens on a socket of its own: no port to find, nothing else to meet.

@@ -84,7 +84,7 @@ func serveHTTP(ctx context.Context, addr string, t *mcptasks.Tasks, server *mcp.
 	if err != nil {
 		return fmt.Errorf("cannot serve at %s; choose another address, or -addr 127.0.0.1:0 for any port: %w", addr, err)
 	}
-	fmt.Printf("serving MCP at http://%s/, tools count, delete, fail and refuse\n"+
+	fmt.Printf("serving MCP at http://%s/\n"+
 		"try: client -url http://%[1]s/ -to 20, and kill this server meanwhile\n", listener.Addr())
 	web := &http.Server{
 		Handler:           t.HTTPHandler(func(*http.Request) *mcp.Server { return server }, nil),
