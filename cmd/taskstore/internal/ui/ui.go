@@ -106,7 +106,9 @@ func Serve(ctx context.Context, l net.Listener, b taskstore.StorageBackend, opts
 		return errors.Join(ErrNoToken, l.Close())
 	}
 	s := newServer(b, l.Addr(), opts)
+	var unused spares
 	h := &http.Server{
+		ConnState:         unused.note,
 		Handler:           s.handler(),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 5 * time.Second,
@@ -114,6 +116,7 @@ func Serve(ctx context.Context, l net.Listener, b taskstore.StorageBackend, opts
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
+	h.RegisterOnShutdown(unused.closeAll)
 	looks := make(chan struct{})
 	looking, stop := context.WithCancel(ctx)
 	go func() { defer close(looks); s.looker.run(looking) }()
