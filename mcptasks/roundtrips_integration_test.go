@@ -356,6 +356,21 @@ func TestRoundTripsOfTheStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			count("a create with a key", "script"+entry, create)
+			if !p.Resumable {
+				held, _, err := store.Create(t.Context(), "n:alice", tasks.CreateParams{Holder: "runner"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				run := store.RunOf(held)
+				count("a report of its runner", "script", func(ctx context.Context) error {
+					_, err := run.SetStatusMessage(ctx, "half")
+					return err
+				})
+				count("an end by its runner", "script", func(ctx context.Context) error {
+					_, err := run.Complete(ctx, []byte(`1`))
+					return err
+				})
+			}
 			count("a delete", "hmget script"+entry, func(ctx context.Context) error { return store.Delete(ctx, "n:alice", task.ID) })
 		}
 	}

@@ -45,6 +45,7 @@ type change struct {
 }
 
 const (
+	guess       = -1 // the attempt before the first, for a state that is known without a read
 	maxAttempts = 100
 	maxBackoff  = 64 * time.Millisecond
 )
@@ -87,13 +88,16 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 		}
 		return t, err
 	}
-	for attempt := range maxAttempts {
+	for attempt := guess; attempt < maxAttempts; attempt++ {
 		if err := backoff(ctx, attempt); err != nil {
 			return give(Task{}, err)
 		}
-		cur, err := s.read(ctx, key)
+		cur, now, err := s.current(ctx, key, c.run, attempt)
 		if err != nil {
 			return give(Task{}, c.gone(err))
+		}
+		if cur == nil {
+			continue // the next attempt reads
 		}
 		if unknown != nil {
 			switch {
@@ -110,14 +114,13 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 				return Task{}, unknown
 			}
 		}
-		now, err := s.now(ctx)
-		if err != nil {
-			return give(Task{}, err)
-		}
 		if full && cur.Lease.over(now) && cur.Lease.IdleSince.IsZero() {
 			cur.Lease.IdleSince = cur.Lease.ExpiresAt.Add(time.Millisecond) // all readers compute the same
 		}
 		next, err := s.apply(c, cur, now)
+		if attempt == guess && (err != nil || same(&cur.Task, &next.Task)) {
+			continue // only a state that was read can decide that there is no write
+		}
 		if err != nil {
 			return give(cur.Task.ended(), err)
 		}
@@ -167,6 +170,21 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 	return give(Task{}, &ContentionError{Attempts: maxAttempts, Err: conflict})
 }
 
+// current returns the state to change, and the time. At the attempt guess it is the one
+// that r knows, or nil.
+func (s *Store) current(ctx context.Context, key taskstore.Key, r *Run, attempt int) (cur *record, now time.Time, err error) {
+	if attempt > guess {
+		if cur, err = s.read(ctx, key); err == nil {
+			now, err = s.now(ctx)
+		}
+	} else if r != nil {
+		if now, err = s.now(ctx); err == nil {
+			cur = r.guess(now)
+		}
+	}
+	return cur, now, err
+}
+
 // tooBig reports whether err says that the record is too big for the backend.
 func tooBig(err error) bool {
 	var capacity *taskstore.CapacityError
@@ -176,7 +194,7 @@ func tooBig(err error) bool {
 // backoff waits a random time before an attempt, longer before later ones, so that
 // concurrent callers spread.
 func backoff(ctx context.Context, attempt int) error {
-	if attempt == 0 {
+	if attempt <= 0 {
 		return nil // the next read checks ctx
 	}
 	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)

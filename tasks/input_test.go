@@ -32,7 +32,7 @@ func TestParkIsOneWrite(t *testing.T) {
 	c.calls.Store(0)
 	got, err := run.Park(ctx, []byte("next"), inputs("a"))
 	require.NoError(t, err)
-	assert.Equal(t, int64(2), c.calls.Load())
+	assert.Equal(t, int64(1), c.calls.Load())
 	assert.Equal(t, before.Version+1, got.Version)
 	assert.Equal(t, InputRequired, got.Status)
 	assert.Equal(t, inputs("a"), got.InputRequests)

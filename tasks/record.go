@@ -38,14 +38,13 @@ const recordFormat = 1
 type record struct {
 	Task
 	write string
-	key   string
 	// settledNow is not stored: the state was made by settling the task.
 	settledNow bool
 }
 
 // clone returns a copy that shares no memory with r.
 func (r *record) clone() *record {
-	return &record{Task: r.Task.clone(), write: r.write, key: r.key}
+	return &record{Task: r.Task.clone(), write: r.write}
 }
 
 // encode returns the bytes to store.
@@ -55,7 +54,7 @@ func (r *record) encode() []byte {
 	w.open()
 	w.uint("format", recordFormat)
 	w.string("write", r.write)
-	if r.key != "" {
+	if r.hasKey() {
 		w.string("key", r.key)
 	}
 	w.string("status", string(r.Status))

@@ -15,6 +15,10 @@ import (
 // any more. The clock does not matter to a write: a runner that is late still has the
 // task until another caller writes.
 //
+// A write within a second of the task's last visible change, as the Run knows it, is one
+// call of the backend; a later one is two, since it reads the task first. If another
+// caller has written meanwhile, it is three.
+//
 // A Run does not renew the lease by itself: call Renew at a third of [Options.Lease].
 // Its methods may be called by any number of goroutines at once. They return the task
 // as written; the rules of [Store] hold for them too.
@@ -26,7 +30,7 @@ type Run struct {
 	createdAt time.Time // with the token, tells the task from a later one of the same id
 
 	mu   sync.Mutex
-	last Task
+	last Task // the latest state that it has read or written
 }
 
 // Acquire takes a working task over and returns the work on it. While another runner
@@ -240,6 +244,21 @@ func (r *Run) change(ctx context.Context, st step) (Task, error) {
 	t, err := r.store.change(ctx, r.owner, r.id, change{step: st, run: r})
 	r.keep(t)
 	return t, err
+}
+
+// reusable is the age up to which a Run changes the state that it knows, without reading
+// it first: its version guards the write. A failover that loses acknowledged writes can
+// repeat a version, so an older state is read anew, as other callers always do.
+const reusable = time.Second
+
+// guess returns the state that r knows if r may change it at now, else nil.
+func (r *Run) guess(now time.Time) *record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.key == "" || now.Sub(r.last.UpdatedAt).Abs() > reusable {
+		return nil
+	}
+	return &record{Task: r.last}
 }
 
 // keep makes Task return t from now on, unless it has a later state already.

@@ -50,7 +50,7 @@ func TestCreateAndGet(t *testing.T) {
 		assert.WithinDuration(t, before, task.CreatedAt, time.Second)
 		assert.Equal(t, Task{
 			ID: task.ID, Owner: owner, Status: Working, StatusMessage: "soon", CreatedAt: task.CreatedAt, UpdatedAt: task.CreatedAt,
-			TTL: time.Hour, ExpiresAt: task.CreatedAt.Add(time.Hour), PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1,
+			TTL: time.Hour, ExpiresAt: task.CreatedAt.Add(time.Hour), PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1, key: noKey,
 		}, task)
 		assert.Equal(t, task, get(t, s, task.ID))
 		rec, err := s.backend.Get(ctx, taskstore.Key{Owner: "u:owner", Task: task.ID})
@@ -227,14 +227,17 @@ func TestRoundTrips(t *testing.T) {
 	count(1, "Get", func() { get(t, s, task.ID) })
 	run := s.RunOf(task)
 	time.Sleep(2 * time.Millisecond) // within one, there is nothing to renew
-	count(2, "Renew", func() { _, _ = run.Renew(ctx) })
-	count(2, "SetStatusMessage", func() { _, _ = run.SetStatusMessage(ctx, "m") })
+	count(1, "Renew", func() { _, _ = run.Renew(ctx) })
+	count(1, "SetStatusMessage", func() { _, _ = run.SetStatusMessage(ctx, "m") })
+	count(1, "Update without a change", func() { _, _ = run.Update(ctx, func(*Task) error { return nil }) })
 	count(2, "Cancel", func() { _, _ = s.Cancel(ctx, owner, task.ID) })
 	count(1, "Cancel again", func() { _, _ = s.Cancel(ctx, owner, task.ID) })
-	count(2, "Complete", func() { _, _ = run.Complete(ctx, raw(`1`)) })
+	count(3, "Complete, after a write of another caller", func() { _, _ = run.Complete(ctx, raw(`1`)) })
 	count(1, "Get", func() { get(t, s, task.ID) })
 	count(2, "Delete", func() { _ = s.Delete(ctx, owner, task.ID) })
 	count(0, "Get of no id", func() { _, _ = s.Get(ctx, owner, "x") })
+	run = s.RunOf(create(t, s, CreateParams{Holder: "x"}))
+	count(1, "Complete", func() { _, _ = run.Complete(ctx, raw(`1`)) })
 	count(2, "Create, resumable", func() { create(t, s, CreateParams{Resumable: true}) })
 	count(1, "Create, idempotent", func() { task = create(t, s, CreateParams{IdempotencyKey: "k", TTL: time.Minute}) })
 	count(3, "Create again", func() { _, _, _ = s.Create(ctx, owner, CreateParams{IdempotencyKey: "k"}) })

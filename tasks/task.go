@@ -89,7 +89,15 @@ type Task struct {
 	Revision uint64
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
+
+	// key is the hash of the idempotency key, noKey if there is none, and empty in a Task
+	// that was not read or written by a Store.
+	key string
 }
+
+const noKey = "-"
+
+func (t *Task) hasKey() bool { return t.key != "" && t.key != noKey }
 
 // A Trace names spans as the traceparent of W3C Trace Context does. Each text is UTF-8
 // of at most 256 bytes; the store does not look into it.
