@@ -125,9 +125,6 @@ func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
 		aside, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
 		defer cancel()
 		_, purgeErr := s.Purge(aside, owner)
-		if ctx.Err() != nil {
-			err = nil // the time is over
-		}
 		err = errors.Join(err, purgeErr)
 	}()
 	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -147,6 +144,9 @@ func live(ctx context.Context, s *tasks.Store, took []samples) (err error) {
 		} {
 			begin := time.Now()
 			if err := f(); err != nil {
+				if calls.Err() != nil {
+					return nil // the call was cut off
+				}
 				return err
 			}
 			took[call].add(time.Since(begin))
