@@ -5,6 +5,7 @@
 #   ask.sh get ID        says how the task stands
 #   ask.sh cancel ID     cancels it
 set -euo pipefail
+command -v curl >/dev/null || { echo "curl is missing; on Debian: apt-get install curl" >&2 && exit 69; }
 : "${TOKEN:?set it to the token of the server}"
 case ${1-} in
 call) method=tools/call name=render params='"name": "render", "arguments": {"frames": '$2'}' ;;
