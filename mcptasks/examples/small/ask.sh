@@ -20,4 +20,4 @@ curl -sS -w '\n' --fail-with-body http://127.0.0.1:8080/ -H "Authorization: Bear
 	-H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
 	-H 'Mcp-Protocol-Version: 2026-07-28' -H "Mcp-Method: $method" -H "Mcp-Name: $name" \
 	-d '{"jsonrpc": "2.0", "id": 1, "method": "'$method'", "params": {'"$params, $meta"'}}' |
-	sed -n 's/.*"result":{"_meta":{[^}]*}},/{/p; s/.*"error":/error: /p'
+	sed -n 's/.*"result":{"_meta":{[^}]*}},\(.*\)}$/{\1/p; s/.*"error":/error: /p'
