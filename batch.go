@@ -72,7 +72,7 @@ func ValidateBatch(writes []Write, maxDataBytes int) error {
 	case len(writes) > MaxBatch:
 		return refuse("it has %d writes, at most %d are allowed", len(writes), MaxBatch)
 	case writes[0].Expected == AnyVersion:
-		return refuse("its first write needs a version, 0 or more, by which a batch whose answer was lost is recognised")
+		return refuse("its first write needs a version, 0 or more: a retry recognises its own batch by it")
 	}
 	for i, w := range writes {
 		if err := w.Key.Validate(); err != nil {

@@ -37,7 +37,7 @@ func Example_goRedisLog() {
 }
 
 // What the example shows is what go-redis asks for, and what it writes to.
-func TestGoRedisLogsWhereTheExampleSays(t *testing.T) {
+func TestGoRedisLogsToTheLoggerOfTheExample(t *testing.T) {
 	var mu sync.Mutex
 	var out bytes.Buffer
 	redis.SetLogger(redisLog{slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {

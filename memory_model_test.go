@@ -196,7 +196,7 @@ func compareWithModel(t *testing.T, seed uint64, calls int) {
 	time.Sleep(time.Hour)
 	synctest.Wait()
 	want.live()
-	require.Equal(t, len(want.records), m.held(), "what has expired is reclaimed")
+	require.Equal(t, len(want.records), m.held(), "expired records are reclaimed")
 	for key := range want.records {
 		_, err := m.Delete(ctx, key)
 		require.NoError(t, err)

@@ -79,7 +79,7 @@ func TestMemoryReclaimsOnWrites(t *testing.T) {
 	assert.Nil(t, m.owners["o"])
 }
 
-func TestMemoryCleanupCountsWhatItRemoved(t *testing.T) {
+func TestMemoryCleanupCountsRemovedRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(nil)
 		at := time.Now().Add(time.Millisecond)
@@ -153,12 +153,12 @@ func TestMemoryOwnerAtItsLimitPaysForItsOwnRecords(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.NoError(t, create(WithRecordLimit(t.Context(), own), "o", own, time.Time{}))
 		assert.Len(t, m.owners["o"].tasks, own, "one made room")
-		assert.Equal(t, others+own-reclaimPerWrite, m.held(), "others pay what any write reclaims")
+		assert.Equal(t, others+own-reclaimPerWrite, m.held(), "a write reclaims its share from other owners")
 
 		err := create(WithRecordLimit(t.Context(), 1), "o", own+1, time.Time{})
 		var full *CapacityError
 		require.ErrorAs(t, err, &full)
-		assert.Equal(t, CapacityError{Limit: LimitRecords, Max: 1, Asked: 2}, *full, "none of the expired counts")
+		assert.Equal(t, CapacityError{Limit: LimitRecords, Max: 1, Asked: 2}, *full, "expired records do not count")
 	})
 }
 
@@ -228,7 +228,7 @@ func TestMemoryReclaimsARecordThatIsTheSoonestOfItsOwner(t *testing.T) {
 }
 
 // A record counts to the end of the last millisecond in which it exists.
-func TestMemoryLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
+func TestMemoryLimitCountsRecordsInTheirLastMillisecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(&MemoryOptions{MaxRecordsPerOwner: 1})
 		at := time.Now().Add(time.Second).Truncate(time.Millisecond)

@@ -30,7 +30,7 @@ func Register(scheme string, open Opener) {
 	openers.Lock()
 	defer openers.Unlock()
 	if _, taken := openers.of[scheme]; taken || open == nil || scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
-		panic(fmt.Sprintf("taskstore: register %q: the scheme is taken or is none in lower case, or the opener is nil", scheme))
+		panic(fmt.Sprintf("taskstore: register %q: the scheme is taken or malformed (use a-z, 0-9, +, - and .), or the opener is nil", scheme))
 	}
 	openers.of[scheme] = open
 }
@@ -73,7 +73,7 @@ func Close(b StorageBackend) error {
 
 func openMemory(_ context.Context, rawURL string) (StorageBackend, error) {
 	if _, rest, _ := strings.Cut(rawURL, ":"); strings.Trim(rest, "/") != "" {
-		return nil, &ArgumentError{Argument: "store URL", Reason: "nothing follows memory:, for there is nothing to name"}
+		return nil, &ArgumentError{Argument: "store URL", Reason: "memory: takes no path; write memory: alone"}
 	}
 	return NewMemoryBackend(nil), nil
 }

@@ -32,7 +32,7 @@ func TestOpenRefusesWithAReason(t *testing.T) {
 		"":                      "it must begin with one of memory:, ",
 		"tasks.db":              "redis:, rediss:, unix: (other stores are known once the program imports their package)",
 		"s3cr3t@host:6379":      "it must begin with one of",
-		"memory:tasks":          "nothing follows memory:",
+		"memory:tasks":          "memory: takes no path",
 		"redis://h:1?no_such=1": "",
 		"redis://:s3cr3t@h:1/x": "",
 	} {
@@ -61,16 +61,16 @@ type wrapping struct{ taskstore.StorageBackend }
 func (w wrapping) Unwrap() taskstore.StorageBackend { return w.StorageBackend }
 
 // Close finds what is to be closed, also below decorators, and tells what it says.
-func TestCloseClosesWhatHoldsSomething(t *testing.T) {
+func TestCloseClosesTheFirstCloser(t *testing.T) {
 	c := &closing{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	assert.ErrorIs(t, taskstore.Close(wrapping{wrapping{c}}), io.ErrClosedPipe)
 	assert.Equal(t, 1, c.times)
-	assert.NoError(t, taskstore.Close(wrapping{struct{ taskstore.StorageBackend }{c}}), "what it holds is hidden")
+	assert.NoError(t, taskstore.Close(wrapping{struct{ taskstore.StorageBackend }{c}}), "the wrapper hides the closer")
 	assert.NoError(t, taskstore.Close(nil))
 	assert.Equal(t, 1, c.times)
 }
 
-func TestRegisterPanicsWhereItCannotDo(t *testing.T) {
+func TestRegisterPanicsOnBadArguments(t *testing.T) {
 	open := func(context.Context, string) (taskstore.StorageBackend, error) { return nil, nil }
 	for _, scheme := range []string{"", "memory", "redis", "Upper", "a:b"} {
 		assert.Panics(t, func() { taskstore.Register(scheme, open) }, scheme)

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-func TestBackendsPrintNothingOfWhatTheyKeep(t *testing.T) {
+func TestBackendsPrintNoRecords(t *testing.T) {
 	memory := taskstore.NewMemoryBackend(nil)
 	_, err := memory.Put(t.Context(), taskstore.Key{Owner: "planted", Task: "planted"}, taskstore.Value{Data: []byte("planted")})
 	require.NoError(t, err)

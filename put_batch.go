@@ -124,7 +124,7 @@ func undo(ctx context.Context, steps []batchStep, err error) error {
 	if left == nil {
 		return err
 	}
-	return fmt.Errorf("%w: the batch failed (%w) and could not be undone: %w", ErrOutcomeUnknown, err, left)
+	return fmt.Errorf("%w: the batch failed (%w), and its rollback failed: %w", ErrOutcomeUnknown, err, left)
 }
 
 // undo restores the earlier record, unless another caller has written since.

@@ -235,7 +235,7 @@ func TestPutBatchWithoutABatcherMakesTheFirstWriteLast(t *testing.T) {
 		err := taskstore.PutBatch(t.Context(), s, writes)
 		require.ErrorIs(t, err, errCrash)
 		if n > 6 {
-			assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown, "what was made could not be undone")
+			assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown, "the rollback failed")
 		}
 		got := ""
 		for _, w := range writes {
@@ -294,7 +294,7 @@ func TestPutBatchWithoutABatcherSaysWhichWriteFailed(t *testing.T) {
 	require.ErrorAs(t, err, &conflict)
 	assert.Equal(t, taskstore.VersionConflictError{Key: batchKey(2), Expected: 1, Actual: 2}, *conflict)
 	calls, err := faultedBatch(t, map[int]batchFault{9: meetsWriter})
-	assert.NoError(t, err, "AnyVersion takes what another caller wrote")
+	assert.NoError(t, err, "AnyVersion overwrites another caller's write")
 	assert.Equal(t, 12, calls)
 }
 

@@ -32,7 +32,7 @@ func (l *interloper) Get(ctx context.Context, key taskstore.Key) (taskstore.Reco
 
 // What another caller has made of a record since the batch wrote it stays, however much it
 // looks like what the batch wrote.
-func TestPutBatchWithoutABatcherUndoesWhatItWroteItselfOnly(t *testing.T) {
+func TestPutBatchWithoutABatcherUndoesOnlyItsOwnWrites(t *testing.T) {
 	key := batchKey(2)
 	hour := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
 	for name, c := range map[string]struct {
@@ -101,7 +101,7 @@ func TestPutBatchWithoutABatcherLimitsEachWriteByItsOwn(t *testing.T) {
 	err = taskstore.PutBatch(two, b, []taskstore.Write{create("c", -1), create("d", 3), create("e", 3)})
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, 2, refused.Index)
-	require.NoError(t, taskstore.PutBatch(two, b, []taskstore.Write{create("c", -1), create("d", 3)}), "the refused one left nothing")
+	require.NoError(t, taskstore.PutBatch(two, b, []taskstore.Write{create("c", -1), create("d", 3)}), "the refused batch left no record")
 }
 
 // A backend that is a Batcher, or wraps one, is asked to make the batch.

@@ -79,7 +79,7 @@ func (b *RedisBackend) Check(ctx context.Context) ([]Finding, error) {
 	var findings []Finding
 	for _, n := range nodes {
 		if n.err != nil && n.Replica && ctx.Err() == nil {
-			n.unknown("it is a replica that does not answer", "its settings are not known, and it may become a master", "see what keeps it")
+			n.unknown("it is a replica that does not answer", "its settings are unknown, and it may become a master", "bring it back, or remove it from the deployment")
 		} else if n.err != nil {
 			return findings, failure("check", Key{}, b.link.Ended(n.err))
 		}
@@ -133,7 +133,7 @@ func (n *checkedNode) inspect(ctx context.Context) error {
 func (n *checkedNode) inspectSettings(ctx context.Context) error {
 	info, err := n.Info(ctx)
 	if redislink.Refused(err) {
-		n.unknown("INFO is refused", "eviction, persistence, replicas and version are not known", "grant +info")
+		n.unknown("INFO is refused", "eviction, persistence, replicas and version are unknown", "grant +info")
 		return n.inspectSlots(ctx)
 	}
 	if err != nil {
@@ -158,7 +158,7 @@ func (n *checkedNode) inspectSettings(ctx context.Context) error {
 func (n *checkedNode) checkVersion(info map[string]string) {
 	version := info["redis_version"] // Valkey has it too, for its clients
 	if tooOld(version) {
-		n.add("the version is "+version, "what is promised was never tried on it, and it lacks "+missing(version), "upgrade to Redis "+leastVersion+", Valkey 7.2 or later")
+		n.add("the version is "+version, "taskstore is untested on it, and it lacks "+missing(version), "upgrade to Redis "+leastVersion+", Valkey 7.2 or later")
 	}
 }
 
@@ -166,7 +166,7 @@ func (n *checkedNode) checkVersion(info map[string]string) {
 func (n *checkedNode) checkMode(info map[string]string) {
 	if n.Addr == "" && info["cluster_enabled"] == "1" {
 		n.fatal("the server is a node of a Cluster, and the client is for one server",
-			"calls for owners that other nodes have fail", "use a Cluster client, or OpenRedis")
+			"calls fail for owners on other nodes", "use a Cluster client, or OpenRedis")
 	}
 }
 
@@ -178,28 +178,28 @@ func (n *checkedNode) checkEviction(info map[string]string) {
 		return
 	}
 	n.add("maxmemory-policy is "+policy+", and maxmemory is set",
-		"records vanish when memory is short, and with an index all that it lists", "set maxmemory-policy to noeviction")
+		"the server evicts records when memory is short; an evicted index loses its whole list", "set maxmemory-policy to noeviction")
 }
 
 // checkPersistence takes the value of appendfsync if there is an AOF, else that
 // of save.
 func (n *checkedNode) checkPersistence(info map[string]string, value string, told bool) {
 	aof := info["aof_enabled"] == "1"
-	const remedy = "set appendonly to yes, and appendfsync to everysec (about a second may be lost) or always (nothing)"
+	const remedy = "set appendonly to yes, and appendfsync to everysec (a crash loses about a second) or always (a crash loses no acknowledged write)"
 	switch {
 	case aof && !told:
-		n.unknown("appendfsync is not known", "where it is no, the crash of a machine loses what its kernel has not written", "see that it is everysec or always")
+		n.unknown("appendfsync is unknown", "if it is no, the crash of a machine loses the writes that its kernel has not flushed", "make sure that it is everysec or always")
 	case aof && value == "no":
-		n.add("appendfsync is no", "the crash of a machine loses what its kernel has not written, half a minute or so", "set it to everysec (about a second may be lost) or always (nothing)")
+		n.add("appendfsync is no", "the crash of a machine loses the writes that its kernel has not flushed, about half a minute", "set it to everysec (a crash loses about a second) or always (a crash loses no acknowledged write)")
 	case aof && value == "everysec":
-		n.add("appendfsync is everysec", "the crash of a machine loses about the last second of acknowledged writes", "set it to always where nothing may be lost; each write then waits for the disk")
+		n.add("appendfsync is everysec", "the crash of a machine loses about the last second of acknowledged writes", "set it to always if every acknowledged write has to survive; each write then waits for the disk")
 	case aof:
 	case !told:
-		n.unknown("appendonly is no, and save is not known", "a crash loses what was written since the latest snapshot, or everything", remedy)
+		n.unknown("appendonly is no, and save is unknown", "a crash loses all writes since the latest snapshot, or every record", remedy)
 	case value == "":
 		n.add("appendonly is no, and save is empty", "a restart loses every record", remedy)
 	default:
-		n.add("appendonly is no, and save is "+value, "a crash loses what was written since the latest snapshot", remedy)
+		n.add("appendonly is no, and save is "+value, "a crash loses all writes since the latest snapshot", remedy)
 	}
 }
 
@@ -220,7 +220,7 @@ func (n *checkedNode) checkReplicas(info map[string]string) {
 	}
 	if want := n.b.opts.MinReplicas; online < want {
 		n.fatal(fmt.Sprintf("replicas in sync: %d, MinReplicas: %d", online, want),
-			"writes end with ErrOutcomeUnknown", "add replicas, or see what keeps them")
+			"writes end with ErrOutcomeUnknown", "add replicas, or bring the missing ones back")
 	}
 }
 
@@ -264,7 +264,7 @@ func clockFindings(nodes []*checkedNode) (findings []Finding) {
 				Node:    n.Addr,
 				Setting: fmt.Sprintf("its clock differs by %v from that of %s", ahead.Abs().Round(time.Millisecond), first.Addr),
 				Breaks:  "records expire too early or too late",
-				Remedy:  "keep the clocks together, with NTP",
+				Remedy:  "keep the clocks in sync, with NTP",
 			})
 		}
 	}
@@ -279,7 +279,7 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 	}
 	text, err := n.ClusterNodes(ctx)
 	if redislink.Refused(err) {
-		n.unknown("CLUSTER NODES is refused", "whether a slot is being moved is not known", "grant +cluster|nodes")
+		n.unknown("CLUSTER NODES is refused", "open slots are unknown", "grant +cluster|nodes")
 		return nil
 	}
 	if redislink.Said(err, "ERR This instance has cluster support") { // disabled: its Sentinels are taken for a Cluster
@@ -289,9 +289,9 @@ func (n *checkedNode) inspectSlots(ctx context.Context) error {
 		return err
 	}
 	if slots := openSlots(text); len(slots) > 0 {
-		n.add("the move of slots has not ended: "+summary(slots),
-			"while keys are moved one by one, creates and deletes of the owners in them wait, and fail after about 20 seconds; updates go on",
-			"let the move end, or end one that was interrupted with redis-cli --cluster fix; Valkey 9 moves slots as a whole with CLUSTER MIGRATESLOTS")
+		n.add("slots are still being moved: "+summary(slots),
+			"creates and deletes of owners in these slots retry while keys move one by one, and fail after about 20 seconds; updates succeed",
+			"let the migration finish, or repair an interrupted one with redis-cli --cluster fix; Valkey 9 moves whole slots with CLUSTER MIGRATESLOTS")
 	}
 	return nil
 }

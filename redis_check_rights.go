@@ -134,7 +134,7 @@ func (d *denials) note(name string, err error) error {
 }
 
 func (n *checkedNode) checkRights(d denials) {
-	const failing, unheard = "calls that come to that fail", "watches fail, or hints are lost"
+	const failing, unheard = "calls that need this fail", "watches fail, or hints are lost"
 	ofHints := func(command string) bool {
 		return strings.HasSuffix(command, "publish") || strings.HasSuffix(command, "subscribe")
 	}
@@ -152,7 +152,7 @@ func (n *checkedNode) checkRights(d denials) {
 		case slices.Contains(missing, "spublish"):
 			n.add("the Cluster has no sharded channels", "each hint goes to every node", "upgrade to Redis 7.0, Valkey 7.2 or later")
 		case len(missing) > 0:
-			add("the server does not have "+strings.Join(missing, ", "), breaks, "have it enabled")
+			add("the server lacks "+strings.Join(missing, ", "), breaks, "enable it on the server")
 		}
 	}
 	prefix := n.b.keys.prefix + ":*"

@@ -98,9 +98,9 @@ func TestFailuresNameTheMissingRight(t *testing.T) {
 		"ERR ACL failure in script: User s3cr3t has no permissions to run the 'time' command script: on @user_script:3.":                               "grant +time",
 		"ERR ACL failure in script: User s3cr3t has no permissions to access the 'k' key script: 48, on @user_script:4.":                               "grant +zrem +zadd",
 		"NOPERM User s3cr3t has no permissions to run the 'evalsha' command":                                                                           "",
-		"ERR Error running script (call to f_48): @user_script:3: @user_script: 3: Unknown Redis command called from Lua script":                       "the server does not have time",
-		"ERR Unknown Redis command called from script script: 48, on @user_script:3.":                                                                  "the server does not have time",
-		"ERR Unknown command called from script script: 48, on @user_script:2.":                                                                        "the server does not have hmget",
+		"ERR Error running script (call to f_48): @user_script:3: @user_script: 3: Unknown Redis command called from Lua script":                       "the server lacks time",
+		"ERR Unknown Redis command called from script script: 48, on @user_script:3.":                                                                  "the server lacks time",
+		"ERR Unknown command called from script script: 48, on @user_script:2.":                                                                        "the server lacks hmget",
 	} {
 		err := failure("put", Key{}, s.Denied(fmt.Errorf("sent: %w", serverError(text))))
 		assert.Contains(t, err.Error(), want)
@@ -109,7 +109,7 @@ func TestFailuresNameTheMissingRight(t *testing.T) {
 }
 
 // Where nobody listens nothing is executed, whatever the way there.
-func TestWhatFindsNoServerIsNoUnknownOutcome(t *testing.T) {
+func TestAFailedDialIsNoUnknownOutcome(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := dead.Addr().String()

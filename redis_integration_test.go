@@ -278,7 +278,7 @@ func TestRedisExpiry(t *testing.T) {
 		assert.Equal(t, taskstore.Version(1), v, "a new life starts at version 1")
 		got, err := s.Get(ctx, key)
 		require.NoError(t, err)
-		assert.Equal(t, taskstore.Record{Key: key, Version: 1, Value: hello}, got, "and inherits nothing")
+		assert.Equal(t, taskstore.Record{Key: key, Version: 1, Value: hello}, got, "the new life is a fresh record")
 		s.CheckIndexes(t, key.Owner)
 	})
 	t.Run("SetsTheFieldAndTheTTLBehindIt", func(t *testing.T) {

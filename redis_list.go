@@ -142,7 +142,7 @@ func (l *listing) complete(ctx context.Context) error {
 		if redislink.Said(err, wrongType) { // of the index: decoding reports records of another type
 			return &CorruptError{
 				Key:    Key{Owner: l.prefix.Owner, Collection: l.prefix.Collection},
-				Reason: "the index of the owner, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is no sorted set, so nothing can be listed; remove that key",
+				Reason: "the index of the owner's records, at the key " + l.b.keys.prefix + ":idx:{<owner>}, is not a sorted set, so they cannot be listed; remove that key",
 				Err:    redislink.Redact(err),
 			}
 		}

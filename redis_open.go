@@ -77,10 +77,10 @@ func (t redisTarget) mode(says redislink.Portrait, err error) (mode string, _ er
 	case mode == "sentinel":
 		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is a Sentinel; add master_name to the URL"}
 	case tooOld(says.Version):
-		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is version " + says.Version + ", which lacks " + missing(says.Version) +
-			" and on which nothing was tried; upgrade to Redis " + leastVersion + ", Valkey 7.2 or later"}
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is version " + says.Version + ", and lacks " + missing(says.Version) +
+			"; taskstore is untested on it; upgrade to Redis " + leastVersion + ", Valkey 7.2 or later"}
 	case t.cluster == nil && mode != "cluster" && says.Role != "" && says.Role != "master":
-		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is a replica, which cannot be written to; name its master, or the Sentinels with master_name"}
+		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it is a replica, which takes no writes; name its master, or its Sentinels with master_name"}
 	case t.cluster != nil && mode != "" && mode != "cluster":
 		return "", &ConnectError{Store: "Redis", Addr: t.addr, Reason: "it does not run in cluster mode; leave out the parameter addr"}
 	}
@@ -105,17 +105,17 @@ func versionBefore(version string, major, minor int) bool {
 func missing(version string) string {
 	switch {
 	case versionBefore(version, 5, 0):
-		return "scripts that ask for the time before they write (5.0), users with rights (6.0), rights to channels (6.2)"
+		return "scripts that read the time before they write (5.0), ACL users (6.0), ACL rules for channels (6.2)"
 	case versionBefore(version, 6, 0):
-		return "users with rights (6.0), rights to channels (6.2)"
+		return "ACL users (6.0), ACL rules for channels (6.2)"
 	}
-	return "HELLO without arguments and rights to channels (6.2)"
+	return "HELLO without arguments and ACL rules for channels (6.2)"
 }
 
 // unusable is the error for a server that could not be asked.
 func (t redisTarget) unusable(err error) error {
 	err = redislink.Redact(err)
-	reason := "no answer that Redis would give; is it a Redis server, and does it use TLS?"
+	reason := "it does not speak Redis's protocol; check the port, and use rediss:// if the server uses TLS"
 	var dial *net.OpError
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
@@ -134,9 +134,9 @@ func (t redisTarget) unusable(err error) error {
 	case redislink.Said(err, "WRONGPASS"), redislink.Said(err, "NOAUTH"), redislink.Said(err, "ERR AUTH"):
 		reason = "it refuses the user name or password"
 	case redislink.Said(err, "NOPERM"):
-		reason = "it does not permit this user to ask what it is; grant +hello"
+		reason = "the user may not run hello; grant +hello"
 		if named := redislink.NamedCommand(err); named != "" && named != "hello" {
-			reason = "it does not permit this user what the client sends first; grant +" + named // as for another database
+			reason = "the user may not run " + named + ", which the client sends first; grant +" + named // as for another database
 		}
 	case errors.As(err, &record), errors.As(err, &unknownCA), errors.As(err, &hostname),
 		errors.As(err, &alert) && alert.Op == "remote error":
@@ -146,7 +146,7 @@ func (t redisTarget) unusable(err error) error {
 	case errors.As(err, &dial) && dial.Op == "dial":
 		reason = "it cannot be reached"
 		if t.sentinel != nil {
-			reason = "no Sentinel, or not the master that they name, can be reached"
+			reason = "no Sentinel can be reached, or the master that they name cannot"
 		}
 	case t.sentinel != nil && strings.Contains(err.Error(), "sentinel"):
 		reason = "the Sentinels do not name a master of that name, or cannot be reached"

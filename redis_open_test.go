@@ -55,9 +55,9 @@ func TestOpenRedisWorksWithoutHello(t *testing.T) {
 		"OnlyPing":           {map[string]string{"ping": "+PONG\r\n"}, ""},
 		"NotEvenPing":        {map[string]string{}, "it refuses"},
 		"EverythingIsDenied": {map[string]string{"hello": denied, "info": "-NOPERM this user has no permissions to run the 'info' command\r\n", "ping": "+PONG\r\n"}, "grant +hello"},
-		"Redis6.0":           {map[string]string{"hello": arity, "info": info("6.0.16", "standalone", "master")}, "it is version 6.0.16, which lacks HELLO without arguments"},
-		"Redis5":             {map[string]string{"info": info("5.0.9", "standalone", "master")}, "it is version 5.0.9, which lacks users with rights"},
-		"Redis4":             {map[string]string{"info": info("4.0.14", "standalone", "master")}, "it is version 4.0.14, which lacks scripts that ask for the time"},
+		"Redis6.0":           {map[string]string{"hello": arity, "info": info("6.0.16", "standalone", "master")}, "it is version 6.0.16, and lacks HELLO without arguments"},
+		"Redis5":             {map[string]string{"info": info("5.0.9", "standalone", "master")}, "it is version 5.0.9, and lacks ACL users"},
+		"Redis4":             {map[string]string{"info": info("4.0.14", "standalone", "master")}, "it is version 4.0.14, and lacks scripts that read the time"},
 		"Replica":            {map[string]string{"info": info("6.2.14", "standalone", "slave")}, "it is a replica"},
 		"Sentinel":           {map[string]string{"info": info("6.2.14", "sentinel", "")}, "it is a Sentinel"},
 	} {

@@ -44,7 +44,7 @@ func TestSuiteNeedsOnlyTheStandardLibrary(t *testing.T) {
 	}
 }
 
-func TestRootModuleRequiresWhatItMay(t *testing.T) {
+func TestRootModuleRequiresOnlyAllowedModules(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all").Output()
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{

@@ -49,7 +49,7 @@ func (v Value) Validate(maxDataBytes int) error {
 	}
 	// In seconds first: UnixMilli overflows for years that a Time can hold.
 	if s := v.ExpiresAt.Unix(); s < 0 || s > maxExpiry.Unix() || v.ExpiresAt.UnixMilli() < 1 {
-		return &ArgumentError{Argument: "ExpiresAt", Reason: "it must lie after the start of 1970 and before the year 10000, or be the zero Time for a record that never expires"}
+		return &ArgumentError{Argument: "ExpiresAt", Reason: "it must be after the start of 1970 and before the year 10000, or the zero Time for a record without an expiry"}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (s *store) wantFull(what string, err error, index int, most uint64) {
 var batchLimitRules = []rule{
 	{
 		name: "batch-limits/creates",
-		text: "The creates of a batch count toward the limit of records, each those before it; beyond the limit nothing is changed.",
+		text: "The creates of a batch count toward the limit of records, each those before it; a batch beyond the limit changes no record.",
 		check: func(t *trial) {
 			s := t.limited(3, 0).batching()
 			owner := newOwner()
@@ -84,7 +84,7 @@ var batchLimitRules = []rule{
 	},
 	{
 		name: "batch-limits/own",
-		text: "A write's MaxRecords is the limit of its create in the place of the ctx's and the backend's; less than 0 is none.",
+		text: "A write's MaxRecords is the limit of its create in the place of the ctx's and the backend's; a negative one is no limit.",
 		check: func(t *trial) {
 			s, owner := t.fullBatching()
 			asked := taskstore.WithRecordLimit(t.ctx, 1)
@@ -139,7 +139,7 @@ var batchLimitRules = []rule{
 			s.wantFull("a limit before a conflict", s.batch(at(1, of(owner, "task-1"), x), at(0, fresh, x), at(9, there, x)), 1, 3)
 			inner := s.wantRefused("a conflict before a limit", s.batch(at(1, of(owner, "task-1"), x), at(9, there, x), at(0, fresh, x)), 1)
 			s.wantConflict(inner, there, 9, 1)
-			inner = s.wantRefused("a create of what is there, at the limit", s.batch(at(0, there, x), at(0, fresh, x)), 0)
+			inner = s.wantRefused("a create of an existing record, at the limit", s.batch(at(0, there, x), at(0, fresh, x)), 0)
 			s.wantConflict(inner, there, 0, 1)
 		},
 	},
@@ -161,7 +161,7 @@ var batchLimitRules = []rule{
 	},
 	{
 		name: "batch-limits/data",
-		text: "A batch with longer Data than the limit is refused with a *BatchError for that write, which unwraps to its *CapacityError, and changes nothing.",
+		text: "A batch with longer Data than the limit is refused with a *BatchError for that write, which unwraps to its *CapacityError, and changes no record.",
 		check: func(t *trial) {
 			s := t.limited(0, 100).batching()
 			k := twenty()

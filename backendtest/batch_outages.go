@@ -75,7 +75,7 @@ func (s *store) startBatches() *batchWriters {
 					continue
 				}
 				if isConflict(err) && w.tallies[i].unknown.Load() == 0 {
-					s.Errorf("a batch that nobody competes with: %v", err)
+					s.Errorf("a batch without competitors: %v", err)
 					return
 				}
 				r, err := b.Get(s.ctx, k[0])

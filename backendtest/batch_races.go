@@ -13,17 +13,17 @@ import (
 var batchRaceRules = []rule{
 	{
 		name:  "batch-races/whole",
-		text:  "A batch happens at one instant: a call that begins after some call has seen one of the writes sees all of them, or what came later.",
+		text:  "A batch happens at one instant: a call that begins after some call has seen one of the writes sees all of them, or later writes.",
 		check: checkWholeBatches,
 	},
 	{
 		name:  "batch-races/moved",
-		text:  "A batch happens at one instant: a call that begins after a call has found a record removed by a batch sees what the batch created.",
+		text:  "A batch happens at one instant: a call that begins after a call has found a record removed by a batch sees the batch's creates.",
 		check: checkMoves,
 	},
 	{
 		name:  "batch-races/unseen",
-		text:  "If a write of a batch is refused nothing is changed, at no instant: no reader sees any of the others.",
+		text:  "If one write of a batch is refused, the records stay as they are: no reader sees another of its writes at any instant.",
 		check: checkUnseen,
 	},
 	{
@@ -42,7 +42,7 @@ var batchRaceRules = []rule{
 	},
 	{
 		name: "batch-races/crossing",
-		text: "Of concurrent batches that name the same records in different orders one succeeds, and none waits for another for ever.",
+		text: "Of concurrent batches that name the same records in different orders one succeeds, and all of them end.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -211,7 +211,7 @@ func checkMoves(t *trial) {
 	}, func() {
 		i := int(moving.Load())
 		if i > 0 && s.number(from(i)) == 0 && s.number(to(i)) != i {
-			t.Errorf("a record is removed, and what the same batch created is not there")
+			t.Errorf("a record is removed, and the create of the same batch is missing")
 		}
 	})
 }

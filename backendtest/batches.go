@@ -57,7 +57,7 @@ func (s *store) wantRefused(what string, err error, index int) error {
 	case refused.Index != index:
 		s.Errorf("%s: refused for write %d, want %d: %v", what, refused.Index, index, err)
 	case !errors.Is(err, errors.Unwrap(refused)):
-		s.Errorf("%s: error %v does not match what its *BatchError wraps", what, err)
+		s.Errorf("%s: error %v does not match the error in its *BatchError", what, err)
 	}
 	return errors.Unwrap(refused)
 }
@@ -74,7 +74,7 @@ func twenty() (keys []taskstore.Key) {
 var batchRules = []rule{
 	{
 		name: "batch/all",
-		text: "PutBatch makes each of its writes as PutIfVersion would: a create, an update, and with AnyVersion what Put makes.",
+		text: "PutBatch makes each of its writes as PutIfVersion would: a create, an update, and with AnyVersion as Put would.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -99,7 +99,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/none",
-		text: "If one write of a batch is refused nothing is changed: no record is created, removed, updated or moved, and no expiry.",
+		text: "If one write of a batch is refused, the records stay as they are: no create, update, delete or move, and no change of an expiry.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -192,7 +192,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/order",
-		text: "Writes count in their order: what a batch creates is in the order of creation as it is in the batch.",
+		text: "A batch makes its writes in their order, so the records that it creates are listed in that order.",
 		check: func(t *trial) {
 			s := t.batching()
 			owner := newOwner()
@@ -206,7 +206,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/past",
-		text: "A write of a batch whose ExpiresAt is past removes the record, and one of no record leaves nothing behind.",
+		text: "A write of a batch whose ExpiresAt is past removes the record, and one of a missing record leaves it missing.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -255,7 +255,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/copied-in",
-		text: "PutBatch copies Data on the way in: a record does not change when the caller's slice does, and records written from one slice share nothing.",
+		text: "PutBatch copies Data on the way in: a record does not change when the caller's slice does, and records written from one slice are independent.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -304,7 +304,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/invalid",
-		text: "A batch with an invalid key or an ExpiresAt out of range is refused with a *BatchError for that write, which unwraps to what the write would get by itself.",
+		text: "A batch with an invalid key or an ExpiresAt out of range is refused with a *BatchError for that write, which unwraps to the error of the write alone.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -327,7 +327,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/contexts",
-		text: "A ctx that is done gives an error that matches ctx.Err(), and the batch changes nothing.",
+		text: "A ctx that is done gives an error that matches ctx.Err(), and the batch changes no record.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()
@@ -372,7 +372,7 @@ var batchRules = []rule{
 	},
 	{
 		name: "batch/refused-hints",
-		text: "A batch that is refused hints nothing.",
+		text: "A refused batch sends no hint.",
 		check: func(t *trial) {
 			s := t.batching()
 			k := twenty()

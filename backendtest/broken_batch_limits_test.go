@@ -96,7 +96,7 @@ var brokenBatchLimits = []breach{
 	{"batch-limits/asked", "a limit of the ctx is not known", func(f *fake) {
 		f.batch = func(ctx ctxt, writes []write) error { return f.m.PutBatch(plain(ctx), writes) }
 	}},
-	{"batch-limits/asked batch-limits/creates", "without a ctx's limit there is none", func(f *fake) {
+	{"batch-limits/asked batch-limits/creates", "the backend's own limit is ignored", func(f *fake) {
 		f.batch = func(ctx ctxt, writes []write) error {
 			return f.m.PutBatch(taskstore.WithRecordLimit(ctx, taskstore.RecordLimit(ctx, 0)), writes)
 		}

@@ -23,7 +23,7 @@ func onOutage(batch func(f *fake, ctx ctxt, writes []write, out func() bool) err
 }
 
 var brokenBatchOutages = []breach{
-	{"reconnect/batch reopen/batch", "a batch ends where the outage meets it", onOutage(func(f *fake, ctx ctxt, writes []write, out func() bool) error {
+	{"reconnect/batch reopen/batch", "a batch ends at the outage", onOutage(func(f *fake, ctx ctxt, writes []write, out func() bool) error {
 		for _, w := range writes {
 			if out() {
 				return taskstore.ErrOutcomeUnknown

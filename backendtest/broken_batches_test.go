@@ -241,7 +241,7 @@ var brokenBatches = []breach{
 		slices.SortStableFunc(writes[1:], func(a, b write) int { return strings.Compare(a.Key.Task, b.Key.Task) })
 		return writes
 	})},
-	{"batch/past batch-limits/room", "a past expiry is none", onWrites(func(f *fake, ctx ctxt, w *write) {
+	{"batch/past batch-limits/room", "a past expiry is no expiry", onWrites(func(f *fake, ctx ctxt, w *write) {
 		if isPast(w.ExpiresAt) {
 			w.ExpiresAt = time.Time{}
 		}

@@ -118,7 +118,7 @@ var brokenCollections = []breach{
 			return f.m.Get(ctx, k)
 		}
 	}},
-	{"collections/expiry", "CleanupExpired empties what has expired records", func(f *fake) {
+	{"collections/expiry", "CleanupExpired empties collections with expired records", func(f *fake) {
 		f.cleanup = func(ctx ctxt) (removed int, err error) {
 			for _, k := range f.keys(&f.first) {
 				for _, other := range f.keys(&f.first) {

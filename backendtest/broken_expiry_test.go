@@ -57,7 +57,7 @@ var brokenExpiry = []breach{
 			return f.m.Put(ctx, k, v)
 		}
 	}},
-	{"expiry/past-create expiry/past-update", "a past expiry is none", onExpiry(func(at time.Time) time.Time {
+	{"expiry/past-create expiry/past-update", "a past expiry is no expiry", onExpiry(func(at time.Time) time.Time {
 		if isPast(at) {
 			return time.Time{}
 		}
@@ -118,7 +118,7 @@ var brokenExpiry = []breach{
 		}
 		return now
 	})},
-	{"expiry/out-of-range", "expiry before 1970 is none", onExpiry(func(at time.Time) time.Time {
+	{"expiry/out-of-range", "an expiry before 1970 is no expiry", onExpiry(func(at time.Time) time.Time {
 		if at.Year() < 1970 {
 			return time.Time{}
 		}
@@ -198,7 +198,7 @@ var brokenExpiry = []breach{
 	{"expired/order list/order-after-delete", "a record has its first place for ever", func(f *fake) {
 		f.list = func(ctx ctxt, prefix key) ([]entry, error) { return f.inOrder(ctx, &f.first, prefix) }
 	}},
-	{"expired/cleanup", "CleanupExpired removes what will expire", func(f *fake) {
+	{"expired/cleanup", "CleanupExpired removes records before they expire", func(f *fake) {
 		f.cleanup = func(ctx ctxt) (int, error) {
 			for _, k := range f.keys(&f.first) {
 				if r, err := f.m.Get(ctx, k); err == nil && !r.ExpiresAt.IsZero() {

@@ -72,7 +72,7 @@ var brokenLimits = []breach{
 	{"limits/updates", "updates are refused", counting(func(f *fake, ctx ctxt, k key, create bool) bool {
 		return f.has(ctx, k.Owner) >= f.records
 	})},
-	{"limits/delete limits/expired", "nothing makes room", counting(func(f *fake, ctx ctxt, k key, create bool) bool {
+	{"limits/delete limits/expired", "deletes make no room", counting(func(f *fake, ctx ctxt, k key, create bool) bool {
 		n := 0
 		for _, other := range f.keys(&f.first) {
 			if other.Owner == k.Owner {

@@ -113,7 +113,7 @@ var brokenLists = []breach{
 		}
 	}},
 	{"list/many", "a list ends after 1000", onList(func(records []entry) []entry { return records[:min(len(records), 1000)] })},
-	{"list/while-written", "what came again is there twice", onList(func(records []entry) []entry {
+	{"list/while-written", "a new life is listed twice", onList(func(records []entry) []entry {
 		for _, r := range records {
 			if string(r.Data) == "again" {
 				return append(records, r)
@@ -121,7 +121,7 @@ var brokenLists = []breach{
 		}
 		return records
 	})},
-	{"list/one-life", "what came again is there in both lives", onList(bothLives)},
+	{"list/one-life", "a new life is listed beside the old one", onList(bothLives)},
 	{"list/while-written", "a list is read by offsets", func(f *fake) {
 		f.list = func(ctx ctxt, prefix key) (records []entry, err error) {
 			for offset := 0; ; {
@@ -277,7 +277,7 @@ var brokenPages = []breach{
 	}},
 	{"paging/while-written cursor/other-owner cursor/other-prefix cursor/deleted", "a cursor is an offset", withOffsets(plainList)},
 
-	{"paging/one-life", "what came again is there in both lives", onPage(func(page []entry, _ int) []entry { return bothLives(page) })},
+	{"paging/one-life", "a new life is listed beside the old one", onPage(func(page []entry, _ int) []entry { return bothLives(page) })},
 
 	{"all/whole", "a large page loses its last record", onPage(func(page []entry, limit int) []entry {
 		if len(page) > 100 {
@@ -335,7 +335,7 @@ var brokenPages = []breach{
 			return page, next, err
 		}
 	}},
-	{"cursor/altered", "a cursor says what to list", func(f *fake) {
+	{"cursor/altered", "a cursor chooses the list", func(f *fake) {
 		f.page = func(ctx ctxt, prefix key, cursor string, limit int) ([]entry, string, error) {
 			if cursor != "" {
 				_, prefix.Task, _ = strings.Cut(cursor, "/")

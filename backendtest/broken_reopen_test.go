@@ -35,7 +35,7 @@ func afterRestart(apply func(f *fake)) func(f *fake) {
 }
 
 var brokenReopening = []breach{
-	{"reopen/records reopen/versions reopen/order reopen/cursor reopen/limit reopen/acknowledged", "nothing is kept",
+	{"reopen/records reopen/versions reopen/order reopen/cursor reopen/limit reopen/acknowledged", "a reopened store is empty",
 		onRestart(func(entry) *value { return nil })},
 	{"reopen/records reopen/versions reopen/acknowledged", "versions start again", onRestart(func(r entry) *value { return &r.Value })},
 	{"reopen/records", "data is lost", afterRestart(func(f *fake) {
@@ -46,7 +46,7 @@ var brokenReopening = []breach{
 		}
 	})},
 	{"reopen/records reopen/expiry", "expiries are lost", onRestart(func(r entry) *value { return &value{Data: r.Data} })},
-	{"reopen/gone", "what is gone is back", afterRestart(func(f *fake) {
+	{"reopen/gone", "a deleted record is back", afterRestart(func(f *fake) {
 		f.get = func(ctx ctxt, k key) (entry, error) {
 			r, err := f.m.Get(ctx, k)
 			f.mu.Lock()
@@ -57,7 +57,7 @@ var brokenReopening = []breach{
 			return r, err
 		}
 	})},
-	{"reopen/expiry", "what expires is gone at once", onRestart(func(r entry) *value {
+	{"reopen/expiry", "an expiring record is gone at once", onRestart(func(r entry) *value {
 		if r.ExpiresAt.IsZero() || r.ExpiresAt.After(time.Now().Add(time.Minute)) {
 			return &r.Value
 		}
@@ -82,7 +82,7 @@ var brokenReopening = []breach{
 			return records, err
 		}
 	})},
-	{"reopen/order", "what was there is sorted by task", func(f *fake) {
+	{"reopen/order", "old records are sorted by task", func(f *fake) {
 		f.restart = func() {
 			ctx := context.Background()
 			keys := f.keys(&f.first)
@@ -123,7 +123,7 @@ var brokenReopening = []breach{
 			f.m.Delete(context.Background(), keys[len(keys)-1])
 		}
 	}},
-	{"reopen/acknowledged", "what was refused is made", func(f *fake) {
+	{"reopen/acknowledged", "a refused write is made", func(f *fake) {
 		put := f.put
 		f.put = func(ctx ctxt, k key, v value) (version, error) {
 			made, err := put(ctx, k, v)

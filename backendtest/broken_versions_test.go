@@ -21,7 +21,7 @@ func (f *fake) version(ctx ctxt, k key) version {
 }
 
 var brokenVersions = []breach{
-	{"versions/missing", "Get of nothing returns a zero record", func(f *fake) {
+	{"versions/missing", "Get of a missing record returns a zero record", func(f *fake) {
 		f.get = func(ctx ctxt, k key) (entry, error) {
 			r, err := f.m.Get(ctx, k)
 			if errors.Is(err, taskstore.ErrNotFound) {
@@ -153,7 +153,7 @@ var brokenVersions = []breach{
 			return made, err
 		}
 	}},
-	{"cas/missing", "an update of nothing is only not found", func(f *fake) {
+	{"cas/missing", "an update of a missing record is only not found", func(f *fake) {
 		f.cas = func(ctx ctxt, k key, v value, e version) (version, error) {
 			made, err := f.m.PutIfVersion(ctx, k, v, e)
 			if errors.Is(err, taskstore.ErrNotFound) {
@@ -162,7 +162,7 @@ var brokenVersions = []breach{
 			return made, err
 		}
 	}},
-	{"cas/missing", "an update of nothing creates", func(f *fake) {
+	{"cas/missing", "an update of a missing record creates", func(f *fake) {
 		f.cas = func(ctx ctxt, k key, v value, e version) (version, error) {
 			if f.version(ctx, k) == 0 {
 				e = 0
@@ -235,7 +235,7 @@ var brokenVersions = []breach{
 			return true, err
 		}
 	}},
-	{"delete/missing", "Delete of nothing is an error", func(f *fake) {
+	{"delete/missing", "Delete of a missing record is an error", func(f *fake) {
 		f.del = func(ctx ctxt, k key) (bool, error) {
 			existed, err := f.m.Delete(ctx, k)
 			if !existed && err == nil {

@@ -80,7 +80,7 @@ var brokenWatches = []breach{
 		c.Version--
 		return []change{c}
 	})},
-	{"watch/hints watch/ends-with-loop reconnect/watch", "nothing is hinted", onHints(func(change) []change { return nil })},
+	{"watch/hints watch/ends-with-loop reconnect/watch", "writes send no hints", onHints(func(change) []change { return nil })},
 	{"watch/keys", "a hint's key is made UTF-8", onHints(func(c change) []change {
 		c.Key.Task = strings.ToValidUTF8(c.Key.Task, "")
 		return []change{c}
@@ -171,7 +171,7 @@ var brokenWatches = []breach{
 		}
 		return c, err, true
 	})},
-	{"watch/ends-with-ctx", "a watch yields what is pending after its ctx", func(f *fake) {
+	{"watch/ends-with-ctx", "a watch yields pending hints after its ctx", func(f *fake) {
 		f.watch = func(ctx ctxt, prefix key) seq {
 			return func(yield func(change, error) bool) {
 				for c, err := range f.m.Watch(ctx, prefix) {
@@ -249,12 +249,12 @@ var brokenConnections = []breach{
 	{"reconnect/watch", "a watch ends when its connection does", onCut(func(yield func(change, error) bool, again func() bool) {
 		yield(change{}, errCut)
 	})},
-	{"reconnect/watch", "a Resync comes and then nothing", onCut(func(yield func(change, error) bool, again func() bool) {
+	{"reconnect/watch", "a Resync is the last hint", onCut(func(yield func(change, error) bool, again func() bool) {
 		yield(change{Resync: true}, nil)
 		for again() {
 		}
 	})},
-	{"reconnect/records", "what was written is lost", func(f *fake) {
+	{"reconnect/records", "a cut loses all records", func(f *fake) {
 		f.cut = func() {
 			for _, k := range f.keys(&f.first) {
 				f.m.Delete(context.Background(), k)

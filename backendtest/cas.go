@@ -91,7 +91,7 @@ var casRules = []rule{
 	},
 	{
 		name: "cas/failed",
-		text: "A PutIfVersion that fails changes nothing: not the data, not the version, not the expiry.",
+		text: "A PutIfVersion that fails leaves the record as it is: data, version and expiry.",
 		check: func(t *trial) {
 			s := t.open()
 			at := s.now().Add(time.Hour).Truncate(time.Millisecond)

@@ -32,7 +32,7 @@ var clockRules = []rule{
 	},
 	{
 		name: "clock/ping",
-		text: "Ping says nothing where the store can be reached.",
+		text: "Ping returns nil if the store can be reached.",
 		check: func(t *trial) {
 			s := t.open()
 			p := power[taskstore.Pinger](s, "Pinger")

@@ -39,7 +39,7 @@ func (t *trial) apart() (s *store, keys []taskstore.Key) {
 var collectionRules = []rule{
 	{
 		name: "collections/get",
-		text: "Records in different collections never meet: Get reaches a record only through the collection that it was written to.",
+		text: "Records in different collections are apart: Get reaches a record only through the collection that it was written to.",
 		check: func(t *trial) {
 			s, keys := t.apart()
 			for i, key := range keys {
@@ -55,7 +55,7 @@ var collectionRules = []rule{
 	},
 	{
 		name: "collections/put",
-		text: "Put writes to the record of its collection: that of the same task in another one is another record.",
+		text: "Put writes to the record of its collection; the same task in another collection is another record.",
 		check: func(t *trial) {
 			s, keys := t.apart()
 			for i, key := range keys {
@@ -307,7 +307,7 @@ var collectionRules = []rule{
 				records := s.mustList(in(owner, name, ""))
 				s.wantIn(fmt.Sprintf("list of %q", clip(name)), records, key, "task")
 				if i%2 == 1 && !s.mustDelete(key) {
-					t.Errorf("Delete of what was just written reports no record")
+					t.Errorf("Delete of a record that was just written reports no record")
 				}
 			}
 			for i, name := range names {

@@ -21,14 +21,14 @@ func done(parent context.Context) context.Context {
 var contextRules = []rule{
 	{
 		name: "contexts/cancelled",
-		text: "A ctx that is cancelled gives an error that matches context.Canceled, from every method, and the call changes nothing.",
+		text: "A ctx that is cancelled gives an error that matches context.Canceled, from every method, and the call changes no record.",
 		check: func(t *trial) {
 			t.open().wantDone(done(t.ctx), context.Canceled)
 		},
 	},
 	{
 		name: "contexts/deadline",
-		text: "A ctx whose deadline is past gives an error that matches context.DeadlineExceeded, from every method, and the call changes nothing.",
+		text: "A ctx whose deadline is past gives an error that matches context.DeadlineExceeded, from every method, and the call changes no record.",
 		check: func(t *trial) {
 			ctx, cancel := context.WithDeadline(t.ctx, time.Now().Add(-time.Second))
 			defer cancel()
@@ -37,7 +37,7 @@ var contextRules = []rule{
 	},
 	{
 		name:  "contexts/during",
-		text:  "A ctx that is done during a call gives an error that matches ctx.Err(), and the call does not outlast it. A call that fails changes nothing, unless its error matches ErrOutcomeUnknown.",
+		text:  "A ctx that is done during a call gives an error that matches ctx.Err(), and the call does not outlast it. A call that fails changes no record, unless its error matches ErrOutcomeUnknown.",
 		check: checkDoneDuring,
 	},
 }
@@ -92,7 +92,7 @@ func (s *store) wantTally(key taskstore.Key, c *tally) {
 	case uint64(r.Version) < least || uint64(r.Version) > most:
 		s.Errorf("version %d after %d writes that succeeded and %d with an unknown outcome", r.Version, least, most-least)
 	case !strings.HasPrefix(string(r.Data), "written by "):
-		s.Errorf("data %q is not what any of the writers wrote", clip(string(r.Data)))
+		s.Errorf("data %q matches no writer's data", clip(string(r.Data)))
 	}
 }
 

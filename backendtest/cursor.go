@@ -48,7 +48,7 @@ var cursorRules = []rule{
 	},
 	{
 		name:  "cursor/altered",
-		text:  "A cursor that was altered gives an error that matches ErrInvalidCursor, or is one of the same prefix: it opens nothing else.",
+		text:  "A cursor that was altered gives an error that matches ErrInvalidCursor, or is one of the same prefix: it opens no other list.",
 		check: checkAlteredCursor,
 	},
 	{
@@ -118,7 +118,7 @@ var cursorRules = []rule{
 	},
 	{
 		name: "cursor/recreated",
-		text: "A walk goes on in the order of creation: it comes to what was deleted and created again, and not again to what was updated.",
+		text: "A walk goes on in the order of creation: it comes to a record that was deleted and created again, and once to a record that was updated.",
 		check: func(t *trial) {
 			s := t.open()
 			p := s.pager()
@@ -160,7 +160,7 @@ func checkAlteredCursor(t *trial) {
 		// A forged cursor may return only records that its owner can list anyway.
 		page, _, err := p.ListPage(t.ctx, prefix, c, 10)
 		if err != nil && !errors.Is(err, taskstore.ErrInvalidCursor) {
-			t.Errorf("ListPage with the cursor %q altered to %q: error %v, want none or one that matches ErrInvalidCursor", cursor, c, err)
+			t.Errorf("ListPage with the cursor %q altered to %q: error %v, want nil or one that matches ErrInvalidCursor", cursor, c, err)
 		}
 		for _, r := range page {
 			if r.Key.Owner != owner || !strings.HasPrefix(r.Key.Task, prefix.Task) {

@@ -20,7 +20,7 @@ var (
 var expiryRules = []rule{
 	{
 		name: "expiry/past-create",
-		text: "An ExpiresAt that is already past is legal: the write that creates succeeds with version 1, and nothing is left behind.",
+		text: "An ExpiresAt that is already past is legal: the write that creates succeeds with version 1, and leaves no record behind.",
 		check: func(t *trial) {
 			s := t.open()
 			past := s.now().Add(-2 * time.Second)
@@ -55,7 +55,7 @@ var expiryRules = []rule{
 	},
 	{
 		name: "expiry/past-conflict",
-		text: "A PutIfVersion with the wrong version is a conflict and changes nothing, whatever its ExpiresAt.",
+		text: "A PutIfVersion with the wrong version is a conflict and leaves the record as it is, for any ExpiresAt.",
 		check: func(t *trial) {
 			s := t.open()
 			past := s.now().Add(-2 * time.Second)
@@ -89,7 +89,7 @@ var expiryRules = []rule{
 	},
 	{
 		name: "expiry/read-back",
-		text: "ExpiresAt reads back in UTC and to the millisecond; what is finer is cut off.",
+		text: "ExpiresAt reads back in UTC, cut off to the millisecond.",
 		check: func(t *trial) {
 			s := t.open()
 			hour := s.now().Add(time.Hour).Truncate(time.Second)
@@ -121,7 +121,7 @@ var expiryRules = []rule{
 	},
 	{
 		name: "expiry/never",
-		text: "A zero ExpiresAt means never, and reads back as the zero Time.",
+		text: "A record with a zero ExpiresAt does not expire, and ExpiresAt reads back as the zero Time.",
 		check: func(t *trial) {
 			s := t.open()
 			key := newKey()
@@ -180,7 +180,7 @@ var expiryRules = []rule{
 	},
 	{
 		name:  "expiry/out-of-range",
-		text:  "An ExpiresAt that is not within the years 1970 to 9999 gives an error that matches ErrInvalidArgument, and changes nothing.",
+		text:  "An ExpiresAt that is not within the years 1970 to 9999 gives an error that matches ErrInvalidArgument, and changes no record.",
 		check: checkExpiryRange,
 	},
 }

@@ -141,7 +141,7 @@ var goneRules = []rule{
 	},
 	{
 		name:  "expired/cleanup",
-		text:  "CleanupExpired returns how many records it removed; nothing else that can be observed depends on it.",
+		text:  "CleanupExpired returns how many records it removed; calls before it and after it see the same records.",
 		check: checkCleanup,
 	},
 }

@@ -149,7 +149,7 @@ var isolationRules = []rule{
 				s.wantTasks("list", s.mustList(of(owner, "")), owner, "task")
 				s.wantTasks("list with a prefix", s.mustList(of(owner, "ta")), owner, "task")
 				if i%2 == 1 && !s.mustDelete(of(owner, "task")) {
-					t.Errorf("Delete of what was just written reports no record")
+					t.Errorf("Delete of a record that was just written reports no record")
 				}
 			}
 			for i, owner := range owners {
@@ -163,7 +163,7 @@ var isolationRules = []rule{
 	},
 	{
 		name: "isolation/similar-tasks",
-		text: "No byte of a task is special, and none is lost.",
+		text: "A task keeps every byte; no byte is special.",
 		check: func(t *trial) {
 			s := t.open()
 			owner := newOwner()
@@ -224,7 +224,7 @@ func checkAnyBytes(t *trial) {
 	}
 	gone := of("a", "b:c")
 	if !s.mustDelete(gone) {
-		t.Errorf("Delete of what was written reports no record")
+		t.Errorf("Delete of a written record reports no record")
 	}
 	each(func(key taskstore.Key) {
 		if key == gone {

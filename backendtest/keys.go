@@ -40,7 +40,7 @@ var keyRules = []rule{
 	},
 	{
 		name: "keys/longest",
-		text: "MaxKeyLength is the greatest length of an owner and of a task: that long is allowed.",
+		text: "MaxKeyLength is the greatest allowed length of an owner and of a task.",
 		check: func(t *trial) {
 			s := t.open()
 			key := of(padded(newOwner(), taskstore.MaxKeyLength), padded("task", taskstore.MaxKeyLength))
@@ -139,7 +139,7 @@ func checkNoSecrets(t *trial) {
 	}
 	if p, ok := taskstore.As[taskstore.Pager](s.StorageBackend); ok {
 		_, _, err := p.ListPage(t.ctx, key, "x", 1)
-		collect("ListPage with a cursor of nobody's", err)
+		collect("ListPage with an invented cursor", err)
 		_, _, err = p.ListPage(t.ctx, key, "", 0)
 		collect("ListPage with the limit 0", err)
 	}

@@ -36,7 +36,7 @@ func (t *trial) full() (s *store, owner string) {
 var limitRules = []rule{
 	{
 		name: "limits/records",
-		text: "A create beyond the limit of records gives a *CapacityError, which matches ErrCapacityExceeded, and creates nothing.",
+		text: "A create beyond the limit of records gives a *CapacityError, which matches ErrCapacityExceeded, and creates no record.",
 		check: func(t *trial) {
 			s, owner := t.full()
 			key := of(owner, "new")
@@ -185,7 +185,7 @@ var limitRules = []rule{
 	},
 	{
 		name: "limits/asked-instead",
-		text: "The limit that WithRecordLimit asks for may be greater than the backend's, or none.",
+		text: "The limit that WithRecordLimit asks for may be greater than the backend's, or unlimited.",
 		check: func(t *trial) {
 			s, owner := t.full()
 			_, err := s.PutIfVersion(taskstore.WithRecordLimit(t.ctx, 4), of(owner, "fourth"), text("x"), 0)
@@ -208,7 +208,7 @@ var limitRules = []rule{
 	},
 	{
 		name: "limits/data",
-		text: "Data longer than the limit gives a *CapacityError, which matches ErrCapacityExceeded, and changes nothing; as long as the limit is allowed.",
+		text: "Data longer than the limit gives a *CapacityError, which matches ErrCapacityExceeded, and changes no record; Data as long as the limit is allowed.",
 		check: func(t *trial) {
 			s := t.limited(0, 100)
 			key, missing := newKey(), newKey()

@@ -48,7 +48,7 @@ var listingRules = []rule{
 			for _, task := range tasks {
 				s.mustCAS(of(owner, task), text(task), 0)
 			}
-			s.wantTasks("list of what PutIfVersion created", s.mustList(of(owner, "")), owner, tasks...)
+			s.wantTasks("list of the records that PutIfVersion created", s.mustList(of(owner, "")), owner, tasks...)
 		},
 	},
 	{
@@ -148,7 +148,7 @@ var listingRules = []rule{
 	},
 	{
 		name: "list/while-written",
-		text: "A record that lived through the whole call is in the list once, and none is in it twice.",
+		text: "A record that lived through the whole call is in the list once, and no record is in it twice.",
 		check: func(t *trial) {
 			s := t.open()
 			s.churn(func(c *churning) {

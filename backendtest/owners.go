@@ -38,7 +38,7 @@ var ownerRules = []rule{
 			}
 			for owner := range times {
 				if len(owner) >= len(base) && owner[:len(base)] == base {
-					t.Errorf("%q was yielded, and has never had a record", owner)
+					t.Errorf("%q was yielded, and has had no record so far", owner)
 				}
 			}
 		},
@@ -67,7 +67,7 @@ var ownerRules = []rule{
 	},
 	{
 		name: "owners/end",
-		text: "Owners ends with the loop over it; where ctx is done it yields an error that matches ctx.Err(), and stops.",
+		text: "Owners ends with the loop over it; if ctx is done it yields an error that matches ctx.Err(), and stops.",
 		check: func(t *trial) {
 			s := t.open()
 			lister := power[taskstore.OwnerLister](s, "OwnerLister")

@@ -62,7 +62,7 @@ var pagingRules = []rule{
 	},
 	{
 		name: "paging/many",
-		text: "Pages concatenate to what ListByPrefix returns, however many records there are.",
+		text: "The pages of a list together are the list that ListByPrefix returns, for any number of records.",
 		check: func(t *trial) {
 			s := t.open()
 			p := s.pager()

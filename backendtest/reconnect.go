@@ -39,7 +39,7 @@ var reconnectRules = []rule{
 	},
 	{
 		name:  "reconnect/exactly-once",
-		text:  "A call that fails changes nothing, unless its error matches ErrOutcomeUnknown; one that succeeds is applied once, also when connections are lost, as long as nobody else writes or deletes the record meanwhile.",
+		text:  "A call that fails changes no record, unless its error matches ErrOutcomeUnknown; one that succeeds is applied once, also when connections are lost, unless another caller writes or deletes the record meanwhile.",
 		check: checkExactlyOnce,
 	},
 }
@@ -91,7 +91,7 @@ func checkExactlyOnce(t *trial) {
 				}
 				_, err = s.PutIfVersion(t.ctx, keys[i], v, r.Version)
 				if tallies[i].count(err); isConflict(err) && tallies[i].unknown.Load() == 0 {
-					t.Errorf("a PutIfVersion that nobody competes with: %v", err)
+					t.Errorf("a PutIfVersion without competitors: %v", err)
 					return
 				}
 			}

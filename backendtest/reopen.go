@@ -102,7 +102,7 @@ var reopenRules = []rule{
 	},
 	{
 		name: "reopen/versions",
-		text: "Versions go on where they were when the store is opened again.",
+		text: "When the store is opened again, versions go on from their last values.",
 		check: func(t *trial) {
 			s := t.lasting()
 			key := newKey()
@@ -117,7 +117,7 @@ var reopenRules = []rule{
 	},
 	{
 		name: "reopen/order",
-		text: "What is created when the store is open again is younger than what was there.",
+		text: "A record created after the store is opened again comes after all older ones in the order.",
 		check: func(t *trial) {
 			s := t.lasting()
 			owner := newOwner()
@@ -138,7 +138,7 @@ var reopenRules = []rule{
 	},
 	{
 		name: "reopen/cursor",
-		text: "A cursor goes on where it stands on another backend of the same store.",
+		text: "A cursor goes on from its place on another backend of the same store.",
 		check: func(t *trial) {
 			s := t.lasting()
 			owner, tasks := s.fill(20)

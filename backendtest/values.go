@@ -29,7 +29,7 @@ var valueRules = []rule{
 	},
 	{
 		name: "values/any-bytes",
-		text: "Data may hold any bytes. Backends never look inside.",
+		text: "Data may hold any bytes. Backends keep them as they are.",
 		check: func(t *trial) {
 			s := t.open()
 			all := make([]byte, 256)
@@ -91,7 +91,7 @@ var valueRules = []rule{
 	},
 	{
 		name: "values/copied-out",
-		text: "A method copies Data on the way out: a record does not change when a caller writes into what Get or a list returned.",
+		text: "A method copies Data on the way out: a record does not change when a caller writes into the slices that Get and lists returned.",
 		check: func(t *trial) {
 			s := t.open()
 			key := newKey()

@@ -13,7 +13,7 @@ import (
 var versionRules = []rule{
 	{
 		name: "versions/missing",
-		text: "Where there is no record the error of Get matches ErrNotFound.",
+		text: "If there is no record, the error of Get matches ErrNotFound.",
 		check: func(t *trial) {
 			s := t.open()
 			key := newKey()
@@ -103,7 +103,7 @@ var versionRules = []rule{
 	},
 	{
 		name:  "versions/linearizable",
-		text:  "Operations on one key are linearizable: what a finished write wrote is what later reads find, and nobody sees a version go back.",
+		text:  "Operations on one key are linearizable: later reads find a finished write, and no reader sees a version go back.",
 		check: checkLinearizable,
 	},
 }
@@ -192,7 +192,7 @@ var deleteRules = []rule{
 			s.mustPut(key, text("x"))
 			s.mustPut(key, text("y"))
 			if !s.mustDelete(key) {
-				t.Errorf("Delete of a record reports that there was none")
+				t.Errorf("Delete of a record reports no record")
 			}
 			s.wantNone(key)
 			s.wantTasks("list after a delete", s.mustList(of(key.Owner, "")), key.Owner)
@@ -207,7 +207,7 @@ var deleteRules = []rule{
 			s := t.open()
 			key := newKey()
 			if s.mustDelete(key) {
-				t.Errorf("Delete of what never was reports that there was a record")
+				t.Errorf("Delete of a missing record reports a record")
 			}
 			s.mustPut(key, text("x"))
 			s.mustDelete(key)

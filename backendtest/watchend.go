@@ -11,7 +11,7 @@ import (
 var watchEndRules = []rule{
 	{
 		name: "watch/ends-with-ctx",
-		text: "A watch ends with the error of ctx when that is done, and yields nothing after it.",
+		text: "A watch ends with the error of ctx when ctx is done, and yields no hint after it.",
 		check: func(t *trial) {
 			s := t.open()
 			w := s.watch(of(newOwner(), ""))
@@ -100,7 +100,7 @@ var watchEndRules = []rule{
 	},
 	{
 		name: "watch/no-leak",
-		text: "Nothing of a watch is left when the loop has ended, and nothing exists before the loop starts.",
+		text: "A watch begins when the loop starts and frees all that it holds when the loop has ended.",
 		check: func(t *trial) {
 			countingGoroutines(t.ctx, func(count func() int) {
 				s := t.open()

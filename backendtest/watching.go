@@ -228,7 +228,7 @@ var watchRules = []rule{
 	},
 	{
 		name:  "watch/latest",
-		text:  "Hints of one record may be merged into the latest: what is hinted last is how the record is.",
+		text:  "Hints of one record may be merged into the latest: the last hint shows the record as it is.",
 		check: checkLatestHint,
 	},
 	{

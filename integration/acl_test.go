@@ -195,7 +195,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 		require.NoError(t, err)
 		findings, err := b.Check(ctx)
 		assert.ErrorContains(t, err, "select")
-		assert.Empty(t, findings, "of commands that were never sent")
+		assert.Empty(t, findings, "the client sends none of these commands")
 		admin(t, server).Do(ctx, "ACL", "SETUSER", "taskstore", "+select")
 		storetest.Open(t, url+"/3", taskstore.RedisOptions{Prefix: "taskstore"})
 	})

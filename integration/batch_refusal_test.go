@@ -59,7 +59,7 @@ func TestRedisRefusedBatchesChangeNothing(t *testing.T) {
 			assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, name)
 			assert.Equal(t, before, dump(t, s), name)
 		}
-		require.NoError(t, s.PutBatch(ctx, removals), "what frees memory goes on")
+		require.NoError(t, s.PutBatch(ctx, removals), "writes that free memory succeed")
 	})
 	short := func(s storetest.Store, batch []taskstore.Write) error {
 		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)

@@ -174,7 +174,7 @@ func TestRedisVersionsOfABatchAreExact(t *testing.T) {
 
 // A record that is past and still there is deleted before a batch writes over it, which
 // gives it the newest place; its other fields go with it.
-func TestRedisBatchOverWhatIsPastStartsANewLife(t *testing.T) {
+func TestRedisBatchOverAPastRecordStartsANewLife(t *testing.T) {
 	for _, v := range []taskstore.Value{hello, lasts} {
 		s := storetest.New(t, taskstore.RedisOptions{MaxRecordsPerOwner: 2})
 		old := taskOf("", "old")

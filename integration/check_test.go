@@ -60,7 +60,7 @@ func startWholeCluster(t *testing.T) *redistest.Cluster {
 	return cluster
 }
 
-func TestCheckFindsNothingOnHealthyServers(t *testing.T) {
+func TestCheckReportsHealthyServersWithoutFindings(t *testing.T) {
 	t.Parallel()
 	t.Run("OneServer", func(t *testing.T) {
 		b := storetest.Open(t, redistest.Start(t, healthy...).URL(), taskstore.RedisOptions{})
@@ -100,9 +100,9 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 		"SnapshotsOnly":  {args: []string{"--appendonly", "no", "--save", "3600", "1"}, says: "save is 3600 1"},
 		"FsyncLater":     {args: []string{"--appendfsync", "everysec"}, says: "appendfsync is everysec"},
 		"NoFsync":        {args: []string{"--appendfsync", "no"}, says: "appendfsync is no"},
-		"ConfigRefused":  {args: []string{"--rename-command", "CONFIG", ""}, says: "appendfsync is not known", unknown: true},
+		"ConfigRefused":  {args: []string{"--rename-command", "CONFIG", ""}, says: "appendfsync is unknown", unknown: true},
 		"NoReplicas":     {opts: taskstore.RedisOptions{MinReplicas: 1}, says: "replicas in sync: 0, MinReplicas: 1", unusable: true},
-		"CommandMissing": {args: []string{"--rename-command", "ZCOUNT", ""}, says: "the server does not have zcount", unusable: true},
+		"CommandMissing": {args: []string{"--rename-command", "ZCOUNT", ""}, says: "the server lacks zcount", unusable: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, slices.Concat(healthy, c.args)...)
@@ -112,7 +112,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 			assert.Equal(t, c.unknown, findings[0].Unknown)
 			assert.Equal(t, c.unusable, findings[0].Unusable)
 			assert.Empty(t, findings[0].Node)
-			assert.Zero(t, admin(t, server).DBSize(ctx).Val(), "nothing is left")
+			assert.Zero(t, admin(t, server).DBSize(ctx).Val(), "Check leaves no key")
 		})
 	}
 	t.Run("Replica", func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 	configuration := func(t *testing.T, findings []taskstore.Finding, nodes int) {
 		assert.Len(t, findings, nodes)
 		for _, f := range findings {
-			assert.Equal(t, "appendfsync is not known", f.Setting)
+			assert.Equal(t, "appendfsync is unknown", f.Setting)
 			assert.True(t, f.Unknown)
 		}
 	}
@@ -311,7 +311,7 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 				assert.Equal(t, "the user may not run "+command, findings[0].Setting)
 				assert.Equal(t, "grant +"+command, findings[0].Remedy)
 				assert.False(t, findings[0].Unknown)
-				assert.Zero(t, c.DBSize(ctx).Val(), "nothing is left")
+				assert.Zero(t, c.DBSize(ctx).Val(), "Check leaves no key")
 			})
 		}
 	}

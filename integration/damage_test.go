@@ -108,7 +108,7 @@ func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
 				assert.Zero(t, r)
 				assert.Contains(t, bad, corrupt.Key.Task)
 				existed, err := s.Delete(ctx, corrupt.Key)
-				require.NoError(t, err, "the loop may remove what is damaged")
+				require.NoError(t, err, "the loop may remove damaged records")
 				assert.True(t, existed)
 				continue
 			}
@@ -125,7 +125,7 @@ func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
 
 // Delete removes what is at its record's key, whatever that is, and one bad key does not
 // keep an index from being repaired.
-func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
+func TestRedisDeleteRemovesAnyTypeAtItsKey(t *testing.T) {
 	for name, put := range map[string]func(s storetest.Store, k string) error{
 		"String": func(s storetest.Store, k string) error { return s.Client.Set(ctx, k, "x", 0).Err() },
 		"Set":    func(s storetest.Store, k string) error { return s.Client.SAdd(ctx, k, "x").Err() },
@@ -148,7 +148,7 @@ func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
 				list, err := s.ListByPrefix(ctx, taskstore.Key{Owner: key.Owner})
 				assert.ErrorIs(t, err, taskstore.ErrCorrupt)
 				assert.Empty(t, list)
-				assert.Equal(t, []string{key.Task}, s.Client.ZRange(ctx, s.IndexKey(key.Owner), 0, -1).Val(), "the list repairs what else is wrong")
+				assert.Equal(t, []string{key.Task}, s.Client.ZRange(ctx, s.IndexKey(key.Owner), 0, -1).Val(), "the list repairs the other entries")
 				existed, err := s.Delete(ctx, key)
 				require.NoError(t, err)
 				assert.True(t, existed)
@@ -159,7 +159,7 @@ func TestRedisDeleteRemovesWhateverIsAtItsKey(t *testing.T) {
 }
 
 // Databases share no hints, though channels know none.
-func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
+func TestRedisWatchesHearOnlyTheirDatabase(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	o := *s.Client.Options()
 	backends := make([]*taskstore.RedisBackend, 3)
@@ -201,7 +201,7 @@ func TestRedisWatchesOfOtherDatabasesHearNothing(t *testing.T) {
 // What is at the key of an index, and is none, stops what needs the index, and says so.
 // Records can be read, updated and deleted, and a damaged index is left to whoever knows
 // what it is.
-func TestRedisDamagedIndexStopsOnlyWhatNeedsIt(t *testing.T) {
+func TestRedisDamagedIndexStopsOnlyItsReaders(t *testing.T) {
 	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	for name, damaged := range map[string][]func(s storetest.Store) string{
 		"Index":  {func(s storetest.Store) string { return s.IndexKey("o") }},

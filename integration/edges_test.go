@@ -154,7 +154,7 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 }
 
 // Wherever a listing is cut it goes on, with no task missing and none twice.
-func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
+func TestRedisListResumesAfterACut(t *testing.T) {
 	onEachClientAsItIs(t, taskstore.RedisOptions{}, func(r *resending) {
 		const tasks = 700 // two ranges, three batches
 		var want []string
@@ -178,7 +178,7 @@ func TestRedisListGoesOnWhereItWasCut(t *testing.T) {
 
 // A client waits so long for a whole batch, so where records are large or the network
 // is slow, listings take smaller ones.
-func TestRedisListsWhatTakesLongerThanTheReadTimeout(t *testing.T) {
+func TestRedisListMayTakeLongerThanTheReadTimeout(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks, size = 100, 16 << 10
@@ -218,7 +218,7 @@ func (c slowConn) Read(p []byte) (int, error) {
 
 // A server that does not know a command, or does not let us use it, quotes the
 // arguments. They are not passed on.
-func TestRedisErrorsDoNotRepeatWhatServersQuote(t *testing.T) {
+func TestRedisErrorsOmitTheQuotesOfServers(t *testing.T) {
 	t.Run("Keys", func(t *testing.T) {
 		server := redistest.Start(t, "--rename-command", "EVALSHA", "", "--rename-command", "HMGET", "", "--rename-command", "SUBSCRIBE", "")
 		b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
@@ -230,7 +230,7 @@ func TestRedisErrorsDoNotRepeatWhatServersQuote(t *testing.T) {
 		for _, err := range b.Watch(ctx, taskstore.Key{Owner: "alice"}) {
 			errs["watch"] = err
 		}
-		assert.NoError(t, list, "which needs none of these for no records")
+		assert.NoError(t, list, "an empty list uses none of these commands")
 		for verb, err := range errs {
 			assert.ErrorContains(t, err, "unknown command", verb)
 			assert.ErrorAs(t, err, new(redis.Error), verb)

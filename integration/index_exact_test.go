@@ -216,7 +216,7 @@ func TestRedisDeletesTrimTheIndexes(t *testing.T) {
 }
 
 // Batches leave what writes one by one leave, in every record and every index.
-func TestRedisBatchesDoWhatMemoryDoes(t *testing.T) {
+func TestRedisBatchesAreThoseOfMemory(t *testing.T) {
 	const limit, tasks = 12, 16
 	for _, seed := range []uint64{1, 2, 3, 4} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

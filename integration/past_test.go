@@ -55,7 +55,7 @@ func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNone(t *testing.T) {
 }
 
 // Nothing depends on when the server deletes: readers leave out what is past.
-func TestRedisReadersDoNotShowWhatIsPastAndStillThere(t *testing.T) {
+func TestRedisReadersHidePastRecordsThatAreStillThere(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks = 300
 	for i := range tasks {
@@ -82,7 +82,7 @@ func TestRedisReadersDoNotShowWhatIsPastAndStillThere(t *testing.T) {
 
 // A record that is created over one that is past has the newest place, also where the
 // old one is in the indexes yet.
-func TestRedisCreateOverWhatIsPastIsTheYoungest(t *testing.T) {
+func TestRedisCreateOverAPastRecordIsTheYoungest(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, task := range []string{"a", "b"} {
 		_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: task}, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)})
@@ -163,7 +163,7 @@ func TestRedisDeleteLeavesNothingInTheIndexes(t *testing.T) {
 }
 
 // A record counts to the end of the last millisecond in which it exists.
-func TestRecordLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
+func TestRecordLimitCountsRecordsInTheirLastMillisecond(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{MaxRecordsPerOwner: 1})
 	met := 0
 	for round := 0; round < 500 && met < 20; round++ {
@@ -194,7 +194,7 @@ func TestRecordLimitCountsWhatIsInItsLastMillisecond(t *testing.T) {
 
 // A server whose clock steps back has deleted records that the indexes have as not past
 // yet. They do not count where it matters.
-func TestRecordLimitDoesNotCountWhatTheServerHasDeleted(t *testing.T) {
+func TestRecordLimitOmitsRecordsThatTheServerHasDeleted(t *testing.T) {
 	const limit = 10
 	for name, at := range map[string]time.Time{"Expiring": time.Now().Add(time.Hour), "Permanent": {}} {
 		t.Run(name, func(t *testing.T) {

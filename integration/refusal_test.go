@@ -37,7 +37,7 @@ func everyPrint(err error) string {
 	return log.String()
 }
 
-func TestOpenRedisSaysWhatIsWrong(t *testing.T) {
+func TestOpenRedisNamesTheFault(t *testing.T) {
 	const secret = "s3cr3t"
 	server := redistest.Start(t, "--requirepass", secret)
 	notRedis := httptest.NewServer(http.NotFoundHandler())
@@ -85,7 +85,7 @@ func TestOpenRedisSaysWhatIsWrong(t *testing.T) {
 		"Unreachable":         {"redis://:s3cr3t@" + nobody, "cannot be reached", connect(nobody)},
 		"UnreachableCluster":  {"redis://:s3cr3t@" + nobody + "?addr=" + nobody, "cannot be reached", connect(nobody)},
 		"UnreachableSentinel": {"redis://:s3cr3t@" + nobody + "?master_name=m&password=s3cr3t", "Sentinel", connect(nobody)},
-		"NotRedis":            {"redis://:s3cr3t@" + notRedis.Listener.Addr().String(), "is it a Redis server", connect(notRedis.Listener.Addr().String())},
+		"NotRedis":            {"redis://:s3cr3t@" + notRedis.Listener.Addr().String(), "it does not speak Redis's protocol", connect(notRedis.Listener.Addr().String())},
 		"Silent":              {"redis://:s3cr3t@" + silent.Addr().String(), "no answer in time", connect(silent.Addr().String())},
 		"NotTLS":              {"rediss://:s3cr3t@" + server.Addr(), "TLS", connect(server.Addr())},
 		"Replica":             {sentinel.Replicas[0].URL(), "replica", connect(sentinel.Replicas[0].Addr())},
@@ -113,7 +113,7 @@ func TestOpenRedisSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestNewRedisBackendRefusesWhatCannotKeepTheContract(t *testing.T) {
+func TestNewRedisBackendRefusesClientsThatBreakTheContract(t *testing.T) {
 	var none *redis.Client
 	for name, client := range map[string]redis.UniversalClient{
 		"Nil":            nil,
@@ -226,7 +226,7 @@ func TestRedisDamagedRecords(t *testing.T) {
 				}
 				assert.ErrorIs(t, err, taskstore.ErrCorrupt)
 				assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
-				assert.Equal(t, before, dump(), "nothing may change")
+				assert.Equal(t, before, dump(), "the store is as before")
 			}
 			if !d.readsAreFine {
 				_, err = s.Get(ctx, key)
@@ -325,7 +325,7 @@ func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, list, 1)
 		existed, err := b.Delete(ctx, key)
-		require.NoError(t, err, "what frees memory goes on")
+		require.NoError(t, err, "writes that free memory succeed")
 		assert.True(t, existed)
 	})
 	t.Run("TooFewReplicas", func(t *testing.T) {
@@ -334,8 +334,8 @@ func TestRedisRefusedWritesChangeNothing(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 		_, err := b.Put(short, key, hello)
-		assert.ErrorIs(t, err, context.DeadlineExceeded, "it goes on trying until then")
-		assert.ErrorContains(t, err, "NOREPLICAS", "and says what the trouble is")
+		assert.ErrorIs(t, err, context.DeadlineExceeded, "it retries until then")
+		assert.ErrorContains(t, err, "NOREPLICAS", "the error names the cause")
 		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 		_, err = b.Get(ctx, key)
 		assert.ErrorIs(t, err, taskstore.ErrNotFound)
@@ -355,7 +355,7 @@ func TestRedisLostAnswersAreUnknownOutcomes(t *testing.T) {
 	assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = b.Get(short, key)
-	assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, "a read changes nothing")
+	assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown, "a read has no unknown outcome")
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	server.Resume()
 }

@@ -21,7 +21,7 @@ import (
 
 // A call does not outlast its ctx, whatever the client waits for: its own timeouts
 // of seconds play no part.
-func TestCallsEndWithTheirContextWhenNobodyAnswers(t *testing.T) {
+func TestCallsEndWithTheirContextWithoutAnswers(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.aged(r.key, text("first"))
 		r.proxy.Set(faultproxy.Faults{BlackHole: 1})
@@ -85,7 +85,7 @@ func TestWritesThatWereNeverSentSaySo(t *testing.T) {
 				short, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
 				defer cancel()
 				_, err = b.PutIfVersion(short, key, hello, 0)
-				assert.ErrorIs(t, err, context.DeadlineExceeded, "it goes on trying until then")
+				assert.ErrorIs(t, err, context.DeadlineExceeded, "it retries until then")
 				assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 			})
 		}

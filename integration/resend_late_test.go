@@ -29,7 +29,7 @@ func TestDelayedPutIfVersionIsHarmless(t *testing.T) {
 }
 
 // What the documentation of RedisBackend says is outside the promise, happens.
-func TestDelayedPutWritesOverWhatCameAfterIt(t *testing.T) {
+func TestDelayedPutOverwritesALaterWrite(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.next(faultproxy.Delay, nil)
 		_, err := r.mine.Put(ctx, r.key, text("mine"))

@@ -229,7 +229,7 @@ func TestResentCreateOfARecordThatIsGoneMakesItAnew(t *testing.T) {
 	})
 }
 
-func TestResentDeleteTellsWhatItDidWhereItCan(t *testing.T) {
+func TestResentDeleteReportsItsFirstAttemptIfItCan(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.aged(r.key, text("first"))
 		r.next(cut, nil)

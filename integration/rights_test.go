@@ -120,7 +120,7 @@ func TestCommandsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 				b, err := taskstore.NewRedisBackend(admin(t, server), &opts)
 				require.NoError(t, err)
 				_, err = b.PutIfVersion(ctx, key, temporary, 0)
-				require.ErrorContains(t, err, "the server does not have "+command)
+				require.ErrorContains(t, err, "the server lacks "+command)
 				changed := slices.Contains([]string{"zadd", "pexpireat"}, command)
 				assert.Equal(t, changed, errors.Is(err, taskstore.ErrOutcomeUnknown))
 				assert.NoError(t, admin(t, server).FlushAll(ctx).Err())
@@ -132,7 +132,7 @@ func TestCommandsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 // Hints come from the writes, which do not say that nothing is published. So a user
 // who may not publish, or a server that cannot, ends the watch with that error, on
 // every kind of client.
-func TestWatchesEndWhereNothingCanBePublished(t *testing.T) {
+func TestWatchesEndIfHintsCannotBePublished(t *testing.T) {
 	watch := func(t *testing.T, c redis.UniversalClient, says string) {
 		t.Helper()
 		b, err := taskstore.NewRedisBackend(c, nil)

@@ -297,7 +297,7 @@ func TestPingOfAReplicaSaysSo(t *testing.T) {
 	b := f.backend(taskstore.RedisOptions{})
 	assert.NoError(t, b.Ping(ctx))
 	require.NoError(t, f.clients[f.old].ConfigSet(ctx, "min-replicas-to-write", "5").Err())
-	assert.NoError(t, b.Ping(ctx), "that it takes no writes for now is another matter")
+	assert.NoError(t, b.Ping(ctx), "Ping succeeds although the server takes no writes for now")
 	require.NoError(t, f.clients[f.old].ConfigSet(ctx, "min-replicas-to-write", "0").Err())
 	f.failOver()
 	assert.NoError(t, b.Ping(ctx), "the connection led to a replica, and a new one does not")

@@ -61,7 +61,7 @@ func TestRedisFailuresHoldNoSecrets(t *testing.T) {
 	} {
 		assert.Contains(t, output, sign, "a failure that was to be provoked")
 	}
-	assert.Contains(t, output, "redis: connection pool: failed to dial", "what go-redis logs")
+	assert.Contains(t, output, "redis: connection pool: failed to dial", "go-redis logs this")
 }
 
 // The search finds what it is to find.

@@ -93,7 +93,7 @@ func TestRedisClientWithTLS(t *testing.T) {
 }
 
 // What keeps TLS from working is told apart.
-func TestOpenRedisSaysWhatIsWrongWithTLS(t *testing.T) {
+func TestOpenRedisNamesTheFaultOfTLS(t *testing.T) {
 	secure, strict := redistest.NewTLS(t), redistest.NewTLS(t)
 	server := redistest.Start(t, secure.Args()...)
 	redistest.Start(t, append(strict.Args(), "--tls-auth-clients", "yes")...)
@@ -102,8 +102,8 @@ func TestOpenRedisSaysWhatIsWrongWithTLS(t *testing.T) {
 		"UnknownAuthority":    {"rediss://:s3cr3t@" + secure.Addr, "TLS fails: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		"WrongName":           {"rediss://:s3cr3t@localhost:" + port, "TLS fails: tls: failed to verify certificate: x509: certificate is not valid for"},
 		"NoClientCertificate": {"rediss://:s3cr3t@" + strict.Addr + "?skip_verify=true", "tls: certificate required"},
-		"PlainClient":         {"redis://:s3cr3t@" + secure.Addr, "does it use TLS?"},
-		"PlainClusterClient":  {"redis://:s3cr3t@" + secure.Addr + "?addr=" + secure.Addr, "does it use TLS?"},
+		"PlainClient":         {"redis://:s3cr3t@" + secure.Addr, "use rediss:// if the server uses TLS"},
+		"PlainClusterClient":  {"redis://:s3cr3t@" + secure.Addr + "?addr=" + secure.Addr, "use rediss:// if the server uses TLS"},
 		"PlainServer":         {"rediss://:s3cr3t@" + server.Addr(), "is it a TLS port?"},
 	} {
 		t.Run(name, func(t *testing.T) {

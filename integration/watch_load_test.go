@@ -56,8 +56,8 @@ func TestRedisWatchWithASlowReader(t *testing.T) {
 					arrived(t, b)
 					after := heap()
 					t.Logf("the heap grew from %d to %d KiB", before>>10, after>>10)
-					assert.Less(t, after, before+1<<20, "what waits for the reader")
-					assert.Zero(t, outputBuffers(t, server), "what waits in the server")
+					assert.Less(t, after, before+1<<20, "the heap holds few pending hints")
+					assert.Zero(t, outputBuffers(t, server), "the server's output buffers are empty")
 				}
 				if len(hinted) == records || resyncs == 2 {
 					break

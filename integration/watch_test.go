@@ -142,7 +142,7 @@ func TestRedisWithoutHints(t *testing.T) {
 
 // What another program publishes on the channel is taken for a sign to look
 // again, never for a hint.
-func TestRedisWatchIgnoresWhatIsNotAHint(t *testing.T) {
+func TestRedisWatchIgnoresOtherMessages(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	resyncs := 0
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)

@@ -81,7 +81,7 @@ func TestLimitsPerOwnerAreExactForCreatesAtOnce(t *testing.T) {
 				assert.Equal(t, int64(5), created.Load())
 				page, _, err := a.List(ctx, owner, "", 100)
 				require.NoError(t, err)
-				assert.Len(t, page, 5, "what was refused is there")
+				assert.Len(t, page, 5, "the refused task is listed")
 				assert.Equal(t, 5, activeEntries(t, a))
 				if c.p.IdempotencyKey != "" {
 					assert.Equal(t, 5, keyRecords(t, a))

@@ -28,7 +28,7 @@ func (r *Run) Ask(ctx context.Context, requests map[string]json.RawMessage) (map
 	t, err := r.change(ctx, func(now time.Time, t *record) error {
 		switch {
 		case !t.Lease.Detached:
-			return &InvalidError{Argument: "Run", Reason: "its task is not detached, so nobody would wait for the answers"}
+			return &InvalidError{Argument: "Run", Reason: "its task is not detached; use RequireInput"}
 		case len(requests) > 0 && t.asked(slices.Sorted(maps.Keys(requests))):
 			return nil
 		}

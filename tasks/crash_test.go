@@ -169,7 +169,7 @@ func whole(t *testing.T, s *Store) {
 		want[activeKey(owner, r.ID)] = raw.ExpiresAt
 		if r.Resumable {
 			resumable++
-			assert.Equal(t, 1, registryEntriesOf(t, s, r.ID), "nobody would find it")
+			assert.Equal(t, 1, registryEntriesOf(t, s, r.ID), "a resumable task is in the registry")
 		}
 	}
 	got := map[taskstore.Key]time.Time{}

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-func TestDeleteWhoseAnswerGotLost(t *testing.T) {
+func TestDeleteWithALostAnswer(t *testing.T) {
 	for _, applied := range []bool{true, false} {
 		s, other, b := hookedStore(t, nil)
 		task := create(t, s, CreateParams{Resumable: true, IdempotencyKey: "k"})

@@ -69,7 +69,7 @@ func (s *Store) deadline(t *Task, asked time.Duration, now time.Time) (time.Time
 	end := s.mustEnd(t)
 	switch {
 	case asked == 0 && end.IsZero():
-		return time.Time{}, &InvalidError{Argument: "deadline", Reason: "the task is without end, so it must be given"}
+		return time.Time{}, &InvalidError{Argument: "deadline", Reason: "the task has neither TTL nor MaxTTL, so the caller must give one"}
 	case asked == 0:
 		return end, nil
 	}

@@ -28,7 +28,7 @@ func opened(tb testing.TB, s *Store, ref Ref) *Run {
 	return run
 }
 
-func TestDetachedWorkIsEndedByWhoeverHasTheReference(t *testing.T) {
+func TestDetachedWorkIsEndedByAnyHolderOfTheReference(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task := create(t, s, CreateParams{Holder: "handler", Resumable: true, Request: raw(`{"a":1}`)})
 		handler := s.RunOf(task)
@@ -36,7 +36,7 @@ func TestDetachedWorkIsEndedByWhoeverHasTheReference(t *testing.T) {
 		require.NoError(t, err)
 		ref, err := handler.Detach(ctx, time.Minute, []byte("so far"))
 		require.NoError(t, err)
-		assert.Empty(t, registryEntriesOf(t, s, task.ID), "nobody is to resume it")
+		assert.Empty(t, registryEntriesOf(t, s, task.ID), "a detached task is not in the registry")
 		for name, try := range runWrites(handler) {
 			_, err := try()
 			assert.ErrorIs(t, err, ErrLeaseLost, name)
@@ -47,7 +47,7 @@ func TestDetachedWorkIsEndedByWhoeverHasTheReference(t *testing.T) {
 		assert.Equal(t, "so far", string(got.State))
 		assert.Equal(t, raw(`{"a":1}`), got.Request)
 		assert.Equal(t, uint64(2), got.Lease.Token)
-		assert.Equal(t, task.Revision, got.Revision, "clients see nothing of it")
+		assert.Equal(t, task.Revision, got.Revision, "clients do not see a detach")
 		_, err = worker.SetStatusMessage(ctx, "half")
 		require.NoError(t, err)
 		_, err = worker.SaveState(ctx, []byte("further"))
@@ -165,7 +165,7 @@ func TestADeadlineMoves(t *testing.T) {
 		before := run.Task().Lease.ExpiresAt
 		got, err := run.Extend(ctx, time.Second)
 		require.NoError(t, err)
-		assert.Equal(t, before, got.Lease.ExpiresAt, "it never gets shorter")
+		assert.Equal(t, before, got.Lease.ExpiresAt, "Extend keeps a later deadline")
 		time.Sleep(61 * time.Second)
 		assert.False(t, get(t, s, run.id).Lease.IdleSince.IsZero(), "suspected")
 		got, err = run.SetStatusMessage(ctx, "I live") // late, and nobody has settled it

@@ -90,7 +90,7 @@ func TestKeyFollowsTheLongestOfConcurrentExtensions(t *testing.T) {
 }
 
 // Entry and key expire when the task does, at every instant of its life.
-func TestWhatBelongsToATaskExpiresWithIt(t *testing.T) {
+func TestEntriesExpireWithTheirTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{Retention: time.Minute})
 		task := create(t, s, CreateParams{IdempotencyKey: "key", TTL: 10 * time.Hour, Holder: "x"})

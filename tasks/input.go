@@ -29,7 +29,7 @@ func (s *Store) requireInput(requests map[string]json.RawMessage) step {
 			return &TransitionError{From: t.Status, To: InputRequired}
 		}
 		if len(requests) == 0 {
-			return &InvalidError{Argument: "requests", Reason: "there are none"}
+			return &InvalidError{Argument: "requests", Reason: "it is empty"}
 		}
 		if err := within(LimitInputRequests, s.opts.MaxInputRequests, len(requests)); err != nil {
 			return err

@@ -179,7 +179,7 @@ func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Equal(t, Cancelled, got.Status)
-	assert.Len(t, seen, 1, "an ended task has nothing to refuse")
+	assert.Len(t, seen, 1, "an ended task is not checked")
 	_, err = s.ProvideInput(ctx, owner, task.ID, inputs("c"), refuse)
 	require.NoError(t, err)
 

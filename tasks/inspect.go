@@ -174,7 +174,7 @@ func (i *Inspector) RegistryStrays(ctx context.Context) (strays int, err error) 
 
 // ErrNoTask says that a record among an owner's tasks is not a task: another version of
 // this package, or another program, wrote it.
-var ErrNoTask = errors.New("tasks: a record among the tasks is none")
+var ErrNoTask = errors.New("tasks: a record among the tasks is not a task")
 
 // storedOf decodes a record from the backend.
 func storedOf(raw taskstore.Record) (Stored, error) {

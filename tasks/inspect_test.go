@@ -96,7 +96,7 @@ func TestAnInspectorYieldsOwnersOfTasks(t *testing.T) {
 }
 
 // What cannot be read is named, and the rest is yielded.
-func TestAnInspectorGoesOnBehindWhatItCannotRead(t *testing.T) {
+func TestAnInspectorSkipsUnreadableTasks(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	s := newStore(t, m, nil)
 	var ids []string

@@ -44,7 +44,7 @@ func TestAnInspectorWatchesTheTasksOfAnOwner(t *testing.T) {
 }
 
 // An error says what cannot be watched, and ends the loop.
-func TestAnInspectorSaysWhatItCannotWatch(t *testing.T) {
+func TestAnInspectorReportsFailedWatches(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	first := func(i *Inspector, owner, id string) (err error) {
 		for _, err = range i.Watch(ctx, owner, id) {

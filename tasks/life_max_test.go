@@ -47,7 +47,7 @@ func TestTaskFailsAtMaxTTL(t *testing.T) {
 			assert.Equal(t, Failed, r.Status)
 			return s.Get(ctx, owner, run.id)
 		}},
-		"by who waits": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
+		"by a waiter": {CreateParams{Holder: "x"}, func(t *testing.T, s *Store, run *Run) (Task, error) {
 			return s.Wait(ctx, owner, run.id, 1)
 		}},
 	} {
@@ -62,7 +62,7 @@ func TestTaskFailsAtMaxTTL(t *testing.T) {
 				}
 				time.Sleep(time.Hour - time.Millisecond - time.Since(begin))
 				assert.Equal(t, Working, get(t, s, task.ID).Status)
-				if name == "by who waits" {
+				if name == "by a waiter" {
 					got, err := c.notice(t, s, run)
 					require.NoError(t, err)
 					assert.Equal(t, MessageOvertime, got.StatusMessage)
@@ -85,7 +85,7 @@ func TestTaskFailsAtMaxTTL(t *testing.T) {
 	}
 }
 
-func TestWhatComesBeforeAnybodyNoticesMaxTTLCounts(t *testing.T) {
+func TestAnEndBeforeMaxTTLIsNoticedCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxTTL: time.Hour})
 		task, run := running(t, s)
@@ -132,7 +132,7 @@ func TestNoRecordOutlivesMaxTTLByMoreThanALease(t *testing.T) {
 	})
 }
 
-func TestWithoutMaxTTLNothingEndsWhatWorks(t *testing.T) {
+func TestWithoutMaxTTLWorkingTasksGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxTTL: -1})
 		leased, run := running(t, s)

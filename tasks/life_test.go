@@ -29,7 +29,7 @@ func renewFor(t testing.TB, s *Store, run *Run, d time.Duration) {
 		require.Equal(t, got.ExpiresAt, later(got.ExpiresAt, least))
 		for _, e := range everything(t, s) {
 			if e.Key.Task == got.ID || isKey(e.Key) {
-				require.Equal(t, e.ExpiresAt, got.ExpiresAt, "what belongs to the task expires with it")
+				require.Equal(t, e.ExpiresAt, got.ExpiresAt, "entries expire with their task")
 			}
 		}
 	}
@@ -70,7 +70,7 @@ func TestShortTTLOfATaskWhoseRunnerDies(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := memoryStore(t, nil)
 			task := create(t, s, CreateParams{Holder: "x", TTL: time.Millisecond})
-			assert.Equal(t, time.Millisecond, task.TTL, "what the client is told")
+			assert.Equal(t, time.Millisecond, task.TTL, "the client gets this TTL")
 			if polls {
 				time.Sleep(31*time.Second + 28*time.Second) // late, and yet in time
 				assert.Equal(t, Working, get(t, s, task.ID).Status)
@@ -122,7 +122,7 @@ func TestExtensionsAreSeldom(t *testing.T) {
 }
 
 // The entry and the key are extended with the task: if that fails, so does the renewal.
-func TestRenewalThatCannotExtendWhatBelongsToItsTaskFails(t *testing.T) {
+func TestRenewalThatCannotExtendItsTasksEntriesFails(t *testing.T) {
 	for name, place := range map[string]func(taskstore.Key) bool{"entry": isActive, "key": isKey} {
 		synctest.Test(t, func(t *testing.T) {
 			s, _, b := hookedStore(t, nil)
@@ -200,7 +200,7 @@ func TestQuestionGivesTimeToAnswer(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				got, err := s.ProvideInput(ctx, owner, task.ID, inputs("a"), nil)
 				require.NoError(t, err)
-				assert.Equal(t, asked.ExpiresAt, got.ExpiresAt, "an answer to one question changes nothing")
+				assert.Equal(t, asked.ExpiresAt, got.ExpiresAt, "a partial answer keeps the expiry")
 				got, err = s.ProvideInput(ctx, owner, task.ID, inputs("b"), nil)
 				require.NoError(t, err)
 				switch {

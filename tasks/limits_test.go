@@ -149,7 +149,7 @@ func TestTaskThatFillsItsRecordEnds(t *testing.T) {
 }
 
 // Where the request makes too little room nothing changes, and a smaller end fits.
-func TestTaskGoesOnWhereItsEndDoesNotFit(t *testing.T) {
+func TestTaskGoesOnIfItsEndDoesNotFit(t *testing.T) {
 	s, task := fullRecord(t, 0)
 	run := s.RunOf(task)
 	_, err := run.Complete(ctx, jsonOf(1000))

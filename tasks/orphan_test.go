@@ -53,7 +53,7 @@ func TestOrphanIsSettledOnceByItsFirstReader(t *testing.T) {
 	}
 }
 
-func TestWhatCountsAsOrphan(t *testing.T) {
+func TestTasksBecomeOrphans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
 		held, _ := running(t, s)
@@ -132,7 +132,7 @@ func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 }
 
 // An answered task whose answering replica died before it went on.
-func TestAnsweredTaskThatNobodyTakesIsAnOrphan(t *testing.T) {
+func TestAnsweredTaskWithoutARunnerIsAnOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
 		task, run := running(t, s)
@@ -239,7 +239,7 @@ func TestEntryOfTheRegistryLivesAsLongAsItsTask(t *testing.T) {
 }
 
 // An entry that was written again after it was read must stay.
-func TestRegistryDropsOnlyWhatItRead(t *testing.T) {
+func TestRegistryDropsOnlyEntriesThatItRead(t *testing.T) {
 	s := memoryStore(t, nil)
 	task := create(t, s, CreateParams{Resumable: true})
 	read, err := s.backend.Get(ctx, registryKey(owner, task.ID))
@@ -250,7 +250,7 @@ func TestRegistryDropsOnlyWhatItRead(t *testing.T) {
 	assert.Equal(t, 1, registryEntries(t, s))
 }
 
-func TestOrphansLeavesAloneWhatItCannotRead(t *testing.T) {
+func TestOrphansSkipsUnreadableTasks(t *testing.T) {
 	s := memoryStore(t, nil)
 	newer := create(t, s, CreateParams{Resumable: true})
 	fine := create(t, s, CreateParams{Resumable: true})

@@ -33,7 +33,7 @@ func (o *observed) see(k taskstore.Key, v taskstore.Value) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next, err := decode(v.Data)
-	require.NoError(o.t, err, "what was written cannot be read: %s", v.Data)
+	require.NoError(o.t, err, "a written record is unreadable: %s", v.Data)
 	o.seeExpiry(next, v.ExpiresAt)
 	cur := o.last[k]
 	o.last[k] = next

@@ -48,7 +48,7 @@ func TestPurgeRemovesAllOfOneOwner(t *testing.T) {
 	})
 }
 
-func TestPurgeGoesOnWhereItFailed(t *testing.T) {
+func TestPurgeResumesAfterAFailure(t *testing.T) {
 	b := &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	s := newStore(t, b, nil)
 	for range 5 {

@@ -186,7 +186,7 @@ func decodeProgress(raw json.RawMessage) (Progress, error) {
 		}
 	}
 	if err == nil && (!given.has("current") || p == (Progress{}) || p.Current < 0 || p.Total < 0) {
-		err = errors.New("no current, or less than nothing")
+		err = errors.New("current is missing, or a number is negative")
 	}
 	return p, err
 }
@@ -266,7 +266,7 @@ func decodeLease(raw json.RawMessage) (Lease, error) {
 		err = errors.New("no token or no expires_at")
 	}
 	if err == nil && l.Detached && l.Holder == "" {
-		err = errors.New("detached: by nobody")
+		err = errors.New("detached: without a holder")
 	}
 	return l, err
 }
@@ -317,9 +317,9 @@ func (r *record) check(given members) error {
 	case r.Lease.Detached && r.Resumable:
 		return errors.New("detached: and resumable")
 	case r.Lease.Detached && r.Status == InputRequired && r.Lease.IdleSince.IsZero():
-		return errors.New("idle_since: it is not there, and the task asks elsewhere")
+		return errors.New("idle_since: missing, although detached work waits for input")
 	case r.CancelRequested && !terminal && (r.Lease.Holder == "" || r.Status == InputRequired):
-		return errors.New("cancel_requested: nobody is there to cancel")
+		return errors.New("cancel_requested: without a runner")
 	case terminal && given.has("progress"):
 		return errors.New("progress: left after the end")
 	case terminal && (given.has("state") || given.has("input_responses")):

@@ -51,7 +51,7 @@ func TestDecodingASecretIsStrict(t *testing.T) {
 	assert.ErrorIs(t, err, ErrFormat)
 }
 
-func TestWhatIsNoReferenceIsRefused(t *testing.T) {
+func TestOtherStringsAreRefusedAsReferences(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		foreign, _ := detached(t, memoryStore(t, nil), CreateParams{}, 0)
 		_, err := s.Open(ctx, foreign)

@@ -72,7 +72,7 @@ func TestCreateWhoseContextEndsLeavesNothing(t *testing.T) {
 }
 
 // What another caller has claimed since is not for a refused one to remove.
-func TestRefusedCreateLeavesWhatAnotherCallerWrote(t *testing.T) {
+func TestRefusedCreateKeepsTheWritesOfOthers(t *testing.T) {
 	s, other, b := hookedStore(t, nil)
 	p := CreateParams{IdempotencyKey: "k", Resumable: true}
 	var theirs Task
@@ -114,7 +114,7 @@ func TestCreateOfUnknownOutcomeStaysInTheRegistry(t *testing.T) {
 }
 
 // What went wrong while a conflict was looked into is what the caller is told.
-func TestCreateReportsWhatStoppedIt(t *testing.T) {
+func TestCreateReportsItsFailure(t *testing.T) {
 	s, _, b := hookedStore(t, nil)
 	p := CreateParams{IdempotencyKey: "key"}
 	create(t, s, p)

@@ -71,7 +71,7 @@ func TestWaitOutlastsAnOutage(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithWhatNoTimeHeals(t *testing.T) {
+func TestWaitEndsWithAPermanentFailure(t *testing.T) {
 	for _, final := range []error{
 		taskstore.ErrNotFound, taskstore.ErrClosed, taskstore.ErrCorrupt, taskstore.ErrInvalidKey, taskstore.ErrInvalidArgument,
 	} {
@@ -124,7 +124,7 @@ func (c *countedWatches) Watch(ctx context.Context, k taskstore.Key) iter.Seq2[t
 	return deaf{c.plain}.Watch(ctx, k)
 }
 
-func TestNoWatchWhereThereIsNothingToWaitFor(t *testing.T) {
+func TestNoWatchWithoutAWait(t *testing.T) {
 	b := &countedWatches{plain: plain{taskstore.NewMemoryBackend(nil)}}
 	s := newStore(t, b, nil)
 	task := create(t, s, CreateParams{})
@@ -161,7 +161,7 @@ func TestWaitMissesNothingBeforeItsWatch(t *testing.T) {
 	})
 }
 
-func TestListGoesOnPastWhatItCannotRead(t *testing.T) {
+func TestListSkipsUnreadableTasks(t *testing.T) {
 	check := func(t *testing.T, s *Store) {
 		var ids []string
 		for i := range 8 {

@@ -34,7 +34,7 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 		c.calls.Store(0)
 		_, _, err := s.Create(ctx, owner, CreateParams{})
 		isLimit(t, err, LimitActive, active)
-		assert.Greater(t, c.calls.Load(), int64(active), "nobody looks any more")
+		assert.Greater(t, c.calls.Load(), int64(active), "a create after the turn reads the tasks again")
 	})
 }
 
@@ -119,7 +119,7 @@ func TestLooksThatAreCutShortComeToAllTasks(t *testing.T) {
 }
 
 // All replicas together look once, and what a look settles makes room at once.
-func TestOrphansThatNobodyReadsMakeRoom(t *testing.T) {
+func TestUnreadOrphansMakeRoom(t *testing.T) {
 	onEachTwo(t, &Options{MaxActive: 3, Lease: time.Second}, func(t *testing.T, s, other *Store) {
 		for range 3 {
 			create(t, s, CreateParams{Holder: "dies", Request: raw(`1`)})
@@ -133,7 +133,7 @@ func TestOrphansThatNobodyReadsMakeRoom(t *testing.T) {
 }
 
 // The Create that looks has the room that it made.
-func TestLookMakesRoomForWhoLooked(t *testing.T) {
+func TestLookMakesRoomForItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxActive: 3})
 		for range 3 {

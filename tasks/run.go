@@ -229,7 +229,7 @@ func (r *Run) Park(ctx context.Context, state []byte, requests map[string]json.R
 func (r *Run) Release(ctx context.Context) (Task, error) {
 	return r.change(ctx, func(now time.Time, t *record) error {
 		if t.Lease.Detached {
-			return &InvalidError{Argument: "Run", Reason: "its task is detached: end it, or detach it once more"}
+			return &InvalidError{Argument: "Run", Reason: "its task is detached; end it, or detach it again"}
 		}
 		if t.Resumable {
 			t.Lease = Lease{Token: t.Lease.Token, IdleSince: now}

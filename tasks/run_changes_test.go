@@ -22,7 +22,7 @@ func TestRunChanges(t *testing.T) {
 		at := func(d time.Duration) { time.Sleep(time.Until(begin.Add(d))) }
 		go func() {
 			at(10 * time.Second)
-			_, err := run.SaveState(ctx, []byte("nothing to see"))
+			_, err := run.SaveState(ctx, []byte("invisible"))
 			assert.NoError(t, err)
 			at(40 * time.Second)
 			get(t, s, task.ID) // suspects
@@ -48,7 +48,7 @@ func TestRunChanges(t *testing.T) {
 			assert.LessOrEqual(t, time.Since(begin), want[0].at*time.Second+slack)
 			assert.Equal(t, want[0].suspected, !got.Lease.IdleSince.IsZero())
 			assert.Equal(t, want[0].cancel, got.CancelRequested)
-			assert.Equal(t, got, run.Task(), "it is what the Run knows")
+			assert.Equal(t, got, run.Task(), "the Run has the stored task")
 			want = want[1:]
 		}
 		assert.Empty(t, want)

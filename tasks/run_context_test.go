@@ -20,7 +20,7 @@ func TestACancelEndsTheWorkersContext(t *testing.T) {
 					return err
 				}
 				got, err := s.Cancel(ctx, owner, r.id)
-				assert.Equal(t, Cancelled, got.Status, "nobody may be there to see a request")
+				assert.Equal(t, Cancelled, got.Status, "the task has no runner that could see a request")
 				return err
 			}, ErrCancelled},
 			"another ends it": {func(r *Run) error { _, err := s.Fail(ctx, owner, r.id, Error{}); return err }, ErrTerminal},

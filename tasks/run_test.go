@@ -52,7 +52,7 @@ func TestRunWrites(t *testing.T) {
 		state[0] = 9
 		assert.Equal(t, []byte{0, 1, 2}, get(t, s, task.ID).State)
 		assert.Equal(t, []byte{0, 1, 2}, got.State)
-		assert.Equal(t, uint64(2), got.Revision, "a checkpoint is nothing to see")
+		assert.Equal(t, uint64(2), got.Revision, "a checkpoint keeps the revision")
 
 		got, err = run.Update(ctx, func(t *Task) error { t.PollInterval = 5 * time.Second; return nil })
 		require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestRunWrites(t *testing.T) {
 	})
 }
 
-func TestRenewalIsNothingToSee(t *testing.T) {
+func TestRenewalIsInvisible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
 		task, run := running(t, s)
@@ -85,7 +85,7 @@ func TestRenewalIsNothingToSee(t *testing.T) {
 }
 
 // A lease that has run out unnoticed is still the runner's.
-func TestLateRunnerThatNobodyNoticedGoesOn(t *testing.T) {
+func TestLateRunnerGoesOnIfUnnoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
 		task, run := running(t, s)
@@ -195,7 +195,7 @@ func TestRelease(t *testing.T) {
 		_, err = run.Release(ctx)
 		require.NoError(t, err)
 		abandon(t, s)
-		assert.Equal(t, Failed, get(t, s, task.ID).Status, "nobody took it")
+		assert.Equal(t, Failed, get(t, s, task.ID).Status, "the abandoned task failed")
 
 		task = create(t, s, CreateParams{Holder: "runner", Resumable: true})
 		run = s.RunOf(task)
@@ -224,7 +224,7 @@ func TestCancelIsCooperative(t *testing.T) {
 		assert.Equal(t, task.Revision+1, got.Revision)
 		again, err := s.Cancel(ctx, owner, task.ID)
 		require.NoError(t, err)
-		assert.Equal(t, got, again, "asking twice changes nothing")
+		assert.Equal(t, got, again, "a second request keeps the task as it is")
 		got, err = run.Renew(ctx)
 		require.NoError(t, err)
 		assert.True(t, got.CancelRequested)

@@ -40,7 +40,7 @@ func TestManyReadersSuspectOnce(t *testing.T) {
 						assert.ErrorIs(t, err, ErrLeaseHeld)
 					case 3:
 						for range s.Orphans(ctx, "") {
-							assert.Fail(t, "nobody may take it yet")
+							assert.Fail(t, "the task is not yet an orphan")
 						}
 					}
 				})
@@ -50,7 +50,7 @@ func TestManyReadersSuspectOnce(t *testing.T) {
 			assert.False(t, got.Lease.IdleSince.IsZero())
 			assert.Equal(t, task.Version+1, got.Version)
 			task.Version, task.Lease.IdleSince = got.Version, got.Lease.IdleSince
-			assert.Equal(t, task, got, "a suspicion is nothing to see")
+			assert.Equal(t, task, got, "a suspicion keeps the task as it is")
 		})
 	}
 }
@@ -191,7 +191,7 @@ func TestTaskOfADeadRunnerHasFailedAfterALeaseAndAHalf(t *testing.T) {
 }
 
 // The read has brought what it was asked for.
-func TestReadSucceedsWhereASuspicionCannotBeWritten(t *testing.T) {
+func TestReadSucceedsIfASuspicionCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		task, _ := running(t, s)
@@ -343,7 +343,7 @@ func TestClockThatSteps(t *testing.T) {
 		got, err := run.Renew(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, task.Lease, got.Lease)
-		assert.Equal(t, task.Version, got.Version, "there is nothing to write")
+		assert.Equal(t, task.Version, got.Version, "the read writes no record")
 		ahead = time.Minute
 		suspected := get(t, s, task.ID)
 		assert.NotZero(t, suspected.Lease.IdleSince)

@@ -126,7 +126,7 @@ func (u unlistable) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]t
 
 // Where an owner's records cannot be listed, a Purge does not say that it has removed
 // them.
-func TestAPurgeOfWhatCannotBeListedFails(t *testing.T) {
+func TestAPurgeWithoutAListFails(t *testing.T) {
 	b := unlistable{taskstore.NewMemoryBackend(nil), map[string]bool{userPrefix + owner: true}}
 	s := newStore(t, b, nil)
 	task := create(t, s, CreateParams{})

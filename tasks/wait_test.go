@@ -118,7 +118,7 @@ func TestChangesYieldsUntilTheEnd(t *testing.T) {
 }
 
 // Renewals are hinted like any write, and wake nobody.
-func TestRenewalWakesNobody(t *testing.T) {
+func TestRenewalWakesNoWaiter(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, _ time.Duration) {
 		task, run := running(t, s)
 		done, cancel := context.WithTimeout(ctx, 5*time.Minute)

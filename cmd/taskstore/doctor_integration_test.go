@@ -157,7 +157,7 @@ func TestDoctorFindsRightsThatAreMissing(t *testing.T) {
 		"resetkeys":     {unusable, "may not read and write all keys taskstore:*", 2},
 		"resetchannels": {weakened, "may not use all channels taskstore:*", 1},
 		"-scan":         {notKnown, "may not list owners: grant +scan", 0},
-		"-config|get":   {notKnown, "appendfsync is not known", 0},
+		"-config|get":   {notKnown, "appendfsync is unknown", 0},
 		"-info":         {notKnown, "INFO is refused", 0},
 	} {
 		grant(t, server, "taskstore", rule)
@@ -328,7 +328,7 @@ func TestDoctorFindsWhatIsWrongInACluster(t *testing.T) {
 		settings := told(cluster.URL())
 		require.Len(t, settings, 2, "on both nodes")
 		for _, s := range settings {
-			assert.Contains(t, s, "the move of slots has not ended")
+			assert.Contains(t, s, "slots are still being moved")
 		}
 		move.End()
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-func TestASecondRunFindsWhatTheFirstLeft(t *testing.T) {
+func TestASecondRunFindsTheTasksOfTheFirst(t *testing.T) {
 	store := taskstore.NewMemoryBackend(nil)
 	var first, second strings.Builder
 	require.NoError(t, run(t.Context(), &first, store))

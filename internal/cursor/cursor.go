@@ -25,7 +25,7 @@ const MaxPosition = 1 << 53
 
 // The reasons for refusing a cursor.
 var (
-	errForeign = errors.New("it is not one that this backend returned")
+	errForeign = errors.New("this backend did not return it")
 	errPrefix  = errors.New("it belongs to another prefix")
 	errRange   = errors.New("its position is out of range")
 )

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestServerSaysWhatItIsTold(t *testing.T) {
+func TestServerGivesItsAnswers(t *testing.T) {
 	s := Serve(t, func(args []string) string {
 		switch args[0] {
 		case "get":

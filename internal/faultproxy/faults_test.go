@@ -114,7 +114,7 @@ func TestDelayWaitsForTheLaterCopy(t *testing.T) {
 	}
 	alone := wait(t, "", func(*Proxy) {})
 	assert.Less(t, alone, time.Second, "a random moment")
-	assert.Equal(t, time.Second, wait(t, "x", func(p *Proxy) { p.noteAnswer("y") }), "until the end, where no copy comes")
+	assert.Equal(t, time.Second, wait(t, "x", func(p *Proxy) { p.noteAnswer("y") }), "until the end, if no copy comes")
 	assert.Equal(t, alone, wait(t, "x", func(p *Proxy) { p.noteAnswer("x") }), "not before its moment")
 	late := alone + (time.Second-alone)/2
 	assert.Equal(t, late, wait(t, "x", func(p *Proxy) { time.Sleep(late); p.noteAnswer("x") }), "as soon as the copy is answered")
@@ -236,7 +236,7 @@ func TestDialFailsAsWithoutTheProxy(t *testing.T) {
 	assert.Equal(t, "dial", op.Op)
 }
 
-func TestFaultsMeetWhatMatches(t *testing.T) {
+func TestFaultsMeetMatchingCommands(t *testing.T) {
 	p, _, dial := start(t)
 	p.Set(Faults{DropReply: 1, Match: Commands("incr")})
 	c := dial()

@@ -49,7 +49,7 @@ func TestRequestsAreReadWhole(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotTheProtocolIsAnError(t *testing.T) {
+func TestOtherProtocolsAreErrors(t *testing.T) {
 	for _, text := range []string{
 		"", "\r\n", "x\r\n", "$x\r\n", "$5\r\nabc", "*-2\r\n", "*99999999999\r\n", "$-2\r\n", "*1\r\n",
 		"+no end", strings.Repeat("*1\r\n", 100),

@@ -116,7 +116,7 @@ func (c conn) isCut() {
 	c.t.Helper()
 	raw, _, err := readReply(c.r)
 	require.Error(c.t, err, "received %q", raw)
-	require.NotErrorIs(c.t, err, os.ErrDeadlineExceeded, "nothing ended the connection")
+	require.NotErrorIs(c.t, err, os.ErrDeadlineExceeded, "the connection is still open")
 }
 
 func eventually(t *testing.T, cond func() bool) {

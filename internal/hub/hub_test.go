@@ -64,10 +64,10 @@ func TestHintsOfOneTaskAreMergedIntoTheLatest(t *testing.T) {
 	h.Hint(alice, "a", 0)
 	assert.Equal(t, []Hint{{Task: "a"}, {Task: "b", Version: 5}}, pending(t, w))
 	h.Hint(alice, "a", 1)
-	assert.Equal(t, []Hint{{Task: "a", Version: 1}}, pending(t, w), "what was taken is hinted anew")
+	assert.Equal(t, []Hint{{Task: "a", Version: 1}}, pending(t, w), "a taken hint is sent anew")
 }
 
-func TestAResyncTakesThePlaceOfWhatIsPending(t *testing.T) {
+func TestAResyncReplacesPendingHints(t *testing.T) {
 	var h Hub
 	w, elsewhere := h.Join(alice, ""), h.Join(other, "")
 	h.Hint(alice, "a", 1)
@@ -106,7 +106,7 @@ func TestTheLastWatcherOfAScopeLeavesNothing(t *testing.T) {
 	assert.Empty(t, h.scopes)
 	assert.Zero(t, h.watching.Load())
 	h.Hint(alice, "x", 2)
-	assert.Empty(t, pending(t, second), "a watcher that has left gets nothing")
+	assert.Empty(t, pending(t, second), "a watcher that has left gets no hint")
 }
 
 // A writer that nobody watches pays for no lock.

@@ -25,7 +25,7 @@ func TestAttemptIsSentOrAbandoned(t *testing.T) {
 
 	f = &attempt{script: []byte("script")}
 	assert.True(t, neverExecuted(f.finish(wrong)))
-	assert.Empty(t, write(f), "nothing is executed")
+	assert.Empty(t, write(f), "the attempt sends no command")
 	assert.Empty(t, write(f))
 
 	f = &attempt{script: []byte("script")}

@@ -22,9 +22,9 @@ type DeniedError struct {
 
 func (e *DeniedError) Error() string {
 	if e.Missing {
-		return "a script stopped, for the server does not have " + strings.Join(e.Commands, " or ") + ": " + e.Err.Error()
+		return "a script failed: the server lacks " + strings.Join(e.Commands, " or ") + ": " + e.Err.Error()
 	}
-	return "a script came to a command that the user may not run; grant +" + strings.Join(e.Commands, " +") + ": " + e.Err.Error()
+	return "a script failed: the user may not run one of its commands; grant +" + strings.Join(e.Commands, " +") + ": " + e.Err.Error()
 }
 
 func (e *DeniedError) Unwrap() error { return e.Err }

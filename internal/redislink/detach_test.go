@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDetachReturnsWhatItRuns(t *testing.T) {
+func TestDetachReturnsTheResultOfItsFunc(t *testing.T) {
 	wrong := errors.New("wrong")
 	for name, ctx := range map[string]context.Context{"endless": context.Background(), "can end": t.Context()} {
 		n, err := Detach(ctx, func() (int, error) { return 1, wrong })
@@ -22,7 +22,7 @@ func TestDetachReturnsWhatItRuns(t *testing.T) {
 }
 
 // A call that was left behind ends while others are under way, and after them.
-func TestWhatWasLeftBehindReachesNobody(t *testing.T) {
+func TestTheResultOfADetachedCallIsDropped(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -57,7 +57,7 @@ func TestNothingRunsForACtxThatHasEnded(t *testing.T) {
 	assert.True(t, neverExecuted(err))
 }
 
-func TestWorkersStayForTheNextJobAndGoWhenThereIsNone(t *testing.T) {
+func TestWorkersStayForTheNextJobAndThenEnd(t *testing.T) {
 	var w workers
 	before := runtime.NumGoroutine()
 	do := func(n int) { // n jobs at once

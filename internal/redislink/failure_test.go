@@ -104,7 +104,7 @@ func TestMissingRightsInsideScriptsAreNamed(t *testing.T) {
 			assert.Equal(t, want, denied.Commands, text)
 			says := "grant +"
 			if strings.Contains(text, "nknown") {
-				says = "the server does not have "
+				says = "the server lacks "
 			}
 			assert.Contains(t, Redact(err).Error(), says+want[0])
 		} else {

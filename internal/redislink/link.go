@@ -137,7 +137,7 @@ func (l *Link) autoPipeline() (err error) {
 		return &OptionError{Option: "AutoPipeline", Reason: "the client refuses it: " + err.Error()}
 	}
 	if l.pipeline.Config().FullDuplex { // its lost answers have not been studied
-		return &OptionError{Option: "AutoPipeline", Reason: "the client would do it in full duplex; clear FullDuplex in the client's AutoPipelineOptions"}
+		return &OptionError{Option: "AutoPipeline", Reason: "full duplex is not supported; clear FullDuplex in the client's AutoPipelineOptions"}
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (e *TooLongError) Error() string {
 	case e.Cuts == 0:
 		return fmt.Sprintf("the server refuses %d bytes of data: %v", e.Size, e.Err)
 	}
-	return fmt.Sprintf("the connection was lost %d times while %d bytes of data were sent, and the server answers otherwise; see its proto-max-bulk-len: %v", e.Cuts, e.Size, e.Err)
+	return fmt.Sprintf("the connection was lost %d times while the client sent %d bytes of data, and the server answers other commands; check its proto-max-bulk-len: %v", e.Cuts, e.Size, e.Err)
 }
 
 // Unwrap returns the latest failure.

@@ -63,7 +63,7 @@ func (l *Link) Write(ctx context.Context, w *Write, makeRoom func(ctx context.Co
 		case err == nil && lost == nil:
 			return r, nil
 		case err == nil && r.Status == StatusUnknown:
-			return r, &UncertainError{Cause: fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
+			return r, &UncertainError{Cause: fmt.Errorf("the answer was lost, and the record as it is now does not show whether the write was applied: %w", lost)}
 		case err == nil:
 			r.Resent = true
 			return r, nil
