@@ -54,7 +54,7 @@ func (a *Account) GoString() string { return a.String() }
 func (a *Account) owners() ([]string, error) {
 	switch {
 	case a.who.named == namedPrefix:
-		return nil, &tasks.InvalidError{Argument: "owner", Reason: "it is empty; what anonymous callers have is in the AnonymousAccount"}
+		return nil, &tasks.InvalidError{Argument: "owner", Reason: "it is empty; for anonymous callers use AnonymousAccount"}
 	case len(a.who.name()) > maxNamed:
 		return nil, &tasks.InvalidError{Argument: "owner", Reason: fmt.Sprintf("it is longer than %d bytes", maxNamed)}
 	case a.who.named != "":

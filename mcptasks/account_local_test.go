@@ -9,7 +9,7 @@ import (
 
 // What clients without the extension have on stdio is the account of the process's user, and
 // in no other.
-func TestTheLocalAccountHoldsWhatStdioHas(t *testing.T) {
+func TestTheLocalAccountHoldsTheTasksOfStdio(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools).withSessions()
 	id := handle(t, r.localModel(nil).call("asks_early", nil))

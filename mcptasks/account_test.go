@@ -67,7 +67,7 @@ func accountTools(causes chan<- error) func(*mcptasks.Tasks, *mcp.Server) {
 
 // What clients made is listed, counted, looked up, cancelled and purged under the
 // name and the ids that they know, through any replica, and nobody else's is.
-func TestAccountHoldsWhatItsOwnerHas(t *testing.T) {
+func TestAccountHoldsTheTasksOfItsOwner(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		causes := make(chan error, 10)
 		one, two := start(t, open(), nil, accountTools(causes)), start(t, open(), nil, accountTools(causes))

@@ -81,7 +81,7 @@ func TestAnAnswerThatIsRepeatedIsGoneOnWith(t *testing.T) {
 
 // A replica that could not go on refuses the repeated answer too, for another to
 // take it.
-func TestARepeatedAnswerIsTakenOnlyByWhoCanGoOn(t *testing.T) {
+func TestARepeatedAnswerIsTakenOnlyByAServerThatCanGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &losing{failing: failing{StorageBackend: memory()}}
 		able := startDirect(t, store, &mcptasks.Options{}, func(tasks *mcptasks.Tasks, server *mcp.Server) {

@@ -130,7 +130,7 @@ func TestOnlyDeclaredQuestionsAreAsked(t *testing.T) {
 
 // What the client has declared with its call holds for later questions as well, on
 // whatever replica, and not what it declares with its answers.
-func TestLaterQuestionsNeedWhatTheCallDeclared(t *testing.T) {
+func TestLaterQuestionsNeedTheCapabilitiesOfTheCall(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		one, two := start(t, open(), nil, kindTools).as("alice"), start(t, open(), nil, kindTools).as("alice")
 		two.capabilities = object(`{"elicitation":{"form":{},"url":{}}}`)

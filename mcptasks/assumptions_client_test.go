@@ -206,7 +206,7 @@ func TestSDKRejectsARequestThatWasNotDelivered(t *testing.T) {
 	}
 }
 
-func TestSDKIgnoresWhatFollowsAMessage(t *testing.T) {
+func TestSDKIgnoresBytesAfterAMessage(t *testing.T) {
 	f := newFake(t, nil)
 	f.http = func(w http.ResponseWriter, method, message string) bool {
 		if method != "tasks/get" {

@@ -161,7 +161,7 @@ func TestSDKLeavesTheCapabilitiesOfARequestDecodedInItsMeta(t *testing.T) {
 	}))
 	dialSDK(t, server).ask(1, "tools/call", map[string]any{"name": "tool"}, declaring)
 	if found == nil {
-		t.Error("the extension is not where the decoder should leave it")
+		t.Error("the decoder has moved the extension")
 	}
 }
 
@@ -179,7 +179,7 @@ func (n nowhere) Write(_ context.Context, m jsonrpc.Message) error {
 	req := m.(*jsonrpc.Request)
 	n.written <- req
 	if req.IsCall() {
-		return errors.New("nobody would answer")
+		return errors.New("the client answers no calls")
 	}
 	return nil
 }
@@ -298,7 +298,7 @@ func TestSDKServesASubscriptionUntilItsContextEnds(t *testing.T) {
 
 // An answer to the second of two requests with one id would end the subscription that
 // the first one is.
-func TestSDKDropsARequestWhoseIDIsInUse(t *testing.T) {
+func TestSDKDropsARequestWithAnIDInUse(t *testing.T) {
 	calls, blocked := new(atomic.Int64), make(chan struct{})
 	release := sync.OnceFunc(func() { close(blocked) })
 	defer release()

@@ -113,7 +113,7 @@ func TestUpdateReadsTheTaskOnceForAllAnswers(t *testing.T) {
 	}
 	store.taken()
 	if got := c.update(id, answers(300)); got.Error != nil {
-		t.Errorf("answers that nobody waits for: %v", got)
+		t.Errorf("answers to no question: %v", got)
 	}
 	if gets := store.taken()["Get"]; gets > 2 { // one to look, one to write
 		t.Errorf("300 answers: %d reads", gets)

@@ -129,7 +129,7 @@ func (in *installation) gate(ctx context.Context, call *mcp.CallToolRequest, opt
 	}
 	e.request = ctx
 	if !p.begin(e) {
-		err = internalError("the call has its answer already, or is a task")
+		err = internalError("the call is answered already, or is a task")
 	} else if foreign && opts.Mode == Auto && opts.Grace == 0 {
 		err = e.promoteAtOnce()
 	}

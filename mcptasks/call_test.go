@@ -181,7 +181,7 @@ func TestShutdown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if err := r.tasks.Shutdown(ctx); err == nil {
-		t.Error("Shutdown says that nobody had to be told")
+		t.Error("Shutdown reports no running handler")
 	}
 	if got := c.get(waiting); got.Result["status"] != "failed" {
 		t.Errorf("a handler that broke off: %v", got)

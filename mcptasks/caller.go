@@ -10,7 +10,7 @@ import (
 
 type callerKey struct{}
 
-var errNoCaller = errors.New("mcptasks: no caller: ctx is not that of a request to a server with Install, or comes from middleware that was added after Install")
+var errNoCaller = errors.New("mcptasks: no caller: the ctx is not of a request to a server with Install, or it comes from middleware added after Install")
 
 // Caller returns the owner that a request belongs to, as [Options.Owner] named it:
 // the user of the token, by default. It is the same for every call of a tool's

@@ -185,7 +185,7 @@ func ordinary(res mcp.Result) (*mcp.CallToolResult, error) {
 		encoded, _ := json.Marshal(r)
 		var fields map[string]json.RawMessage
 		if json.Unmarshal(encoded, &fields) == nil && textOf(fields["resultType"]) == "task" {
-			return nil, fmt.Errorf("mcptasks: the server answered with a task, which runs on and whose id is lost; connect through RoundTripper or ClientTransport")
+			return nil, fmt.Errorf("mcptasks: the server answered with a task, and its id is lost while it runs on; connect through RoundTripper or ClientTransport")
 		}
 	}
 	return r, nil

@@ -179,7 +179,7 @@ func (w *wait) handler(raw json.RawMessage) (func(context.Context) (mcp.Result, 
 	}
 	var byKey mcp.InputRequestMap
 	if capability := kinds[kind]; capability == "" {
-		return nil, fmt.Errorf("it asks by %q, which this client does not know", kind)
+		return nil, fmt.Errorf("it asks by %q, a method unknown to this client", kind)
 	} else if w.capabilities[capability] == nil {
 		return nil, fmt.Errorf("it asks by %q, and this client has not declared %s", kind, capability)
 	}
@@ -195,7 +195,7 @@ func (w *wait) handler(raw json.RawMessage) (func(context.Context) (mcp.Result, 
 	switch p := byKey[""].(type) {
 	case *mcp.ElicitParams:
 		if modes, _ := w.capabilities["elicitation"].(map[string]any); p.Mode == "url" && modes["url"] == nil {
-			return nil, fmt.Errorf("it asks by %q with mode url, which this client has not declared", kind)
+			return nil, fmt.Errorf("it asks by %q with mode url, and this client has not declared that mode", kind)
 		}
 		return func(ctx context.Context) (mcp.Result, error) {
 			return w.ask(ctx, kind, &mcp.ElicitRequest{Session: w.session, Params: p})
@@ -212,7 +212,7 @@ func (w *wait) handler(raw json.RawMessage) (func(context.Context) (mcp.Result, 
 			return w.ask(ctx, kind, &mcp.ClientRequest[*mcp.ListRootsParams]{Session: w.session, Params: p})
 		}, nil
 	}
-	return nil, fmt.Errorf("it asks by %q, which this client does not know", kind)
+	return nil, fmt.Errorf("it asks by %q, a method unknown to this client", kind)
 }
 
 // kinds are the methods that requests for input may have, and the capabilities

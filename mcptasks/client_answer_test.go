@@ -59,7 +59,7 @@ func accepting(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 // A question that this client cannot answer ends the call, says which kind it is,
 // and leaves the task to somebody else. No handler is bothered with what is asked
 // beside it.
-func TestClientLeavesTasksThatAskWhatItCannotAnswer(t *testing.T) {
+func TestClientLeavesTasksWithQuestionsItCannotAnswer(t *testing.T) {
 	for name, c := range map[string]struct{ question, says string }{
 		"an unknown kind":     {`{"method":"payment/request","params":{}}`, "payment/request"},
 		"not declared":        {`{"method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}`, "sampling"},
@@ -88,7 +88,7 @@ func TestClientLeavesTasksThatAskWhatItCannotAnswer(t *testing.T) {
 }
 
 // Without a handler for forms the client has not declared them.
-func TestClientLeavesTasksWhoseFormsItCannotShow(t *testing.T) {
+func TestClientLeavesTasksWithFormsItCannotShow(t *testing.T) {
 	f := newFake(t, map[string][]string{"tasks/get": {asks("a")}})
 	_, err := callTool(t, eliciting(t, f, mcptasks.ClientOptions{}, nil))
 	if left(err) != "t1" || !strings.Contains(err.Error(), "elicitation") || f.times("tasks/cancel") != 0 {
@@ -98,7 +98,7 @@ func TestClientLeavesTasksWhoseFormsItCannotShow(t *testing.T) {
 
 // A handler that fails, or panics, ends the task of a call, and not that of an Await
 // or of a client that leaves tasks.
-func TestClientCancelsTheTaskWhoseHandlerFails(t *testing.T) {
+func TestClientCancelsTheTaskIfItsHandlerFails(t *testing.T) {
 	failing := errors.New("no screen")
 	for name, c := range map[string]struct {
 		opts   mcptasks.ClientOptions
@@ -137,7 +137,7 @@ func TestClientCancelsTheTaskWhoseHandlerFails(t *testing.T) {
 
 // A form closes with what it is for, and CallTool goes on without it, even where
 // the handler does not.
-func TestClientClosesFormsThatNobodyWaitsFor(t *testing.T) {
+func TestClientClosesAbandonedForms(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		then  []string
@@ -187,7 +187,7 @@ func TestClientClosesFormsThatNobodyWaitsFor(t *testing.T) {
 }
 
 // One form is closed, the other is answered all the same.
-func TestClientAnswersWhatIsStillAsked(t *testing.T) {
+func TestClientAnswersOpenQuestions(t *testing.T) {
 	f := newFake(t, map[string][]string{"tasks/get": {asks("a", "b")}})
 	session := eliciting(t, f, mcptasks.ClientOptions{}, func(ctx context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 		if req.Params.Message == "a" {

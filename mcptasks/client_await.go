@@ -20,7 +20,7 @@ type LeftError struct {
 }
 
 func (e *LeftError) Error() string {
-	return "mcptasks: the task goes on, but is not waited for any more: " + e.Err.Error()
+	return "mcptasks: the client stopped waiting, and the task goes on: " + e.Err.Error()
 }
 
 // Unwrap returns the reason.
@@ -147,7 +147,7 @@ func (w *wait) leave(ctx context.Context, err error) error {
 		if notCancelled == nil {
 			return err
 		}
-		err = fmt.Errorf("%w; and it could not be cancelled: %w", err, notCancelled)
+		err = fmt.Errorf("%w; and the cancel failed: %w", err, notCancelled)
 	}
 	return &LeftError{ID: w.id, Err: err}
 }

@@ -148,7 +148,7 @@ func TestClientOutlivesFaults(t *testing.T) {
 }
 
 // An answer that does not get through at all ends the call and not the task.
-func TestClientLeavesTheTaskWhoseAnswerIsLost(t *testing.T) {
+func TestClientLeavesTheTaskIfItsAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	r := start(t, memory(), nil, asking)
 	var id string
@@ -318,7 +318,7 @@ func TestClientOutlivesRestart(t *testing.T) {
 	select {
 	case <-base.noticed: // nobody is there
 	case a := <-answered:
-		t.Fatalf("nothing failed: %v, %v", a.res, a.err)
+		t.Fatalf("the call succeeded: %v, %v", a.res, a.err)
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // The client reads every form of a response that the SDK reads.
-func TestClientReadsWhatTheSDKReads(t *testing.T) {
+func TestClientReadsStreamsAsTheSDKDoes(t *testing.T) {
 	events := func(status int, kind, form string) func(http.ResponseWriter, string, string) bool {
 		return func(w http.ResponseWriter, method, message string) bool {
 			w.Header().Set("Content-Type", kind)

@@ -129,8 +129,8 @@ func TestClientRefusesInvalidResponses(t *testing.T) {
 		goesOn    bool
 	}{
 		"a task without an id":        {`{"resultType":"task","status":"working"}`, done, false},
-		"an id that is none":          {`{"resultType":"task","taskId":17,"status":"working"}`, done, false},
-		"a type that nobody knows":    {`{"resultType":"odd","content":[{"type":"text","text":"done"}]}`, done, false},
+		"an id of a wrong type":       {`{"resultType":"task","taskId":17,"status":"working"}`, done, false},
+		"an unknown type":             {`{"resultType":"odd","content":[{"type":"text","text":"done"}]}`, done, false},
 		"a type that is no text":      {`{"resultType":1,"content":[{"type":"text","text":"done"}]}`, done, false},
 		"a null question of a call":   {`{"resultType":"input_required","inputRequests":{"a":null}}`, done, false},
 		"a null state":                {created, `null`, true},

@@ -85,7 +85,7 @@ func AnswerTask(ctx context.Context, session *mcp.ClientSession, taskID string, 
 		return err
 	}
 	if len(answers) == 0 {
-		return errors.New("mcptasks: no answers; give at least one, by its question's key")
+		return errors.New("mcptasks: the answers are empty; give at least one, by its question's key")
 	}
 	responses := make(map[string]json.RawMessage)
 	for key, answer := range answers {

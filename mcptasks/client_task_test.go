@@ -174,7 +174,7 @@ func TestClientRefusesBadInput(t *testing.T) {
 	_, empty := mcptasks.GetTask(t.Context(), session, "")
 	for want, err := range map[string]error{
 		"the id of the task is empty": empty,
-		"no answers":                  mcptasks.AnswerTask(t.Context(), session, "t1", nil),
+		"the answers are empty":       mcptasks.AnswerTask(t.Context(), session, "t1", nil),
 		"an answer":                   mcptasks.AnswerTask(t.Context(), session, "t1", map[string]any{"a": func() {}}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

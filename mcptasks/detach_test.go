@@ -166,7 +166,7 @@ func TestADetachedTaskIsNotResumed(t *testing.T) {
 	})
 }
 
-func TestWhatAHandlerReturnsAfterDetach(t *testing.T) {
+func TestResultsOfHandlersAfterDetach(t *testing.T) {
 	for name, c := range map[string]struct {
 		res     *mcp.CallToolResult
 		err     error
@@ -179,7 +179,7 @@ func TestWhatAHandlerReturnsAfterDetach(t *testing.T) {
 		"an error":   {err: errors.New("the queue is away"), status: "completed"}, // as of any typed handler: with isError
 		"isError":    {res: &mcp.CallToolResult{IsError: true}, status: "completed"},
 		"a panic":    {panics: true, status: "failed", message: "internal error"},
-		"a question": {res: &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"q": elicit("?")}}, status: "failed", message: "the work that goes on elsewhere is to ask"},
+		"a question": {res: &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"q": elicit("?")}}, status: "failed", message: "let the detached work ask"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)

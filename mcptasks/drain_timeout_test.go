@@ -28,7 +28,7 @@ func TestRunWaitsForHandlersForTheDrainTimeout(t *testing.T) {
 				r.as("alice").create("work", nil)
 				begun := time.Now()
 				cancel()
-				if err := <-ran; err == nil || !strings.Contains(err.Error(), ": 1 handlers were told to end, and 0 did not") {
+				if err := <-ran; err == nil || !strings.Contains(err.Error(), ": 1 handlers were told to end, and 0 have not ended") {
 					t.Errorf("Run: %v", err)
 				}
 				if took := time.Since(begun); took < c.want || took > c.want+time.Second || ends.Load() != 1 {

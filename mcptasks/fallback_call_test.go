@@ -315,7 +315,7 @@ func TestMiddlewareSeesTheFallbackTools(t *testing.T) {
 	for _, tool := range []string{"task_status", "task_answer", "task_cancel"} {
 		for _, where := range []string{"before", "after"} {
 			if !slices.Contains(seen, where+" "+tool) {
-				t.Errorf("what is added %s Install sees %q", where, seen)
+				t.Errorf("middleware added %s Install sees %q", where, seen)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func TestAnAnswerHasTheDefaultsOfItsQuestion(t *testing.T) {
 		return m.call("task_answer", map[string]any{"id": id, "answers": map[string]any{"confirm": accept(content)}})
 	}
 	if res := answer(map[string]any{}); fields(res)["code"] != "invalid_answer" {
-		t.Errorf("without what is required: %s", saidBy(res))
+		t.Errorf("without a required field: %s", saidBy(res))
 	}
 	if res := answer(map[string]any{"s": "x"}); saidBy(res) != `{"n":7,"s":"x"}` {
 		t.Errorf("answered: %s", saidBy(res))

@@ -51,7 +51,7 @@ func TestForeignAndRawToolsFallBack(t *testing.T) {
 				}
 				return
 			}
-			for what, opts := range map[string]*mcp.ClientOptions{"plain": nil, "that can be asked": {
+			for what, opts := range map[string]*mcp.ClientOptions{"plain": nil, "with elicitation": {
 				ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 					return nil, errors.New("not in a task")
 				},

@@ -13,7 +13,7 @@ import (
 
 // Tasks that were asked something and never answered are forgotten by later calls once they
 // have expired.
-func TestQuestionsThatNobodyAnswersAreForgotten(t *testing.T) {
+func TestUnansweredQuestionsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := patient()
 		opts.Tasks.DefaultTTL = 2 * time.Minute

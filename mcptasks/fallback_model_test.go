@@ -95,7 +95,7 @@ func (m *modelClient) follow(res *mcp.CallToolResult) *mcp.CallToolResult {
 		}
 		res = m.call(tool, args)
 	}
-	m.t.Fatalf("there is no end to it: %s", saidBy(res))
+	m.t.Fatalf("the chain of calls did not end: %s", saidBy(res))
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (o FallbackOptions) resolve() (FallbackOptions, error) {
 		}
 	}
 	if o.StatusTool == o.AnswerTool || o.AnswerTool == o.CancelTool || o.CancelTool == o.StatusTool {
-		return o, &tasks.InvalidError{Argument: "Fallback", Reason: "two of the three tools have one name; each needs its own"}
+		return o, &tasks.InvalidError{Argument: "Fallback", Reason: "two of the three tools share a name; give each its own"}
 	}
 	return o, nil
 }

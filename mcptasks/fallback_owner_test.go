@@ -33,11 +33,11 @@ func TestTenantsDoNotReachEachOthersTasks(t *testing.T) {
 	alice := r.model("alice", nil)
 	local := r.localModel(nil)
 	ids := map[string]string{
-		"alice's":     handle(t, alice.call("asks_early", nil)),
-		"stdio's":     handle(t, local.call("asks_early", nil)),
-		"anonymous":   handle(t, r.model("", nil).call("asks_early", nil)),
-		"no id":       "x",
-		"none at all": "0b8ab5de-3a0c-4b1c-8dd0-9b7a1f6c2d11",
+		"alice's":   handle(t, alice.call("asks_early", nil)),
+		"stdio's":   handle(t, local.call("asks_early", nil)),
+		"anonymous": handle(t, r.model("", nil).call("asks_early", nil)),
+		"no id":     "x",
+		"unknown":   "0b8ab5de-3a0c-4b1c-8dd0-9b7a1f6c2d11",
 	}
 	var refused string
 	for what, id := range ids {
@@ -200,7 +200,7 @@ func TestListsDifferByClient(t *testing.T) {
 					t.Errorf("%s: the list has %q, with an outputSchema %v", kind, names, outputs)
 				}
 				if list.Result["cacheScope"] != scope || found.Result["cacheScope"] != scope {
-					t.Errorf("%s: the list is %v, what is discovered %v", kind, list.Result["cacheScope"], found.Result["cacheScope"])
+					t.Errorf("%s: the list is %v, discovery %v", kind, list.Result["cacheScope"], found.Result["cacheScope"])
 				}
 				instructions, _ := found.Result["instructions"].(string)
 				if legacy != strings.Contains(instructions, "task_status tells") || !strings.HasPrefix(instructions, "Be kind.") {

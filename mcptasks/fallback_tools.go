@@ -122,7 +122,7 @@ func (in *installation) checkFallbackNames() error {
 	defer in.toolsMu.RUnlock()
 	for _, t := range *ours {
 		if in.tools[t.Name] != nil {
-			return fmt.Errorf("there is one tool %q of the server and one of the fallback: give that another name in Options.Fallback", t.Name)
+			return fmt.Errorf("the server and the fallback both have a tool %q: rename the fallback's in Options.Fallback", t.Name)
 		}
 	}
 	return nil

@@ -90,7 +90,7 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 			t.Errorf("one that waited: %s", saidBy(res))
 		}
 	}
-	eventually(t, "that none waits", func() bool { return r.tasks.Waiting() == 0 })
+	eventually(t, "that no call waits", func() bool { return r.tasks.Waiting() == 0 })
 	if res := other.call("task_status", map[string]any{"id": id}); saidBy(res) != "done" {
 		t.Errorf("the result: %s", saidBy(res))
 	}

@@ -287,7 +287,7 @@ func TestAReplicaWithoutTheToolLeavesItsTasksToOthers(t *testing.T) {
 
 // A replica that drains, or that lacks the tool, takes no answer that it could not
 // go on with; another can.
-func TestAnAnswerIsTakenOnlyByWhoCanGoOn(t *testing.T) {
+func TestAnAnswerIsTakenOnlyByAServerThatCanGoOn(t *testing.T) {
 	store := memory()
 	able := start(t, store, nil, func(tasks *mcptasks.Tasks, server *mcp.Server) { add(tasks, server, "ask", confirm, nil) })
 	without := start(t, store, nil, func(*mcptasks.Tasks, *mcp.Server) {})

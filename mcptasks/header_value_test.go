@@ -3,7 +3,7 @@ package mcptasks
 import "testing"
 
 // A header carries printable ASCII as it is, and what else there is encoded.
-func TestHeaderValuesAreEncodedWhereTheyHaveTo(t *testing.T) {
+func TestHeaderValuesAreEncodedIfTheyHaveTo(t *testing.T) {
 	for value, want := range map[string]string{
 		"a task~":     "a task~",
 		" ":           "=?base64?IA==?=",

@@ -125,7 +125,7 @@ func TestAClientThatGoesAwayEndsItsCall(t *testing.T) {
 }
 
 // Pushes, headers and statuses are those of Handler.
-func TestHTTPHandlerHasWhatHandlerHas(t *testing.T) {
+func TestHTTPHandlerServesAsHandlerDoes(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, asking)
 	r.bothEras(nil)

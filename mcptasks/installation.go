@@ -61,7 +61,7 @@ func (t *Tasks) Install(server *mcp.Server) error {
 	twice := in.next != nil
 	t.mu.Unlock()
 	if twice {
-		return errors.New("mcptasks: installed on this server already")
+		return errors.New("mcptasks: Install was already called for this server")
 	}
 	for _, method := range []string{methodGet, methodUpdate, methodCancel} {
 		if err := mcp.AddReceivingCustomMethod(server, method, in.taskMethod); err != nil {

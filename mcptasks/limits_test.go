@@ -59,6 +59,6 @@ func TestTooManyTasks(t *testing.T) {
 	bob.cancel(id)
 	bob.until(id, "cancelled")
 	if log := r.log.String(); strings.Contains(log, "limit") {
-		t.Errorf("what the caller was told is logged: %s", log)
+		t.Errorf("the caller's error is logged: %s", log)
 	}
 }

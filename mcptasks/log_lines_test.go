@@ -25,29 +25,29 @@ var lines = map[string][]struct {
 	write func(l logger)
 	want  string // level, message: attributes
 }{
-	"resumed":    {{func(l logger) { l.resumed("t") }, "INFO a lost task goes on here: tool"}},
-	"handedOver": {{func(l logger) { l.handedOver("t") }, "INFO a task is handed over: tool"}},
+	"resumed":    {{func(l logger) { l.resumed("t") }, "INFO this server resumes a lost task: tool"}},
+	"handedOver": {{func(l logger) { l.handedOver("t") }, "INFO this server hands a task over: tool"}},
 	"failed":     {{func(l logger) { l.failed("t", "r") }, "INFO a task failed: reason tool"}},
-	"lost":       {{func(l logger) { l.lost("t") }, "INFO a task is lost, its handler is stopped: tool"}},
+	"lost":       {{func(l logger) { l.lost("t") }, "INFO a task is lost; this server stops its handler: tool"}},
 	"overstays":  {{func(l logger) { l.overstays("t") }, "INFO a task runs on beyond its TTL: tool"}},
 	"noTask": {
 		{func(l logger) { l.noTask("t", &tasks.LimitError{}) }, "INFO a call could not become a task: error tool"},
 		{func(l logger) { l.noTask("t", errors.New("away")) }, "WARN a call could not become a task: error tool"},
 	},
 	"givenUp":       {{func(l logger) { l.givenUp("t", "r") }, "WARN a task is given up: reason tool"}},
-	"renewalFailed": {{func(l logger) { l.renewalFailed("t", errors.New("e")) }, "WARN a lease could not be renewed: error tool"}},
-	"reportLost":    {{func(l logger) { l.reportLost("t", errors.New("e")) }, "WARN what a new task had reported is lost: error tool"}},
-	"notInstalled":  {{func(l logger) { l.notInstalled("t") }, "WARN a client that declares tasks was answered synchronously: Install was not called for its server: tool"}},
-	"tooOld":        {{func(l logger) { l.tooOld() }, "WARN a client learnt of no protocol version that has tasks: over HTTP that takes Tasks.HTTPHandler, or a handler with StreamableHTTPOptions.Stateless: version"}},
-	"installedLate": {{func(l logger) { l.installedLate("s") }, "WARN Options.Tool is set and receiving middleware was added before Install: that runs around the handlers of the tools it names: server"}},
-	"badOptions":    {{func(l logger) { l.badOptions("t", errors.New("e")) }, "ERROR Options.Tool is not followed: what it returned makes no sense: error tool"}},
+	"renewalFailed": {{func(l logger) { l.renewalFailed("t", errors.New("e")) }, "WARN the renewal of a lease failed: error tool"}},
+	"reportLost":    {{func(l logger) { l.reportLost("t", errors.New("e")) }, "WARN an early report of a new task is lost: error tool"}},
+	"notInstalled":  {{func(l logger) { l.notInstalled("t") }, "WARN a client that declares tasks got a synchronous answer: call Install for its server: tool"}},
+	"tooOld":        {{func(l logger) { l.tooOld() }, "WARN a client could not negotiate a protocol version with tasks: over HTTP, serve Tasks.HTTPHandler, or set StreamableHTTPOptions.Stateless: version"}},
+	"installedLate": {{func(l logger) { l.installedLate("s") }, "WARN Options.Tool is set, and receiving middleware was added before Install: it runs around the handlers of those tools; call Install first: server"}},
+	"badOptions":    {{func(l logger) { l.badOptions("t", errors.New("e")) }, "ERROR Options.Tool is ignored: it returned invalid options: error tool"}},
 	"noFallback":    {{func(l logger) { l.noFallback("t") }, "WARN a client without tasks got no fallback: its caller is anonymous; authenticate it, or set FallbackOptions.Anonymous, or on stdio connect the server to Tasks.Transport: tool"}},
-	"cannotFlush":   {{func(l logger) { l.cannotFlush() }, "ERROR subscriptions/listen is refused: the http.ResponseWriter cannot flush; serve it outside of http.TimeoutHandler and the like: method"}},
-	"lookingFailed": {{func(l logger) { l.lookingFailed(errors.New("e")) }, "WARN looking for lost tasks failed: error"}},
-	"pushesEnd":     {{func(l logger) { l.pushesEnd(errors.New("e")) }, "WARN pushes of a task end: error"}},
-	"ownerUnknown":  {{func(l logger) { l.ownerUnknown(errors.New("e")) }, "WARN a request is refused: its owner is not known: error"}},
+	"cannotFlush":   {{func(l logger) { l.cannotFlush() }, "ERROR subscriptions/listen is refused: the http.ResponseWriter cannot flush; remove http.TimeoutHandler and the like around the handler: method"}},
+	"lookingFailed": {{func(l logger) { l.lookingFailed(errors.New("e")) }, "WARN the search for lost tasks failed: error"}},
+	"pushesEnd":     {{func(l logger) { l.pushesEnd(errors.New("e")) }, "WARN the pushes of a task stopped: error"}},
+	"ownerUnknown":  {{func(l logger) { l.ownerUnknown(errors.New("e")) }, "WARN a request is refused: its owner is unknown: error"}},
 	"ownerUnusable": {{func(l logger) { l.ownerUnusable(2) }, "WARN a request is refused: Options.Owner returned an owner that is empty or too long; " +
-		"for nobody in particular it returns ErrAnonymous: bytes max"}},
+		"for an anonymous caller return ErrAnonymous: bytes max"}},
 	"requestFailed": {{func(l logger) { l.requestFailed("m", errors.New("e")) }, "ERROR a request failed: error method"}},
 	"panicked":      {{func(l logger) { l.panicked("t", "k", "s") }, "ERROR a tool handler panicked: stack tool type"}},
 	"noResult":      {{func(l logger) { l.noResult("t") }, "ERROR a call has no result: tool"}},
@@ -112,7 +112,7 @@ func TestLogLinesAreThoseOfTheTable(t *testing.T) {
 
 // Every line of the package is a method of logger, which can take no id, owner or
 // payload.
-func TestNothingIsLoggedOtherwise(t *testing.T) {
+func TestOnlyTheLoggerLogs(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (r *replica) logs(level, message string) {
 
 // What happens to a task without its client or its handler wanting it is logged, and
 // nothing of whose task it is.
-func TestWhatHappensToTasksIsLogged(t *testing.T) {
+func TestEventsOfTasksAreLogged(t *testing.T) {
 	store, opts := memory(), fast()
 	opts.DrainTimeout = time.Millisecond
 	const user = "tenant-secret"
@@ -95,7 +95,7 @@ func TestWhatHappensToTasksIsLogged(t *testing.T) {
 	if err := one.tasks.Store().Delete(t.Context(), "n:"+user, lost); err != nil {
 		t.Fatal(err)
 	}
-	one.logs("INFO", "a task is lost, its handler is stopped")
+	one.logs("INFO", "a task is lost; this server stops its handler")
 
 	two := start(t, store, opts, tools)
 	ctx, stop := context.WithCancel(t.Context())
@@ -105,8 +105,8 @@ func TestWhatHappensToTasksIsLogged(t *testing.T) {
 	cancel()
 	_ = one.tasks.Shutdown(now)
 	one.logs("INFO", "a task failed")
-	one.logs("INFO", "a task is handed over")
-	two.logs("INFO", "a lost task goes on here")
+	one.logs("INFO", "this server hands a task over")
+	two.logs("INFO", "this server resumes a lost task")
 	stop()
 	<-ran
 

@@ -153,7 +153,7 @@ func (v *view) see(fields map[string]any, answered []string) {
 	case "input_required":
 		for key := range requests {
 			if name, _, _ := strings.Cut(key, "#"); !m.asked[name] {
-				bad("a question that nobody asked")
+				bad("an unknown question")
 			}
 			if slices.Contains(answered, key) {
 				bad("a question that was answered")
@@ -173,7 +173,7 @@ func (v *view) see(fields map[string]any, answered []string) {
 		}
 	case "cancelled":
 		if !m.cancelled {
-			bad("a cancel that nobody asked for")
+			bad("a cancel without a request")
 		}
 	}
 	if terminal(status) {

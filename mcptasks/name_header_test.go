@@ -22,17 +22,17 @@ func TestNameHeader(t *testing.T) {
 			header  []string
 			refused bool
 		}{
-			"missing":            {nil, required},
-			"empty":              {[]string{""}, required},
-			"right":              {[]string{id}, false},
-			"right, encoded":     {[]string{"=?base64?" + base64Of(id) + "?="}, false},
-			"another":            {[]string{"x"}, true},
-			"another case":       {[]string{id[:35] + "X"}, true},
-			"another, encoded":   {[]string{"=?base64?" + base64Of("x") + "?="}, true},
-			"damaged":            {[]string{"=?base64?*?="}, true},
-			"right and another":  {[]string{id, "x"}, true},
-			"nothing and a name": {[]string{"", "x"}, true},
-			"nothing, encoded":   {[]string{"=?base64??="}, true},
+			"missing":           {nil, required},
+			"empty":             {[]string{""}, required},
+			"right":             {[]string{id}, false},
+			"right, encoded":    {[]string{"=?base64?" + base64Of(id) + "?="}, false},
+			"another":           {[]string{"x"}, true},
+			"another case":      {[]string{id[:35] + "X"}, true},
+			"another, encoded":  {[]string{"=?base64?" + base64Of("x") + "?="}, true},
+			"damaged":           {[]string{"=?base64?*?="}, true},
+			"right and another": {[]string{id, "x"}, true},
+			"empty and a name":  {[]string{"", "x"}, true},
+			"nothing, encoded":  {[]string{"=?base64??="}, true},
 		} {
 			caller := r.as("alice")
 			caller.header = http.Header{"Mcp-Name": c.header}

@@ -208,8 +208,8 @@ func (o *ToolOptions) check() error {
 		zero  string
 	}{
 		{"Grace", o.Grace, "0 makes every call a task at once"},
-		{"TTL", o.TTL, "0 means that of Options.Tasks"},
-		{"PollInterval", o.PollInterval, "0 means that of Options.Tasks"},
+		{"TTL", o.TTL, "0 selects the value of Options.Tasks"},
+		{"PollInterval", o.PollInterval, "0 selects the value of Options.Tasks"},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("ToolOptions.%s is %v; it must not be negative: %s", d.name, d.value, d.zero)

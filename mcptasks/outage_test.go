@@ -121,7 +121,7 @@ func TestShutdownGivesUpOutcomesThatCannotBeStored(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begun := time.Now()
-		if err := r.tasks.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "and 1 did not") {
+		if err := r.tasks.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "and 1 have not ended") {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if took := time.Since(begun); took > 6*time.Second {

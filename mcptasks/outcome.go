@@ -158,7 +158,7 @@ func (e *execution) ending(o outcome) (end ending, err error) {
 	case detached && o.err == nil && (res == nil || o.good()):
 		return ended, nil // the work elsewhere decides
 	case detached && o.needsInput():
-		return nil, internalError("the tool has detached its task and asks: the work that goes on elsewhere is to ask")
+		return nil, internalError("the tool detached its task and asks for input: let the detached work ask")
 	case !o.good() && errors.Is(cause, ErrCancelled):
 		return e.cancelled, nil
 	case !detached && (cutShort && e.opts.Retry || e.opts.Retry && e.toolIsGone(o)):

@@ -17,7 +17,7 @@ import (
 
 // An outcome is not tried for ever where no time heals what is wrong: a program may
 // close its store first.
-func TestAnOutcomeIsGivenUpWhereNoTimeHeals(t *testing.T) {
+func TestAnOutcomeIsGivenUpOnAPermanentFailure(t *testing.T) {
 	for name, final := range map[string]error{
 		"closed": taskstore.ErrClosed, "damaged": taskstore.ErrCorrupt, "of a newer format": domain.ErrFormat,
 	} {

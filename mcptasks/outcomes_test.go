@@ -214,7 +214,7 @@ func TestGraceWithoutATaskIsLogged(t *testing.T) {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		t.Error("nothing is logged")
+		t.Error("the log is empty")
 	}()
 	if got := c.call("slow", nil); textOf(got) != "done" {
 		t.Errorf("the call: %v", got)

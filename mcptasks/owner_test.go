@@ -48,7 +48,7 @@ func TestOwnerOption(t *testing.T) {
 	// Who asks is told what is wrong, who runs the server why as well.
 	for tenant, want := range map[string]struct{ told, logged string }{
 		"broken":   {"the request's owner is not known", "secret reason"},
-		"empty":    {"the request's owner is empty", "returned an owner that is empty or too long; for nobody in particular it returns ErrAnonymous\" bytes=0 max=1020"},
+		"empty":    {"the request's owner is empty", "returned an owner that is empty or too long; for an anonymous caller return ErrAnonymous\" bytes=0 max=1020"},
 		"too long": {"the request's owner is too long: at most 1020 bytes", "bytes=1100 max=1020"},
 	} {
 		for name, got := range map[string]reply{"tools/call": as(tenant).call("ask", nil), "tasks/get": as(tenant).get(id)} {

@@ -221,7 +221,7 @@ func TestIDsCannotBeGuessed(t *testing.T) {
 
 // The same source (a missing owner that meant every owner): who cannot be told
 // reaches nothing, creates nothing, and learns nothing from how that is said.
-func TestNobodyOpensNothing(t *testing.T) {
+func TestUnknownCallersOpenNoTask(t *testing.T) {
 	opts := fast()
 	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
 		switch name := req.GetExtra().Header.Get("X-Owner"); name {
@@ -247,7 +247,7 @@ func TestNobodyOpensNothing(t *testing.T) {
 		"a token that names no user":  {ordinary.as("alice"), ordinary.as("nobody"), "", "-32600"},
 		"an empty owner":              {owned, &caller{replica: custom}, "", "-32600"},
 		"an owner that is not known":  {owned, &caller{replica: custom, header: http.Header{"X-Owner": {"unknown"}}}, "", "-32600"},
-		"no token where one must be":  {strict.as("alice"), &caller{replica: guarded}, "401", ""},
+		"a required token is missing": {strict.as("alice"), &caller{replica: guarded}, "401", ""},
 		"a token that is not a token": {strict.as("alice"), &caller{replica: guarded, user: "x"}, "401", ""},
 	} {
 		id := c.owner.create("ask", nil)

@@ -134,7 +134,7 @@ func TestAProgressTokenIsNotStored(t *testing.T) {
 		c.until(id, "input_required")
 		task, err := r.tasks.Store().Get(t.Context(), "n:alice", id)
 		if err != nil || bytes.Contains(task.Request, []byte("secret")) || bytes.Contains(task.Request, []byte("progressToken")) {
-			t.Errorf("what is stored: %s, %v", task.Request, err)
+			t.Errorf("the stored request: %s, %v", task.Request, err)
 		}
 		c.update(id, map[string]any{"confirm": accept(nil)})
 		c.until(id, "completed")

@@ -51,7 +51,7 @@ func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 		"the same for more than leases":    {saved("gone"), 1, leases + 10*time.Nanosecond, abandon, "gone"},
 		"a call that cannot be read":       {[]byte("{"), 1, leases, leave, ""},
 		"the same, over all leases":        {[]byte("{"), 1, 2 * leases, abandon, ""},
-		"never one of ours":                {saved("gone"), 0, 2 * leases, leave, ""},
+		"never leased":                     {saved("gone"), 0, 2 * leases, leave, ""},
 		"not idle":                         {saved("gone"), 1, 0, leave, ""},
 	} {
 		task := &tasks.Task{Request: c.request}

@@ -21,7 +21,7 @@ import (
 func (t *Tasks) Run(ctx context.Context, server *mcp.Server) error {
 	in := t.installation(server)
 	if !in.installed() {
-		return errors.New("mcptasks: Run before Install")
+		return errors.New("mcptasks: Run was called before Install")
 	}
 	// A look that finds a lease expired is followed by one that finds its grace expired.
 	pause := t.store.Options().Lease/30*11 + time.Millisecond

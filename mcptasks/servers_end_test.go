@@ -15,7 +15,7 @@ import (
 )
 
 // A server whose Run has ended starts no handler, though others of its Tasks do.
-func TestAServerWhoseRunHasEndedStartsNoHandler(t *testing.T) {
+func TestAServerStartsNoHandlerAfterItsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks, err := mcptasks.New(memory(), nil)
 		if err != nil {

@@ -54,5 +54,5 @@ func (t *Tasks) shutdown(ctx context.Context, in *installation) error {
 	for _, e := range left {
 		e.stopStoring()
 	}
-	return fmt.Errorf("mcptasks: %d handlers were told to end, and %d did not: %w", told, len(left), ctx.Err())
+	return fmt.Errorf("mcptasks: %d handlers were told to end, and %d have not ended: %w", told, len(left), ctx.Err())
 }

@@ -50,12 +50,12 @@ func TestOtherHeadersMustMatchToo(t *testing.T) {
 			params = map[string]any{"notifications": map[string]any{"taskIds": []string{id}}}
 		}
 		for name, header := range map[string]http.Header{
-			"another method":       {"Mcp-Method": {"tools/list"}},
-			"another task method":  {"Mcp-Method": {map[bool]string{true: "tasks/cancel", false: "tasks/get"}[method == "tasks/get"]}},
-			"another case":         {"Mcp-Method": {strings.ToUpper(method)}},
-			"no method":            {"Mcp-Method": nil},
-			"another version":      {"Mcp-Protocol-Version": {"2025-11-25"}},
-			"a version of nothing": {"Mcp-Protocol-Version": {"2999-01-01"}},
+			"another method":      {"Mcp-Method": {"tools/list"}},
+			"another task method": {"Mcp-Method": {map[bool]string{true: "tasks/cancel", false: "tasks/get"}[method == "tasks/get"]}},
+			"another case":        {"Mcp-Method": {strings.ToUpper(method)}},
+			"no method":           {"Mcp-Method": nil},
+			"another version":     {"Mcp-Protocol-Version": {"2025-11-25"}},
+			"an unknown version":  {"Mcp-Protocol-Version": {"2999-01-01"}},
 		} {
 			got := r.post(t, request(1, method, params, declaring), header)
 			if got.HTTP != http.StatusBadRequest || got.Result != nil || got.Error != nil && got.code() != -32020 && got.code() != -32022 {

@@ -64,7 +64,7 @@ func namesSubscription(t *testing.T, ids ...any) {
 // What a handler sends to its client goes nowhere once there is a task: not on the
 // events that tells of the task, nor on any other. A stream has only what was
 // asked for.
-func TestListenSendsWhatWasAskedForOnly(t *testing.T) {
+func TestListenSendsOnlyRequestedNotifications(t *testing.T) {
 	noLeaks(t)
 	step := make(chan struct{})
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {

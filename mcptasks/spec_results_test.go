@@ -273,7 +273,7 @@ func TestTaskIDMustBeAString(t *testing.T) {
 			}
 		}
 		if got := l.ask(1, method, nil, declaring); got.code() != -32602 {
-			t.Errorf("%s of nothing: %s", method, got)
+			t.Errorf("%s without params: %s", method, got)
 		}
 	}
 }

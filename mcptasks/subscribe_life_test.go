@@ -134,7 +134,7 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 
 // A subscription that a Shutdown meets before it is acknowledged is for another
 // replica, too.
-func TestShutdownRefusesWhatIsNotAcknowledged(t *testing.T) {
+func TestShutdownRefusesUnacknowledgedSubscriptions(t *testing.T) {
 	noLeaks(t)
 	waits := make(chan struct{}, 1)
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {

@@ -78,7 +78,7 @@ func TestATaskIsNotGivenUpBeforeItsLeasesAreOver(t *testing.T) {
 
 // A look that fails is logged, but where it was the server's stop that ended it.
 func TestALookThatFailsIsLogged(t *testing.T) {
-	const line = "looking for lost tasks failed"
+	const line = "the search for lost tasks failed"
 	synctest.Test(t, func(t *testing.T) {
 		store := &failing{StorageBackend: memory()}
 		log := new(lockedBuffer)

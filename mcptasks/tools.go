@@ -129,7 +129,7 @@ func schemaOf(out reflect.Type) (*jsonschema.Schema, error) {
 	}
 	schema, err := jsonschema.ForType(out, &jsonschema.ForOptions{})
 	if err == nil && schema == nil {
-		err = errors.New("there is none for type " + out.String())
+		err = errors.New("no schema exists for type " + out.String())
 	}
 	if err != nil {
 		return nil, err

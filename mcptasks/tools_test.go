@@ -253,7 +253,7 @@ func TestAPolicyByNameIsForToolsOfOthers(t *testing.T) {
 	if got := c.call("required", one); got.Error == nil || got.Error.Code != -32021 {
 		t.Errorf("required, without the extension: %v", got)
 	}
-	if got := log.String(); strings.Count(got, "Options.Tool is not followed") != 1 || strings.Contains(got, "before Install") {
+	if got := log.String(); strings.Count(got, "Options.Tool is ignored") != 1 || strings.Contains(got, "before Install") {
 		t.Errorf("the log: %s", got)
 	}
 }

@@ -148,14 +148,14 @@ func TestAnswersThatAreNoneOfOursPassThrough(t *testing.T) {
 		writes []string
 		want   string // status and Retry-After
 	}{
-		"events after an event":      {"text/event-stream", 0, []string{"data: {\"jsonrpc\":\"2.0\",\"method\":\"m\"}\n\n", "data: " + refusal + "\n\n"}, "200 "},
-		"text that looks like it":    {"application/json", 0, []string{`{"jsonrpc":"2.0","id":1,"result":{"text":"\"error\"","retryable":true}}`}, "200 "},
-		"an error with a status":     {"application/json", 404, []string{refusal}, "404 "},
-		"an error of another code":   {"application/json", 0, []string{strings.Replace(refusal, "-32603", "-32000", 1)}, "200 "},
-		"an error for good":          {"application/json", 0, []string{strings.Replace(refusal, "true", "false", 1)}, "200 "},
-		"an error as JSON":           {"application/json", 0, []string{refusal}, "503 3"},
-		"an error as an event":       {"text/event-stream", 0, []string{"event: message\ndata: " + refusal + "\n\n"}, "503 3"},
-		"an error, and what follows": {"text/event-stream", 0, []string{"data: " + refusal + "\n\n", ": more\n\n"}, "503 3"},
+		"events after an event":    {"text/event-stream", 0, []string{"data: {\"jsonrpc\":\"2.0\",\"method\":\"m\"}\n\n", "data: " + refusal + "\n\n"}, "200 "},
+		"text that looks like it":  {"application/json", 0, []string{`{"jsonrpc":"2.0","id":1,"result":{"text":"\"error\"","retryable":true}}`}, "200 "},
+		"an error with a status":   {"application/json", 404, []string{refusal}, "404 "},
+		"an error of another code": {"application/json", 0, []string{strings.Replace(refusal, "-32603", "-32000", 1)}, "200 "},
+		"an error for good":        {"application/json", 0, []string{strings.Replace(refusal, "true", "false", 1)}, "200 "},
+		"an error as JSON":         {"application/json", 0, []string{refusal}, "503 3"},
+		"an error as an event":     {"text/event-stream", 0, []string{"event: message\ndata: " + refusal + "\n\n"}, "503 3"},
+		"an error, then a comment": {"text/event-stream", 0, []string{"data: " + refusal + "\n\n", ": more\n\n"}, "503 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tasks, err := mcptasks.New(memory(), nil)

@@ -150,7 +150,7 @@ func TestWireMessages(t *testing.T) {
 	validate(t, "CancelTaskResult", cancel.Raw)
 	delete(cancel.Result, "_meta")
 	if len(cancel.Result) != 1 || cancel.Result["resultType"] != "complete" {
-		t.Errorf("an ack is nothing but complete: %v", cancel)
+		t.Errorf("an ack is only complete: %v", cancel)
 	}
 	cancelled := c.until(id, "cancelled")
 	validate(t, "GetTaskResult", cancelled.Raw)

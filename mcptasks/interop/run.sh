@@ -104,7 +104,7 @@ report() {
 	local client=$1 want=${scenarios[$1]} line ok ran
 	ok=$(grep -c '^[a-z]* ok$' "$4" || true)
 	ran=$(grep -cE '^[a-z]* (ok$|failed: )' "$4" || true)
-	[ "$ran" = "$want" ] || echo "failed: $ran scenarios ran in the place of $want" >>"$4"
+	[ "$ran" = "$want" ] || echo "failed: $ran scenarios ran instead of $want" >>"$4"
 	while read -r line; do
 		printf '%-16s %-6s %-7s %s\n' "$client" "$2" "$3" "$line"
 	done <"$4"

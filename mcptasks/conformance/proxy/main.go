@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8079", "where to listen")
+	addr := flag.String("addr", "127.0.0.1:8079", "address to listen on")
 	to := flag.String("to", "", "comma-separated base URLs")
 	flag.Parse()
 	var servers []*httputil.ReverseProxy

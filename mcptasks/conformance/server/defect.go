@@ -45,7 +45,7 @@ func install(server *mcp.Server, defect string) error {
 	}
 	m, ok := middleware[defect]
 	if !ok {
-		return fmt.Errorf("no such defect, there are: %s", defects())
+		return fmt.Errorf("unknown defect; known are: %s", defects())
 	}
 	server.AddReceivingMiddleware(m)
 	return nil

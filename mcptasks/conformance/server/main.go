@@ -26,7 +26,7 @@ import (
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
 	store := flag.String("store", "memory:", "URL of the store")
 	defect := flag.String("defect", "", "break a rule on purpose: "+defects())
 	flag.Parse()

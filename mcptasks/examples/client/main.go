@@ -37,7 +37,7 @@ func main() {
 	flag.Visit(func(f *flag.Flag) { atURL = atURL || f.Name == "url" })
 	switch {
 	case *to < 0:
-		log.Fatalf("-to is %d: say a number from 1, or leave it out", *to)
+		log.Fatalf("-to is %d: give a number from 1, or leave it out", *to)
 	case atURL && flag.NArg() > 0:
 		log.Fatalf("give -url or the command of a server, not both; the command began with %q", flag.Arg(0))
 	}
@@ -75,7 +75,7 @@ func run(ctx context.Context, url string, to int, command []string) error {
 	}
 	session, err := client.Connect(ctx, transport, nil)
 	if err != nil && len(command) == 0 {
-		return fmt.Errorf("no MCP server answers at %s; start the example server, or say where it is with -url: %w", url, err)
+		return fmt.Errorf("no MCP server answers at %s; start the example server, or give its URL with -url: %w", url, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%s does not speak MCP on stdio: %w", command[0], err)
@@ -114,9 +114,9 @@ func run(ctx context.Context, url string, to int, command []string) error {
 	defer cancel()
 	err = call(impatient, "count", map[string]any{"to": 1000})
 	if !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("expected to give up, not: %w", err)
+		return fmt.Errorf("expected the call to end with its ctx, not with: %w", err)
 	}
-	fmt.Println("=> given up, and so cancelled")
+	fmt.Println("=> the client gave up, so the task was cancelled")
 	return nil
 }
 

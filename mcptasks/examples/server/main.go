@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "where to serve HTTP")
+	addr := flag.String("addr", "127.0.0.1:8080", "address to serve HTTP at")
 	stdio := flag.Bool("stdio", false, "serve stdio instead")
 	store := flag.String("store", "memory:", "URL of the store: memory:, redis://HOST, sqlite:FILE, postgres://USER@HOST/DATABASE?migrate=true")
 	flag.Usage = func() {
@@ -38,7 +38,7 @@ func main() {
 	}
 	flag.Parse()
 	if flag.NArg() > 0 {
-		log.Fatalf("leftover argument %q: options begin with -, see -h", flag.Arg(0))
+		log.Fatalf("unexpected argument %q: options begin with -, see -h", flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -156,7 +156,7 @@ func TestTaskSurvivesKill(t *testing.T) {
 	if err := resumed.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
 	}
-	if log := second.String(); !strings.Contains(log, `"msg":"mcptasks: a lost task goes on here","tool":"render"`) {
+	if log := second.String(); !strings.Contains(log, `"msg":"mcptasks: this server resumes a lost task","tool":"render"`) {
 		t.Errorf("the log does not tell of the lost task: %s", log)
 	}
 }

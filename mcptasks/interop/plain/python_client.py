@@ -94,7 +94,7 @@ class Host:
                 said = (user or {}).get(key)
                 args["answers"][key] = {"action": "accept", "content": said} if said else {"action": "decline"}
             result = await self.call(asked[1], args)
-        raise AssertionError("there is no end to it")
+        raise AssertionError("the chain of calls did not end")
 
 
 async def told(host):

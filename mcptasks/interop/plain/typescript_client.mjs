@@ -81,7 +81,7 @@ async function follow(result, user) {
     if (!asked) return result;
     result = await call(...asked);
   }
-  throw new Error("there is no end to it");
+  throw new Error("the chain of calls did not end");
 }
 
 // started calls a tool and wants a task.

@@ -30,10 +30,10 @@ type job struct {
 }
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "where to serve HTTP")
-	url := flag.String("redis", "redis://127.0.0.1:6379", "where the tasks and the list are")
-	prefix := flag.String("prefix", "detach", "what their keys begin with")
-	lease := flag.Duration("lease", 30*time.Second, "how long a silent server is believed in")
+	addr := flag.String("addr", "127.0.0.1:8080", "address to serve HTTP at")
+	url := flag.String("redis", "redis://127.0.0.1:6379", "URL of the Redis with the tasks and the list")
+	prefix := flag.String("prefix", "detach", "prefix of their keys")
+	lease := flag.Duration("lease", 30*time.Second, "lease: how long a silent server keeps its tasks")
 	pickUp := flag.Duration("pickup", time.Minute, "how long a job may wait for a worker")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

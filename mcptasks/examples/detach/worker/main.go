@@ -42,10 +42,10 @@ type worker struct {
 }
 
 func main() {
-	url := flag.String("redis", "redis://127.0.0.1:6379", "where the tasks and the list are")
-	prefix := flag.String("prefix", "detach", "what their keys begin with")
-	name := flag.String("name", "worker", "of this worker; each has one of its own")
-	lease := flag.Duration("lease", 30*time.Second, "as the server has it")
+	url := flag.String("redis", "redis://127.0.0.1:6379", "URL of the Redis with the tasks and the list")
+	prefix := flag.String("prefix", "detach", "prefix of their keys")
+	name := flag.String("name", "worker", "name of this worker; give each worker its own")
+	lease := flag.Duration("lease", 30*time.Second, "the server's value of -lease")
 	silence := flag.Duration("silence", 5*time.Minute, "how long a worker may be away before its tasks fail")
 	step := flag.Duration("step", time.Second, "how long a step of the work takes")
 	flag.Parse()

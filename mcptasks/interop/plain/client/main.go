@@ -201,7 +201,7 @@ func (h *host) follow(res *mcp.CallToolResult, user map[string]args) (*mcp.CallT
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("there is no end to it: %s", text(res))
+	return nil, fmt.Errorf("the chain of calls did not end: %s", text(res))
 }
 
 // startTask calls a tool and wants a task.

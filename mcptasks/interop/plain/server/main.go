@@ -24,13 +24,13 @@ import (
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:0", "where to serve HTTP")
+	addr := flag.String("addr", "127.0.0.1:0", "address to serve HTTP at")
 	stdio := flag.Bool("stdio", false, "serve stdio instead")
 	pid := flag.String("pid", "", "file that gets the id of this process")
 	store := flag.String("store", "memory:", "URL of the store")
-	wait := flag.Duration("wait", 500*time.Millisecond, "for how long a call waits")
-	lease := flag.Duration("lease", 2*time.Second, "for how long a silent process is believed in")
-	defect := flag.Bool("defect", false, "say nothing and answer every call with nothing")
+	wait := flag.Duration("wait", 500*time.Millisecond, "how long a call waits")
+	lease := flag.Duration("lease", 2*time.Second, "lease: how long a silent process keeps its tasks")
+	defect := flag.Bool("defect", false, "log no line and answer every call with an empty result")
 	flag.Parse()
 	if *pid != "" {
 		if err := os.WriteFile(*pid, fmt.Append(nil, os.Getpid()), 0o600); err != nil {
