@@ -43,10 +43,10 @@ func (b *Backend) Check(ctx context.Context) (findings []taskstore.Finding, err 
 		return findings, b.failed(ctx, err)
 	}
 	if mode != "wal" {
-		add("journal_mode is "+mode, "readers and writers wait for each other, and hints of other processes are late", "let no other program change it; open the file again")
+		add("journal_mode is "+mode, "readers and writers wait for each other, and hints of other processes are late", "keep other programs from changing it; open the file again")
 	}
 	if b.opts.SynchronousNormal {
-		add("synchronous is NORMAL, by Options.SynchronousNormal", "a loss of power undoes the latest acknowledged writes", "leave the option out, unless that is meant")
+		add("synchronous is NORMAL, by Options.SynchronousNormal", "a loss of power undoes the latest acknowledged writes", "leave the option out, unless the loss is acceptable")
 	}
 	var verdict string
 	if err := b.read.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
@@ -70,10 +70,10 @@ func (b *Backend) checkDisk(add func(setting, breaks, remedy string)) {
 		return // the system does not report it
 	}
 	if disk.network != "" {
-		add("it is on a network file system, "+disk.network, "locks and the shared memory of SQLite do not hold between hosts: writes are lost, and the file is damaged", "move it to a local disk")
+		add("it is on a network file system, "+disk.network, "SQLite's locks and shared memory work on one host only: writes are lost, and the file is damaged", "move it to a local disk")
 	}
 	if disk.free < fewBytes {
-		add(fmt.Sprintf("%d MB are free on its disk", disk.free>>20), "writes fail when none is left", "make room")
+		add(fmt.Sprintf("%d MB are free on its disk", disk.free>>20), "writes fail once the disk is full", "make room")
 	}
 }
 

@@ -44,15 +44,15 @@ func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
 func reason(err error) string {
 	switch code(err) {
 	case sqlite3.SQLITE_NOTADB:
-		return "it is no SQLite database: choose another path"
+		return "it is not an SQLite database: choose another path"
 	case sqlite3.SQLITE_CORRUPT:
 		return "it is damaged: restore it from a backup, or recover it with the sqlite3 shell"
 	case sqlite3.SQLITE_FULL:
 		return "there is no space left on its disk: make room and try again"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
-		return "it cannot be opened for writing: see the rights of the file and of its directory"
+		return "it cannot be opened for writing: check the rights of the file and of its directory"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return "another program holds its lock: have that end its transaction"
+		return "another program holds its lock: end that program's transaction"
 	case sqlite3.SQLITE_TOOBIG:
 		return "a row is too long"
 	case sqlite3.SQLITE_IOERR:

@@ -45,7 +45,7 @@ func pathOf(rawURL string) (string, error) {
 		path = rest
 	}
 	if strings.ContainsAny(path, "?#") {
-		return "", &taskstore.ArgumentError{Argument: "store URL", Reason: "it has a ? or #; options are not set by URL, and such a path is opened by sqlitestore.Open"}
+		return "", &taskstore.ArgumentError{Argument: "store URL", Reason: "it has a ? or #; set options, and open such a path, by sqlitestore.Open"}
 	}
 	return path, nil
 }
@@ -84,11 +84,11 @@ func validatePath(path string) error {
 	reason := ""
 	switch {
 	case path == "":
-		reason = "it is empty; for records that end with the process there is taskstore.MemoryBackend"
+		reason = "it is empty; for records that end with the process use taskstore.MemoryBackend"
 	case strings.Contains(path, ":memory:"):
-		reason = "SQLite's own memory is not shared by connections; for records that end with the process there is taskstore.MemoryBackend"
+		reason = "connections do not share SQLite's own memory; for records that end with the process use taskstore.MemoryBackend"
 	case strings.HasPrefix(path, "file:"):
-		reason = "it is a URI; a path is wanted"
+		reason = "it is a URI; give a path"
 	case strings.ContainsRune(path, 0):
 		reason = "it has a zero byte"
 	case os.IsPathSeparator(path[len(path)-1]):
@@ -105,13 +105,13 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 	b.file, err = create(path)
 	switch {
 	case errors.Is(err, errDangling):
-		return "it is a link to nothing: make what it leads to, or remove it", nil
+		return "it is a link without a target: make the target, or remove the link", nil
 	case err != nil:
-		return "the file cannot be made: see the rights of its directory", err
+		return "the file cannot be made: check the rights of its directory", err
 	case b.file.info.IsDir():
 		return "it is a directory: name a file in it", nil
 	case !b.file.info.Mode().IsRegular(): // SQLite would make files beside it
-		return "it is no regular file: choose another path", nil
+		return "it is not a regular file: choose another path", nil
 	}
 	var opened []func() error
 	defer func() {
@@ -153,7 +153,7 @@ func (b *Backend) open(ctx context.Context, path string) (why string, err error)
 		return why, err
 	}
 	if b.w.turns, err = openTurns(b.file.path); err != nil {
-		return "the lock files beside it cannot be opened: see their rights and those of the directory", err
+		return "the lock files beside it cannot be opened: check their rights and those of the directory", err
 	}
 	opened = append(opened, b.w.turns.close)
 	if b.read, err = handle(max(4, runtime.GOMAXPROCS(0)), "query_only(1)", "busy_timeout(60000)"); err != nil {
@@ -207,7 +207,7 @@ func create(path string) (file, error) {
 }
 
 // errDangling is the cause if the path is a symbolic link whose target is missing.
-var errDangling = errors.New("the link leads nowhere")
+var errDangling = errors.New("the target of the link is missing")
 
 // cause strips the path from an error, because a ConnectError names it already.
 func cause(err error) error {

@@ -106,12 +106,12 @@ func TestOpenByURL(t *testing.T) {
 	assert.Equal(t, taskstore.Version(len(urls)), r.Version)
 }
 
-func TestOpenRefusesWhatIsNoPath(t *testing.T) {
+func TestOpenRefusesOtherPaths(t *testing.T) {
 	for path, want := range map[string]string{
 		"":                                   "taskstore.MemoryBackend",
 		":memory:":                           "taskstore.MemoryBackend",
 		"file::memory:?cache=sh":             "taskstore.MemoryBackend",
-		"file:tasks.db":                      "a path is wanted",
+		"file:tasks.db":                      "give a path",
 		"a\x00b":                             "zero byte",
 		"tasks" + string(filepath.Separator): "it ends with a separator",
 	} {
@@ -128,7 +128,7 @@ func TestOpenRefusesWhatIsNoPath(t *testing.T) {
 }
 
 // What is no store of ours is refused, and stays as it was: the file, and the directory.
-func TestOpenRefusesWhatIsNoStore(t *testing.T) {
+func TestOpenRefusesOtherFiles(t *testing.T) {
 	foreign := func(t *testing.T, path string) {
 		db, err := sql.Open("sqlite", path)
 		require.NoError(t, err)
@@ -143,12 +143,12 @@ func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 		make func(t *testing.T, path string)
 		want string
 	}{
-		"a short text":       {content("s3cr3t"), "it is no SQLite database"},
-		"a long text":        {content(strings.Repeat("s3cr3t\n", 10_000)), "it is no SQLite database"},
-		"another's database": {foreign, "it is the database of another program"},
-		"a link to a device": {func(t *testing.T, path string) { require.NoError(t, os.Symlink(os.DevNull, path)) }, "it is no regular file"},
-		"a link to nothing":  {func(t *testing.T, path string) { require.NoError(t, os.Symlink("s3cr3t", path)) }, "it is a link to nothing"},
-		"a directory":        {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, "it is a directory"},
+		"a short text":            {content("s3cr3t"), "it is not an SQLite database"},
+		"a long text":             {content(strings.Repeat("s3cr3t\n", 10_000)), "it is not an SQLite database"},
+		"another's database":      {foreign, "it is another program's database"},
+		"a link to a device":      {func(t *testing.T, path string) { require.NoError(t, os.Symlink(os.DevNull, path)) }, "it is not a regular file"},
+		"a link without a target": {func(t *testing.T, path string) { require.NoError(t, os.Symlink("s3cr3t", path)) }, "it is a link without a target"},
+		"a directory":             {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, "it is a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -38,7 +38,7 @@ func openAsNobody(t *testing.T, path string) (err error) {
 }
 
 // A file or a directory that may not be written is refused, not opened for reading.
-func TestOpenRefusesWhatItMayNotWrite(t *testing.T) {
+func TestOpenRefusesReadOnlyFiles(t *testing.T) {
 	for name, modes := range map[string]struct{ dir, file os.FileMode }{
 		"a directory without the file": {0o555, 0},
 		"a directory with the file":    {0o555, 0o666},

@@ -75,9 +75,9 @@ func (l layout) refusal() string {
 	case l.application == 0 && l.version == 0 && l.tables == 0:
 		return "" // new
 	case l.application != applicationID:
-		return "it is the database of another program: choose another path"
+		return "it is another program's database: choose another path"
 	case l.version > len(migrations):
-		return fmt.Sprintf("a newer version of this library wrote it, with schema %d where this one knows %d: update this program", l.version, len(migrations))
+		return fmt.Sprintf("a newer version of this library wrote it, with schema %d; this one supports schema %d: update this program", l.version, len(migrations))
 	}
 	return ""
 }

@@ -77,7 +77,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	_, err = Open(t.Context(), path, nil)
 	var refused *taskstore.ConnectError
 	require.ErrorAs(t, err, &refused)
-	assert.Contains(t, err.Error(), "with schema 2 where this one knows 1: update this program")
+	assert.Contains(t, err.Error(), "with schema 2; this one supports schema 1: update this program")
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, before, after)

@@ -73,7 +73,7 @@ func (t *tx) start() {
 	t.broken, t.removed, t.swept, t.now = nil, 0, false, now()
 	schema := 0
 	if t.row(schemaSQL).scan(&schema); t.broken == nil && schema != len(migrations) {
-		t.broken = &FileError{Reason: "another version of this library has changed its schema: update this program and start it again"}
+		t.broken = &FileError{Reason: "another version of this library has changed its schema: update this program and restart it"}
 	}
 	t.row(latestSQL).scan(&t.change)
 }

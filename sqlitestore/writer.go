@@ -84,9 +84,9 @@ func (w *writer) submit(ctx context.Context, bytes int, do func(*tx) error) erro
 	case taken:
 		return fmt.Errorf("taskstore: the write's transaction was under way: %w: %w", taskstore.ErrOutcomeUnknown, ctx.Err())
 	case w.locked.Load():
-		return &FileError{Reason: "the write was not made, for another program holds the lock of the file", Err: ctx.Err()}
+		return &FileError{Reason: "the write was not made: another program holds the lock of the file", Err: ctx.Err()}
 	}
-	return &FileError{Reason: "the write was not made, for its turn did not come", Err: ctx.Err()}
+	return &FileError{Reason: "the write was not made: its turn did not come in time", Err: ctx.Err()}
 }
 
 // run makes the writes until the writer is shut.
@@ -129,7 +129,7 @@ func (w *writer) take() (group []*request) {
 // once waits for the turn and then writes the waiting requests in one transaction.
 func (w *writer) once() {
 	if err := w.turns.take(); err != nil {
-		answer(w.take(), &FileError{Reason: "the lock by which processes take turns failed", Err: err})
+		answer(w.take(), &FileError{Reason: "the lock of the processes' turns failed", Err: err})
 		return
 	}
 	defer w.turns.pass()
@@ -239,6 +239,6 @@ func (w *writer) close() error {
 		return end()
 	case <-time.After(closeTime):
 		go func() { <-w.ended; _ = end() }()
-		return &FileError{Reason: "another process holds the turn to write: the file is closed when it lets go"}
+		return &FileError{Reason: "another process holds the turn to write: the file is closed when that process releases it"}
 	}
 }
