@@ -136,7 +136,7 @@ const (
 )
 
 // errAgain is the cause of a retry after the function lost a race against other writers.
-var errAgain = errors.New("others write the same record all the time")
+var errAgain = errors.New("other writers change the same record on each attempt")
 
 // send sends a write until there is an answer. It returns an uncertainError unless the write
 // was surely not applied. since is the index of p_since in args.
@@ -189,7 +189,7 @@ func conclude(columns [][]byte, lost error) (answer, error) {
 	}
 	switch {
 	case a.status == statusUnknown:
-		return a, &uncertainError{fmt.Errorf("the answer was lost, and what is there now does not tell: %w", lost)}
+		return a, &uncertainError{fmt.Errorf("the answer was lost, and the record as it is now does not show whether the write was applied: %w", lost)}
 	case a.resent && (a.status == statusFull || a.status != statusDone && a.index > 0):
 		return a, &uncertainError{fmt.Errorf("the answer was lost, and the write is refused now: %w", lost)}
 	}

@@ -79,7 +79,7 @@ func (c *inspection) settings(ctx context.Context) error {
 	version, standby := decodeInt(r[0][0]), decodeBool(r[0][1])
 	fsync, pages, commit, replicas, vacuum, level, readOnly := says[2], says[3], says[4], says[5], says[6], says[7], says[8]
 	if version < leastVersion {
-		c.add(fmt.Sprintf("the version is %d", version/10000), "what is promised was never tried on it", "upgrade to PostgreSQL 14 or later")
+		c.add(fmt.Sprintf("the version is %d", version/10000), "taskstore is untested on it", "upgrade to PostgreSQL 14 or later")
 	}
 	if standby {
 		c.fatal("the server is a standby", "it takes no writes", "name its primary, or several hosts with target_session_attrs=read-write")
@@ -93,15 +93,15 @@ func (c *inspection) settings(ctx context.Context) error {
 	}
 	switch {
 	case commit == "off":
-		c.add("synchronous_commit is off", "a crash of the server loses writes of the latest moment, which had succeeded", "set it to on for the user or the database")
+		c.add("synchronous_commit is off", "a crash of the server loses the latest acknowledged writes", "set it to on for the user or the database")
 	case commit == "local" && replicas != "":
-		c.add("synchronous_commit is local, and synchronous_standby_names is set", "a failover loses writes that had succeeded", "set it to on for the user or the database")
+		c.add("synchronous_commit is local, and synchronous_standby_names is set", "a failover loses acknowledged writes", "set it to on for the user or the database")
 	}
 	if vacuum == "off" {
-		c.add("autovacuum is off", "the tables grow with every write, until someone vacuums them", "set it to on")
+		c.add("autovacuum is off", "the tables grow with every write until a VACUUM", "set it to on")
 	}
 	if level != isolation {
-		c.add("default_transaction_isolation is "+level, "writes that meet others are undone and made again until they fail", "set it to read committed for the user or the database")
+		c.add("default_transaction_isolation is "+level, "concurrent writes of a record are rolled back and retried until they fail", "set it to read committed for the user or the database")
 	}
 	if readOnly == "on" {
 		c.fatal("default_transaction_read_only is on", "writes fail", "set it to off for the user or the database")
@@ -167,7 +167,7 @@ func (c *inspection) schema(ctx context.Context) error {
 	}
 	switch version := int(decodeInt(r[0][0])); {
 	case version > schemaVersion:
-		c.add(fmt.Sprintf("the schema is version %d, this program knows %d", version, schemaVersion), "this program cannot start again", "update the program")
+		c.add(fmt.Sprintf("the schema is version %d, newer than this program's %d", version, schemaVersion), "this program cannot start again", "update the program")
 	case version < schemaVersion:
 		c.fatal(fmt.Sprintf("the schema is version %d, this program needs %d", version, schemaVersion), "calls fail", "run pgstore.Migrate, or the command taskstore migrate")
 	}
@@ -175,7 +175,7 @@ func (c *inspection) schema(ctx context.Context) error {
 }
 
 func (c *inspection) lacks(right string) {
-	c.fatal("the user has not the right "+right, "calls that need it fail", "GRANT "+right+" TO the user")
+	c.fatal("the user lacks the right "+right, "calls that need it fail", "GRANT "+right+" TO the user")
 }
 
 // maxClockDifference is the difference between the server's clock and the process's above
@@ -192,7 +192,7 @@ func (c *inspection) clock(ctx context.Context) error {
 	took := time.Since(from)
 	if ahead := server.Sub(from.Add(took / 2)).Abs(); ahead-took > maxClockDifference {
 		c.add(fmt.Sprintf("its clock differs by %v from this process's", ahead.Round(time.Millisecond)),
-			"records expire by the server's clock: too early or too late where that is the wrong one", "keep the clocks right, with NTP")
+			"records expire by the server's clock: too early or too late if that one is wrong", "keep the clocks in sync, with NTP")
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func (c *inspection) notifications(ctx context.Context) error {
 	case wait.Err() == nil && !pgconn.Timeout(err):
 		return c.b.failure("check", redact(err))
 	}
-	c.add("notifications do not arrive", "hints of what other processes write wait for the next poll", "connect to the server itself, or leave Options.Notify off: a pooler in transaction mode swallows them")
+	c.add("notifications do not arrive", "hints about writes of other processes wait for the next poll", "connect to the server directly, or leave Options.Notify off: a pooler in transaction mode drops notifications")
 	return nil
 }
 

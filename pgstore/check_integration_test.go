@@ -29,7 +29,7 @@ func found(t *testing.T, b *Backend) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestCheckFindsNothingWhereAllIsWell(t *testing.T) {
+func TestCheckReportsAHealthyServerWithoutFindings(t *testing.T) {
 	s := pgtest.Start(t, "fsync=on")
 	assert.Empty(t, found(t, open(t, s.URL(), Options{Notify: true})))
 }
@@ -145,7 +145,7 @@ func TestLeastRights(t *testing.T) {
 				findings, err := b.Check(ctx)
 				require.NoError(t, err)
 				require.Len(t, findings, 1)
-				assert.Contains(t, findings[0].Setting, "the user has not the right "+right+" ON ")
+				assert.Contains(t, findings[0].Setting, "the user lacks the right "+right+" ON ")
 				assert.True(t, findings[0].Unusable)
 			})
 		}

@@ -81,7 +81,7 @@ func TestSweepsComeWithWrites(t *testing.T) {
 }
 
 // A sweep passes by a scope that is locked, and CleanupExpired comes back for it.
-func TestCleanupComesBackForWhatIsLocked(t *testing.T) {
+func TestCleanupRetriesLockedRecords(t *testing.T) {
 	s := pgtest.Shared(t)
 	schema := newSchema(t, s.URL())
 	root := admin(t, s.URL())

@@ -143,7 +143,7 @@ func redact(err error) error {
 var (
 	errBroken = errors.New("the connection broke, or the other side does not speak PostgreSQL's protocol")
 	errTLS    = errors.New("TLS fails")
-	errRole   = errors.New("no server that answers has the role that target_session_attrs asks for")
+	errRole   = errors.New("no reachable server has the role of target_session_attrs")
 )
 
 // redactServer keeps the SQLSTATE of a server's error. It keeps the text only if the text
@@ -169,7 +169,7 @@ func (e *missingSchemaError) Error() string { return e.err.Error() }
 func (e *missingSchemaError) Unwrap() error { return e.err }
 
 func (e *missingSchemaError) reason(schema string) string {
-	return "the schema " + schema + " is not there, or not complete; run pgstore.Migrate or the command taskstore migrate once, or open postgres://…?migrate=true"
+	return "the schema " + schema + " is missing or incomplete; run pgstore.Migrate or the command taskstore migrate once, or open postgres://…?migrate=true"
 }
 
 func tlsFailed(err error) bool {

@@ -97,7 +97,7 @@ func (b *Backend) migrate(ctx context.Context) error {
 type newerSchema int
 
 func (v newerSchema) Error() string {
-	return fmt.Sprintf("its schema is version %d, this program knows %d; update the program", int(v), schemaVersion)
+	return fmt.Sprintf("its schema is version %d, newer than this program's %d; update the program", int(v), schemaVersion)
 }
 
 // checkSchema returns nil if the schema exists and has this version.

@@ -33,7 +33,7 @@ func openURL(ctx context.Context, rawURL string) (taskstore.StorageBackend, erro
 	opts := Options{Schema: query.Get("schema")}
 	migrate, err := strconv.ParseBool(query.Get("migrate"))
 	if err != nil && query.Has("migrate") {
-		return nil, &taskstore.ArgumentError{Argument: "parameter migrate", Reason: "it is true or false"}
+		return nil, &taskstore.ArgumentError{Argument: "parameter migrate", Reason: "it must be true or false"}
 	}
 	query.Del("schema")
 	query.Del("migrate")
@@ -60,7 +60,7 @@ func parseURL(rawURL string) (*url.URL, error) {
 
 // errURL leaves the URL out, because a password may stand anywhere in it.
 var errURL = &taskstore.ArgumentError{Argument: "PostgreSQL URL", Reason: "it must be like postgres://user:password@host:5432/database?sslmode=require, " +
-	"with characters that have a meaning in URLs percent-encoded in names and passwords, and parameters that pgx knows"}
+	"with characters that have a meaning in URLs percent-encoded in names and passwords, and with parameters of pgx"}
 
 // Open connects to the database that rawURL names, makes sure that it can be used, and
 // returns a backend that owns the connections: Close closes them. Open does not change the
@@ -136,7 +136,7 @@ func (b *Backend) probe(ctx context.Context) error {
 	case err != nil:
 		return b.unusable(reasonOf(err), redact(err))
 	case decodeInt(r[0][0]) < leastVersion:
-		return b.unusable(fmt.Sprintf("it is version %d, which lacks what the schema needs; upgrade to PostgreSQL 14 or later", decodeInt(r[0][0])/10000), nil)
+		return b.unusable(fmt.Sprintf("it is version %d, too old for the schema; upgrade to PostgreSQL 14 or later", decodeInt(r[0][0])/10000), nil)
 	case decodeBool(r[0][1]):
 		return b.unusable(errStandby.Error(), nil)
 	case decodeBool(r[0][2]):
@@ -163,9 +163,9 @@ func reasonOf(err error) string {
 	case said(err, codeNoDatabase):
 		return "it has no database of that name"
 	case said(err, codeNoParameter):
-		return "it knows no parameter of that name; see those of the URL"
+		return "it has no parameter of that name; check the parameters of the URL"
 	case said(err, codeNoRight):
-		return "a right is missing"
+		return "the user lacks a right"
 	case said(err, codeTooMany):
 		return "it has no connection left; raise max_connections, or lower pool_max_conns"
 	case said(err, codeStarting):
@@ -177,13 +177,13 @@ func reasonOf(err error) string {
 	case tlsFailed(err):
 		return "TLS fails"
 	case otherRole(err):
-		return "it is a standby, or not what target_session_attrs asks for; name its primary"
+		return "it is a standby, or its role is not that of target_session_attrs; name the primary"
 	case errors.As(err, &dns):
 		return "its name is unknown"
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "it cannot be reached"
 	}
-	return "no answer that PostgreSQL would give; is it a PostgreSQL server?"
+	return "it does not speak PostgreSQL's protocol; check the host and port"
 }
 
 // address returns the address of a configuration, without user and password.

@@ -40,7 +40,7 @@ func refuses(t *testing.T, url string, opts *Options, reason string) *taskstore.
 	return refusal
 }
 
-func TestOpenSaysWhatIsWrong(t *testing.T) {
+func TestOpenNamesTheFault(t *testing.T) {
 	s := pgtest.Start(t)
 	root := admin(t, s.URL())
 	exec(t, root, "", "CREATE USER "+pgtest.Guarded+" PASSWORD 'right'")
@@ -76,11 +76,11 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	})
 	t.Run("NoRightToMakeASchema", func(t *testing.T) {
 		err := Migrate(ctx, pgtest.URL(pgtest.Guarded+":right", s.Addr()), nil)
-		assert.ErrorContains(t, err, "a right is missing")
+		assert.ErrorContains(t, err, "the user lacks a right")
 		assert.Zero(t, query[int](t, root, "", "SELECT count(*) FROM pg_namespace WHERE nspname = 'taskstore'"))
 	})
 	t.Run("UnknownParameter", func(t *testing.T) {
-		refuses(t, s.URL("no_such_s3cret=1"), nil, "knows no parameter")
+		refuses(t, s.URL("no_such_s3cret=1"), nil, "has no parameter")
 	})
 	t.Run("NoConnectionLeft", func(t *testing.T) {
 		exec(t, root, "", "ALTER USER "+pgtest.Guarded+" CONNECTION LIMIT 0")
@@ -113,7 +113,7 @@ func TestOpenRefusesAStandby(t *testing.T) {
 	assert.ErrorContains(t, b.Ping(ctx), "standby")
 }
 
-func TestOpenSaysThatNobodyIsThere(t *testing.T) {
+func TestOpenReportsAnUnreachableServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	gone := l.Addr().String()
@@ -142,7 +142,7 @@ func TestOpenSaysThatItIsNoPostgreSQL(t *testing.T) {
 					_ = c.Close()
 				}
 			}()
-			refuses(t, pgtest.URL(pgtest.Guarded+":"+secret, l.Addr().String()), nil, "is it a PostgreSQL server?")
+			refuses(t, pgtest.URL(pgtest.Guarded+":"+secret, l.Addr().String()), nil, "it does not speak PostgreSQL's protocol")
 		})
 	}
 }

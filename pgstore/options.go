@@ -60,7 +60,7 @@ func (o *Options) complete() (Options, error) {
 	}
 	// The functions of the schema quote its name between ' and between $$.
 	if len(c.Schema) > maxName || !utf8.ValidString(c.Schema) || strings.ContainsAny(c.Schema, "\x00'") || strings.Contains(c.Schema, "$$") || strings.HasPrefix(c.Schema, "pg_") {
-		return c, &taskstore.ArgumentError{Argument: "Options.Schema", Reason: fmt.Sprintf("it must be a name of at most %d bytes of UTF-8, without ' and $$, that does not begin with pg_", maxName)}
+		return c, &taskstore.ArgumentError{Argument: "Options.Schema", Reason: fmt.Sprintf("it must be a name of at most %d bytes of UTF-8, without ' and $$ and without the prefix pg_", maxName)}
 	}
 	if c.MaxDataBytes <= 0 || c.MaxDataBytes > maxData {
 		c.MaxDataBytes = maxData

@@ -71,7 +71,7 @@ func TestLostAnswers(t *testing.T) {
 		lose(fault)
 		existed, err := b.Delete(ctx, key)
 		if fault == faultproxy.DropReply {
-			assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown, "it is gone, which tells nothing")
+			assert.ErrorIs(t, err, taskstore.ErrOutcomeUnknown, "the record is gone after either outcome")
 		} else {
 			require.NoError(t, err)
 			assert.True(t, existed)

@@ -93,7 +93,7 @@ func TestWatchNoticesThatItPolledTooLate(t *testing.T) {
 }
 
 // A transaction that began before a poll and commits after it is hinted by the next one.
-func TestWatchSeesWhatCommitsLate(t *testing.T) {
+func TestWatchSeesLateCommits(t *testing.T) {
 	s := pgtest.Shared(t)
 	schema := newSchema(t, s.URL())
 	b := open(t, s.URL(), Options{Schema: schema})
