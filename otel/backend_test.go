@@ -53,7 +53,7 @@ func powers(b taskstore.StorageBackend) map[string]bool {
 	return has
 }
 
-func TestMeasuredBackendHasThePowersOfWhatItMeasures(t *testing.T) {
+func TestMeasuredBackendHasThePowersOfItsBackend(t *testing.T) {
 	e, m := newExporter(t), taskstore.NewMemoryBackend(nil)
 	p, a, w := pages{m}, batches{m}, watches{m}
 	for i, b := range []taskstore.StorageBackend{

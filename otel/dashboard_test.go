@@ -103,7 +103,7 @@ func checkExpression(t *testing.T, where, expr string, labels []string, series m
 	return names
 }
 
-func TestDashboardAndAlertsNameWhatIsExported(t *testing.T) {
+func TestDashboardAndAlertsNameExportedMetrics(t *testing.T) {
 	series := exported(t)
 	t.Run("dashboard", func(t *testing.T) {
 		raw, err := os.ReadFile("../docs/grafana/taskstore.json")

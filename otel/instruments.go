@@ -43,16 +43,16 @@ func newInstruments(m metric.Meter) (i instruments, err error) {
 	i = instruments{
 		created:  counter("taskstore.tasks.created", "{task}", "Tasks that were created."),
 		ended:    counter("taskstore.tasks.ended", "{task}", "Tasks that have ended."),
-		resumed:  counter("taskstore.tasks.resumed", "{task}", "Tasks that went on here after their runner was lost or shut down."),
+		resumed:  counter("taskstore.tasks.resumed", "{task}", "Tasks that this server resumed after their runner was lost or shut down."),
 		duration: seconds("taskstore.task.duration", "From the creation of a task to its end.", taskBounds),
-		wait:     seconds("taskstore.task.wait", "For how long a task that was taken over had waited for a runner.", taskBounds),
-		lost:     counter("taskstore.leases.lost", "{lease}", "Runners that were found lost, by who took over or failed the task."),
+		wait:     seconds("taskstore.task.wait", "Time for which a resumed task had waited for a runner.", taskBounds),
+		lost:     counter("taskstore.leases.lost", "{lease}", "Lost runners, counted by the server that took over or failed the task."),
 		refused:  counter("taskstore.limits.refused", "{refusal}", "Calls that were refused because of a limit."),
 
 		operation: seconds("taskstore.operation.duration", "Operations of the store.", operationBounds),
-		resends:   counter("taskstore.operation.resends", "{resend}", "What a Redis backend sent again."),
+		resends:   counter("taskstore.operation.resends", "{resend}", "Operations that a Redis backend resent."),
 		unknown:   counter("taskstore.outcomes.unknown", "{operation}", "Writes that may have been applied or not."),
-		resyncs:   counter("taskstore.watch.resyncs", "{resync}", "Times that a watch may have lost hints."),
+		resyncs:   counter("taskstore.watch.resyncs", "{resync}", "Resyncs of watches, which may have lost hints."),
 
 		request: seconds("mcp.server.operation.duration", "Requests and notifications of MCP, until they were answered.", requestBounds),
 	}
