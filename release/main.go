@@ -17,7 +17,7 @@ func main() {
 	repo := flag.String("repo", "..", "root of the repository")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fail(fmt.Errorf("nothing may follow the flags, there is %q", flag.Arg(0)))
+		fail(fmt.Errorf("unexpected argument %q: the command takes flags only", flag.Arg(0)))
 	}
 	if err := checkVersion(*version); err != nil {
 		fail(err)

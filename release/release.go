@@ -21,9 +21,9 @@ var unreleased = []string{"bench", "mcptasks/conformance", "release", "torture"}
 func checkVersion(version string) error {
 	switch {
 	case !semver.IsValid(version) || semver.Canonical(version) != version:
-		return fmt.Errorf("%q is no version; say VERSION=v0.1.0, say", version)
+		return fmt.Errorf("%q is not a version; set VERSION, such as VERSION=v0.1.0", version)
 	case semver.Major(version) != "v0" && semver.Major(version) != "v1":
-		return fmt.Errorf("%s needs another module path, which ends with /%s", version, semver.Major(version))
+		return fmt.Errorf("%s needs a module path that ends with /%s", version, semver.Major(version))
 	}
 	return nil
 }
@@ -35,17 +35,17 @@ func checkRepo(repo, version string) error {
 		return err
 	}
 	if status != "" {
-		return errors.New("there are changes that are not committed; commit them or put them aside")
+		return errors.New("the repository has uncommitted changes; commit or stash them")
 	}
 	if _, err := git(repo, "rev-parse", "-q", "--verify", "refs/tags/"+version); err == nil {
-		return fmt.Errorf("the tag %s is there already; a version that was published stays as it is", version)
+		return fmt.Errorf("the tag %s exists; a published version stays as it is, so choose a later one", version)
 	}
 	log, err := os.ReadFile(filepath.Join(repo, "CHANGELOG.md"))
 	if err != nil {
 		return err
 	}
 	if !strings.Contains(string(log), "## "+version) {
-		return fmt.Errorf("CHANGELOG.md has no heading \"## %s\"; say there what is in it", version)
+		return fmt.Errorf("CHANGELOG.md has no heading \"## %s\"; add it and describe the release there", version)
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func modules(repo string) ([]goModule, error) {
 			})
 		})
 		if i < 0 {
-			return nil, errors.New("modules need one another in a circle")
+			return nil, errors.New("the modules require one another in a circle")
 		}
 		sorted = append(sorted, waiting[i])
 		waiting = slices.Delete(waiting, i, i+1)
