@@ -91,7 +91,7 @@ func TestRefusedBatchesAreReadAsTheContractMeansThem(t *testing.T) {
 	key := keyOf("owner", "t", 2)
 	odd := &taskstore.BatchError{Index: 1, Err: &taskstore.VersionConflictError{Key: key, Expected: 4, Actual: 7}}
 	_, ok := h.Do(ctx, batching{b, odd}, 0, two(5))
-	assert.False(t, ok, "a conflict about something else")
+	assert.False(t, ok, "a conflict of another record")
 	got, _ := h.Do(ctx, batching{b, &taskstore.BatchError{Err: taskstore.ErrOutcomeUnknown}}, 0, two(5))
 	assert.Equal(t, Result{Unknown: true}, got)
 }

@@ -122,7 +122,7 @@ func call(ctx context.Context, b taskstore.StorageBackend, owner string, c Call)
 		return Result{Unknown: true}, nil
 	case errors.As(err, &conflict):
 		if conflict.Key != key || conflict.Expected != c.Expected {
-			return Result{}, fmt.Errorf("a conflict about something else: %w", err)
+			return Result{}, fmt.Errorf("a conflict of another record: %w", err)
 		}
 		return Result{Conflict: true, Version: conflict.Actual, Index: r.Index}, nil
 	}

@@ -43,7 +43,7 @@ func (b lying) PutIfVersion(_ context.Context, key taskstore.Key, v taskstore.Va
 	return b.lie(b.StorageBackend, key, v, expected)
 }
 
-func TestLedgerFindsWhatWasToldWrongly(t *testing.T) {
+func TestLedgerFindsWrongAnswers(t *testing.T) {
 	conflict := func(key taskstore.Key) error { return &taskstore.VersionConflictError{Key: key} }
 	for name, c := range map[string]struct {
 		lie  func(b taskstore.StorageBackend, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error)
