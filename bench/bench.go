@@ -129,7 +129,7 @@ func (b *bench) close(ctx context.Context) error {
 // contest holds a contest and says so.
 func (b *bench) contest(ctx context.Context, c Contest) (Result, error) {
 	if len(c.Contestants) == 0 {
-		return Result{}, fmt.Errorf("%s: nobody takes part", c.Name)
+		return Result{}, fmt.Errorf("%s: the contest has no participants", c.Name)
 	}
 	if c.Rounds == 0 {
 		c.Rounds = b.Rounds

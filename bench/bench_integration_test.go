@@ -38,7 +38,7 @@ func TestTheWholeRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(targets) == 0 {
-		t.Error("nothing was promised")
+		t.Error("the run has no targets")
 	}
 	for _, target := range targets {
 		if !(target.Measured.Median > 0) {
@@ -77,7 +77,7 @@ func TestTheWholeRun(t *testing.T) {
 }
 
 // The limit really sends what taskstore sends, and its two updates go on for ever.
-func TestTheLimitSendsWhatTaskstoreSends(t *testing.T) {
+func TestTheLimitSendsTaskstoresCommands(t *testing.T) {
 	server := redistest.Start(t)
 	b := newBench(tiny, server.Addr(), "", t.Logf)
 	t.Cleanup(func() {

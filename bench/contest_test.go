@@ -31,7 +31,7 @@ func TestContestantsTakeTurns(t *testing.T) {
 		t.Errorf("the warm-up counts: %v", got)
 	}
 	if !r.has("a") || r.has("d") {
-		t.Error("who took part")
+		t.Error("the result has other participants")
 	}
 	order = nil
 	if _, err := (Contest{Contestants: []Contestant{who("a")}, Rounds: 1, NoWarmup: true}).run(t.Context()); err != nil || len(order) != 1 {
@@ -39,7 +39,7 @@ func TestContestantsTakeTurns(t *testing.T) {
 	}
 }
 
-func TestContestSaysWhoFailed(t *testing.T) {
+func TestContestNamesTheFailedParticipant(t *testing.T) {
 	broken := errors.New("broken")
 	fails := func(context.Context) (Sample, error) { return Sample{}, broken }
 	resets := func(context.Context) error { return broken }

@@ -144,7 +144,7 @@ func swapped(args []any, a, b string) ([]any, error) {
 		}
 	}
 	if found != 2 {
-		return nil, errors.New("the script's versions are not among its arguments once each: adapt the limit to what taskstore sends now")
+		return nil, errors.New("the script's versions have to be among its arguments once each: adapt the limit to taskstore's present commands")
 	}
 	return swap, nil
 }

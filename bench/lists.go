@@ -96,7 +96,7 @@ func (b *bench) limitList(owner string, n int) func(context.Context) error {
 			}
 			for _, cmd := range commands {
 				if values := cmd.(*redis.SliceCmd).Val(); values[0] == nil {
-					return errors.New("a record is not where taskstore keeps it: adapt the limit to its layout")
+					return errors.New("a record is missing at its key: adapt the limit to taskstore's layout")
 				}
 			}
 		}

@@ -24,7 +24,7 @@ func describe(ctx context.Context, b *bench) ([]string, error) {
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return nil, fmt.Errorf("the program does not know what it was built of")
+		return nil, fmt.Errorf("the program has no build information")
 	}
 	lines := []string{
 		"taskstore: " + revision(ctx),

@@ -57,7 +57,7 @@ func main() {
 		names = append(names, t.name)
 	}
 	small := flag.Bool("quick", false, "small sizes and few turns: shows that it works, not how fast")
-	only := flag.String("only", "", "regular expression of what to measure: "+strings.Join(names, " "))
+	only := flag.String("only", "", "regular expression of the measurements to run: "+strings.Join(names, " "))
 	check := flag.Bool("check", false, "exit 1 if a promised ratio is missed, and its quartiles too")
 	out := flag.String("out", "", "file to write, with plots beside it; by default RESULTS.md for a whole run, otherwise standard output without plots")
 	flag.Parse()
@@ -114,7 +114,7 @@ func runTopics(ctx context.Context, cfg Config, wanted *regexp.Regexp, addr, pro
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("-only %s leaves nothing to measure", wanted)
+		return nil, fmt.Errorf("-only %s matches no measurement", wanted)
 	}
 	file := os.Stdout
 	if out != "" {

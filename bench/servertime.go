@@ -67,7 +67,7 @@ func microseconds(stats string) (sum float64, err error) {
 		sum += us
 	}
 	if sum == 0 {
-		return 0, errors.New("the server says that it was sent nothing")
+		return 0, errors.New("the server reports no commands")
 	}
 	return sum, nil
 }

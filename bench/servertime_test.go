@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-func TestMicrosecondsCountWhatClientsSent(t *testing.T) {
+func TestMicrosecondsCountCommandsOfClients(t *testing.T) {
 	for _, c := range []struct {
 		stats string
 		want  float64

@@ -19,7 +19,7 @@ func TestStatIsMedianAndQuartiles(t *testing.T) {
 		}
 	}
 	if !math.IsNaN(statOf(nil).Median) {
-		t.Error("a median of nothing")
+		t.Error("a median of no figures")
 	}
 	values := []float64{3, 1, 2}
 	statOf(values)

@@ -60,7 +60,7 @@ func parseTool(text string) (Sample, error) {
 	r.FieldsPerRecord = -1
 	lines, err := r.ReadAll()
 	if err != nil || len(lines) < 2 || len(lines[0]) != len(lines[1]) {
-		return Sample{}, errors.New("redis-benchmark says nothing that can be read")
+		return Sample{}, errors.New("the output of redis-benchmark cannot be parsed")
 	}
 	column := func(name string) float64 {
 		for i, title := range lines[0] {

@@ -27,6 +27,6 @@ func TestNumbersAreFoundInTexts(t *testing.T) {
 		t.Error(got, err)
 	}
 	if _, err := infoNumber("", "used_memory"); err == nil {
-		t.Error("a number out of nothing")
+		t.Error("a number from empty output")
 	}
 }

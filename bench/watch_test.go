@@ -30,6 +30,6 @@ func TestTripTimesEveryChange(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := lost.measure(ctx, func(context.Context, int) error { return nil }); err == nil {
-		t.Error("nothing came, and that is fine")
+		t.Error("an empty result passed")
 	}
 }

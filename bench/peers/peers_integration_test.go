@@ -17,7 +17,7 @@ import (
 )
 
 // A comparison is worth something only if every peer really does the work.
-func TestPeersDoWhatTheyAreMeasuredFor(t *testing.T) {
+func TestPeersDoTheirMeasuredWork(t *testing.T) {
 	server := redistest.Start(t)
 	database := func(n int) *redis.Client {
 		c := redis.NewClient(&redis.Options{Addr: server.Addr(), DB: n})
