@@ -39,7 +39,7 @@ faults: need-go ## check histories of calls under lost answers, crashes and fail
 torture: need-go ## the same with new seeds (an hour or more)
 	@$(redis); $(postgres); export TASKSTORE_TORTURE=long; $(call each,./torture,go test -v -count=1 -timeout 3h -tags integration ./...)
 
-mix: need-go ## mix batches on PostgreSQL, and see that they do not wait in a circle (an hour)
+mix: need-go ## mix batches on PostgreSQL, and check that they do not deadlock (an hour)
 	@set -e; $(postgres); cd pgstore && TASKSTORE_POSTGRES_MIX=1h go test -v -count=1 -timeout 2h -tags integration -run Deadlock .
 
 suites: need-go ## run the tests of tasks and mcptasks on SQLite and PostgreSQL too (2 min)
@@ -79,13 +79,13 @@ consumers: need-go ## have programs outside fetch a release of all modules from 
 	@cd release && go test -count=1 ./...
 
 release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45 min)
-	@[ -n "$(VERSION)" ] || { echo "Say which version: make release VERSION=v0.1.0"; exit 1; }
+	@[ -n "$(VERSION)" ] || { echo "Set the version: make release VERSION=v0.1.0"; exit 1; }
 	@bash .ci/run
 	@$(MAKE) consumers
 	@cd release && go run . -version $(VERSION)
 
 # FILES="mcptasks/wire.go tasks" restricts it.
-mutants: need-go ## report which one-place changes of mcptasks and tasks no test notices (hours)
+mutants: need-go ## report the one-place changes of mcptasks and tasks that pass all tests (hours)
 	@bash scripts/mutants.sh $(FILES)
 
 bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (20 min)

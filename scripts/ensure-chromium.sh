@@ -26,7 +26,7 @@ find_browser() {
 }
 
 if ! browser=$(find_browser); then
-	[ -z "${TASKSTORE_CHROMIUM-}" ] || die "TASKSTORE_CHROMIUM names no program: $TASKSTORE_CHROMIUM"
+	[ -z "${TASKSTORE_CHROMIUM-}" ] || die "TASKSTORE_CHROMIUM is not a program: $TASKSTORE_CHROMIUM"
 	say "no Chromium found"
 	command -v apt-get >/dev/null || die "install Chromium or Chrome by hand"
 	if [ "$(id -u)" != 0 ]; then
@@ -39,9 +39,9 @@ if ! browser=$(find_browser); then
 	apt-get update -qq >&2 || say "apt-get update failed; going on"
 	# Without a font a page has no text.
 	apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 chromium fonts-liberation >&2 || die "the installation failed"
-	browser=$(find_browser) || die "the installation brought no chromium"
+	browser=$(find_browser) || die "the installation has no chromium"
 fi
 
-version=$("$browser" --version 2>/dev/null) || die "$browser does not start (TASKSTORE_CHROMIUM names another one)"
+version=$("$browser" --version 2>/dev/null) || die "$browser does not start (set TASKSTORE_CHROMIUM to another one)"
 say "using $browser, $version"
 echo "$browser"

@@ -72,8 +72,8 @@ if [ ${#missing[@]} != 0 ]; then
 	done
 fi
 
-bin=$(find_bin) || die "the installation brought no initdb"
+bin=$(find_bin) || die "the installation has no initdb"
 version=$("$bin/postgres" --version | sed -n 's/[^0-9]*\([0-9]*\).*/\1/p')
-[ "${version:-0}" -ge 14 ] || die "$bin has version ${version:-unknown}; the tests need 14 or later (TASKSTORE_POSTGRES_BIN names another one)"
+[ "${version:-0}" -ge 14 ] || die "$bin has version ${version:-unknown}; the tests need 14 or later (set TASKSTORE_POSTGRES_BIN to another one)"
 say "using $bin, version $version"
 echo "$bin"

@@ -118,7 +118,7 @@ install_redis() {
 
 if [ "${1-}" = --packages ] || ! server=$(find_server); then
 	[ -z "${TASKSTORE_REDIS_SERVER-}" ] || [ $# != 0 ] ||
-		die "TASKSTORE_REDIS_SERVER names no program: $TASKSTORE_REDIS_SERVER"
+		die "TASKSTORE_REDIS_SERVER is not a program: $TASKSTORE_REDIS_SERVER"
 	[ $# != 0 ] || say "no redis-server or valkey-server found"
 	manager=$(find_manager) || die "no package manager known here: install it by hand: ${*:-Redis 7.0 or later}"
 	need_root "$@"
@@ -129,12 +129,12 @@ if [ "${1-}" = --packages ] || ! server=$(find_server); then
 		exit
 	fi
 	install_redis
-	server=$(find_server) || die "the installation brought no redis-server"
+	server=$(find_server) || die "the installation has no redis-server"
 	say "installed $server"
 fi
 
 version=$("$server" --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
 [ "${version%%.*}" -ge 7 ] 2>/dev/null ||
-	die "$server is version ${version:-unknown}; the tests need 7.0 or later (TASKSTORE_REDIS_SERVER names another one)"
+	die "$server is version ${version:-unknown}; the tests need 7.0 or later (set TASKSTORE_REDIS_SERVER to another one)"
 say "using $server, version $version"
 echo "$server"

