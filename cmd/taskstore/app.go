@@ -84,7 +84,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "taskstore",
-		Short:         "Look into a store of tasks, mend it, and check how it is set up",
+		Short:         "Inspect a store of tasks, repair it, and check its configuration",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
@@ -94,8 +94,8 @@ func (a *app) command() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.storeURL, "store", "", "URL of the store, without a password; else $TASKSTORE_URL, which may have one")
 	flags.StringVar(&a.storeFile, "store-file", "", "file whose first line is the URL of the store; - for standard input")
-	flags.StringVar(&a.prefix, "prefix", "", "what keys of Redis begin with, the schema of PostgreSQL (default taskstore)")
-	flags.DurationVar(&a.timeout, "timeout", 0, "end the command after this time; 0: never")
+	flags.StringVar(&a.prefix, "prefix", "", "prefix of the keys in Redis, or schema in PostgreSQL (default taskstore)")
+	flags.DurationVar(&a.timeout, "timeout", 0, "end the command after this time; 0: no limit")
 	root.AddCommand(
 		a.lsCommand(), a.getCommand(), a.watchCommand(), a.topCommand(), a.uiCommand(), a.ownersCommand(),
 		a.cancelCommand(), a.failCommand(), a.deleteCommand(), a.purgeCommand(),
@@ -161,7 +161,7 @@ func (a *app) limited(f func(ctx context.Context, args []string) error) func(*co
 			defer cancel()
 			err := f(limited, args)
 			if err != nil && limited.Err() != nil && ctx.Err() == nil {
-				return fmt.Errorf("the time that --timeout gives, %v, is over", a.timeout)
+				return fmt.Errorf("the command reached its --timeout of %v", a.timeout)
 			}
 			return err
 		}

@@ -35,8 +35,8 @@ func (a *app) benchCommand() *cobra.Command {
 			return a.bench(ctx, b, duration, clients)
 		}),
 	}
-	cmd.Flags().DurationVar(&duration, "duration", 10*time.Second, "how long to measure")
-	cmd.Flags().IntVar(&clients, "clients", 16, "how many call at once")
+	cmd.Flags().DurationVar(&duration, "duration", 10*time.Second, "time to measure")
+	cmd.Flags().IntVar(&clients, "clients", 16, "number of concurrent callers")
 	return cmd
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) cancelCommand() *cobra.Command {
-	return a.changeCommand("cancel ID", "Ask for a task to end; at once where nobody runs it",
+	return a.changeCommand("cancel ID", "Ask the runner of a task to end it; a task without a runner ends at once",
 		func(ctx context.Context, s *tasks.Store, t tasks.Task) (string, error) {
 			was := t.Status
 			t, err := s.Cancel(ctx, t.Owner, t.ID)

@@ -43,9 +43,9 @@ func (a *app) checkTasks(ctx context.Context, b taskstore.StorageBackend, l limi
 	case interrupted(ctx) != nil:
 		return nil, ctx.Err()
 	case ctx.Err() != nil:
-		return append(c.findings(), diagnosis{notKnown, "", "the time was over before all tasks were looked at", "what is wrong with the others is not known", "give a longer --timeout"}), nil
+		return append(c.findings(), diagnosis{notKnown, "", "the command timed out before it had read all tasks", "faults of the other tasks are unknown", "give a longer --timeout"}), nil
 	case errors.Is(err, look.ErrNoOwners), errors.As(err, new(look.OwnersRightError)):
-		return append(c.findings(), diagnosis{notKnown, "", safeLine(err.Error()), "the tasks were not looked at", "grant the right to list owners, or look at one owner by taskstore ls --owner"}), nil
+		return append(c.findings(), diagnosis{notKnown, "", safeLine(err.Error()), "doctor has read no tasks", "grant the right to list owners, or look at one owner by taskstore ls --owner"}), nil
 	case err != nil:
 		return append(c.findings(), unreachable("the tasks cannot be read: ", err)...), nil
 	}
@@ -109,16 +109,16 @@ func (c *census) findings() (all []diagnosis) {
 			all = append(all, diagnosis{Level: weakened, Setting: fmt.Sprintf(setting, n), Breaks: breaks, Remedy: remedy})
 		}
 	}
-	add(c.orphans, "tasks whose runner is lost, and that nobody took over: %d"+fmt.Sprintf("; the longest for %v", time.Duration(c.longestOrphan)*time.Second),
-		"they do not go on, and their clients wait", "start a server of their service, or end them: taskstore ls --all --orphans shows them, taskstore fail ends one")
+	add(c.orphans, "orphans (working tasks of lost runners): %d"+fmt.Sprintf("; the longest for %v", time.Duration(c.longestOrphan)*time.Second),
+		"they make no progress, and their clients wait", "start a server of their service, or end them: taskstore ls --all --orphans lists them, taskstore fail ends one")
 	add(c.newer, "records of a newer format: %d", "servers of this version and older cannot read these tasks",
 		"upgrade the servers and this command, or remove the tasks by taskstore delete")
-	add(c.damaged, "records that are damaged: %d", "their tasks cannot be read", "see what else writes to the store; remove them by taskstore delete")
-	add(c.noTask, "records among the tasks that are none: %d", "another version of the servers, or another program, wrote them; they count within the limits",
+	add(c.damaged, "records that are damaged: %d", "their tasks cannot be read", "find the other program that writes to the store; remove them by taskstore delete")
+	add(c.noTask, "records among the tasks that are not tasks: %d", "another version of the servers, or another program, wrote them; they count toward the limits",
 		"give each program a prefix of its own; tasks of an older layout end with their TTL")
-	add(c.unlisted, "owners whose tasks cannot be listed: %d", "their tasks cannot be listed or created", "taskstore ls --all says which key to remove")
-	add(c.full, "owners with as many tasks as they may have: %d", "their next create is refused until one expires", "see taskstore owners; remove tasks, shorten Retention, or raise MaxTasks")
-	add(c.busy, "owners with as many active tasks as they may have: %d", "their next create is refused until one ends", "see taskstore owners; end tasks, or raise MaxActive")
-	add(c.strays, "index entries without a record: %d", "they count as active tasks that are not there", "they go by themselves when they expire; see what else deletes records")
+	add(c.unlisted, "owners whose tasks cannot be listed: %d", "their tasks cannot be listed or created", "taskstore ls --all names the key to remove")
+	add(c.full, "owners at their limit of tasks: %d", "their next create is refused until one expires", "see taskstore owners; remove tasks, shorten Retention, or raise MaxTasks")
+	add(c.busy, "owners at their limit of active tasks: %d", "their next create is refused until one ends", "see taskstore owners; end tasks, or raise MaxActive")
+	add(c.strays, "index entries without a record: %d", "they count toward the limit of active tasks", "they expire by themselves; find the other program that deletes records")
 	return all
 }

@@ -54,13 +54,13 @@ func TestTasksAreEnded(t *testing.T) {
 		assert.Contains(t, r.out, "its runner is asked", r.err)
 		assert.True(t, status(f.working).CancelRequested)
 		r = run(t, f, "cancel", f.failed.ID)
-		assert.Contains(t, r.out, "it has ended before", r.err)
+		assert.Contains(t, r.out, "it has already ended", r.err)
 		r = run(t, f, "fail", f.working.ID, "--message", "too late")
 		assert.Equal(t, exitOK, r.code, r.err)
 		assert.Equal(t, &tasks.Error{Code: -32603, Message: "too late"}, status(f.working).Error)
 		r = run(t, f, "fail", f.working.ID)
 		assert.Equal(t, exitFailed, r.code)
-		assert.Contains(t, r.err, "it has ended before")
+		assert.Contains(t, r.err, "it has already ended")
 	})
 }
 
@@ -82,7 +82,7 @@ func TestRemovalIsConfirmed(t *testing.T) {
 		for _, answer := range []string{"", "n\n", "\n", "no\n", "yess\n"} {
 			r := runWith(t, f, terminal(answer), "delete", f.failed.ID)
 			assert.Equal(t, exitFailed, r.code)
-			assert.Contains(t, r.err, "nothing was removed")
+			assert.Contains(t, r.err, "the command removed no task")
 			assert.True(t, there())
 		}
 		r := runWith(t, f, terminal("y\n"), "delete", f.failed.ID)
@@ -154,7 +154,7 @@ func TestProgressIsShownOnTerminals(t *testing.T) {
 				assert.True(t, shown && strings.ContainsAny(before[len(before)-1:], "\r\n"), "%v: a line of its own: %s", args, line)
 			}
 			last := screen.String()[strings.LastIndex(screen.String(), "\r")+1:]
-			assert.NotContains(t, last, "%", "nothing of the bar is left")
+			assert.NotContains(t, last, "%", "the progress bar is erased")
 		}
 	})
 }
@@ -209,7 +209,7 @@ func TestTheTimeoutEndsACommand(t *testing.T) {
 }
 
 // A record that cannot be read is told of, and hides nothing.
-func TestWhatCannotBeReadIsToldOf(t *testing.T) {
+func TestUnreadableTasksAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)
 		spoil(t, f.MemoryBackend, f.failed, `{"format":9}`)
@@ -298,11 +298,11 @@ func TestDoctorLeavesServersAMinute(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		r := run(t, b, "doctor")
 		assert.Equal(t, exitFailed, r.code)
-		assert.Contains(t, r.out, "nobody took over: 1")
+		assert.Contains(t, r.out, "lost runners): 1")
 	})
 }
 
-func TestBenchLeavesNothing(t *testing.T) {
+func TestBenchLeavesNoTasks(t *testing.T) {
 	b := taskstore.NewMemoryBackend(nil)
 	r := run(t, b, "bench", "--duration", "50ms", "--clients", "2")
 	assert.Equal(t, exitOK, r.code, r.err)

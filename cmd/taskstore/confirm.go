@@ -15,12 +15,12 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 }
 
 // errNotConfirmed is the error if the operator declines.
-var errNotConfirmed = errors.New("nothing was removed")
+var errNotConfirmed = errors.New("the command removed no task")
 
 // confirm asks the operator before an action that cannot be undone.
 func (a *app) confirm(ctx context.Context, question string) error {
 	if !a.errTTY || a.storeFile == "-" {
-		return usagef("it cannot be undone: give --yes where there is no terminal to ask at")
+		return usagef("this cannot be undone: without a terminal to ask at, give --yes")
 	}
 	fmt.Fprint(a.err, question+" [y/N] ")
 	answer := make(chan string, 1)

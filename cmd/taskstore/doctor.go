@@ -44,9 +44,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	defaults := defaultLimits()
 	l := defaults
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Check the store's servers and what is stored, and say what to do",
-		Long: "Check the store's servers and what is stored, and say what to do.\n\n" +
-			"Exit codes: 0 all is well, or could not be asked; 1 a promise is weakened; 2 the store cannot be used.",
+		Use: "doctor", Short: "Check the store's servers and tasks, and name remedies",
+		Long: "Check the store's servers and tasks, and name remedies.\n\n" +
+			"Exit codes: 0 no fault was found, or a check was refused; 1 a promise is weakened; 2 the store cannot be used.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: a.limited(func(ctx context.Context, _ []string) error {
 			findings, err := a.diagnose(ctx, l)
@@ -101,7 +101,7 @@ func interrupted(ctx context.Context) error {
 
 // unreachable returns the finding that calls fail.
 func unreachable(what string, err error) []diagnosis {
-	return []diagnosis{{Level: unusable, Setting: what + look.Explain(err), Breaks: "calls fail", Remedy: "see what it says"}}
+	return []diagnosis{{Level: unusable, Setting: what + look.Explain(err), Breaks: "calls fail", Remedy: "the error above names the cause"}}
 }
 
 // A checker is a backend that can check its servers.
@@ -162,7 +162,7 @@ func (a *app) report(findings []diagnosis, form string) error {
 		}
 		fmt.Fprintf(a, "%s: %s\n    %s\n    remedy: %s\n", d.Level, safeLine(where+d.Setting), safeLine(d.Breaks), safeLine(d.Remedy))
 	}
-	verdict := map[int]string{exitOK: "nothing is wrong", exitFailed: "promises are weakened", exitUnusable: "the store cannot be used"}[a.code]
+	verdict := map[int]string{exitOK: "no faults found", exitFailed: "promises are weakened", exitUnusable: "the store cannot be used"}[a.code]
 	_, err := fmt.Fprintln(a, verdict)
 	return err
 }

@@ -86,7 +86,7 @@ func TestDoctorFindsWrongSettings(t *testing.T) {
 		"NoPersistence": {[]string{"--appendonly", "no", "--save", ""}, weakened, "appendonly is no, and save is empty", 1},
 		"EverySecond":   {[]string{"--appendfsync", "everysec"}, weakened, "appendfsync is everysec", 1},
 		"Eviction":      {[]string{"--maxmemory-policy", "allkeys-lru"}, weakened, "maxmemory-policy is allkeys-lru", 1},
-		"NoCommand":     {[]string{"--rename-command", "ZCOUNT", ""}, unusable, "does not have zcount", 2},
+		"NoCommand":     {[]string{"--rename-command", "ZCOUNT", ""}, unusable, "the server lacks zcount", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, findings := doctorSays(t, startHealthy(t, c.args...).URL())
@@ -183,7 +183,7 @@ func (b late) Now(ctx context.Context) (time.Time, error) {
 	return now.Add(-b.by), err
 }
 
-func TestDoctorFindsWhatIsWrongWithTheTasks(t *testing.T) {
+func TestDoctorFindsFaultsOfTasks(t *testing.T) {
 	t.Parallel()
 	server := startHealthy(t)
 	b, err := taskstore.OpenRedis(t.Context(), server.URL(), nil)
@@ -213,7 +213,7 @@ func TestDoctorFindsWhatIsWrongWithTheTasks(t *testing.T) {
 	}{
 		"Orphan": {func() {
 			create(store(late{b, 3 * time.Minute}), tasks.CreateParams{Holder: "gone"})
-		}, "whose runner is lost, and that nobody took over: 1; the longest for 2m"},
+		}, "orphans (working tasks of lost runners): 1; the longest for 2m"},
 		"EntryWithoutRecord": {func() {
 			require.NoError(t, client.Del(t.Context(), recordKey(create(store(b), tasks.CreateParams{}))).Err())
 		}, "index entries without a record: 1"},
@@ -225,7 +225,7 @@ func TestDoctorFindsWhatIsWrongWithTheTasks(t *testing.T) {
 			for range 100 {
 				create(store(b), tasks.CreateParams{})
 			}
-		}, "owners with as many active tasks as they may have: 1"},
+		}, "owners at their limit of active tasks: 1"},
 		"NewerFormat": {func() {
 			spoil(t, b, create(store(b), tasks.CreateParams{}), `{"format":99}`)
 		}, "records of a newer format: 1"},
@@ -247,7 +247,7 @@ func TestDoctorFindsWhatIsWrongWithTheTasks(t *testing.T) {
 			name = strings.Replace(name, "%2F", "/", 1)
 			_, err := b.Put(t.Context(), taskstore.Key{Owner: "u:n:alice", Task: name[:max(0, len(name)-36)] + "t/" + uuid.NewString()}, taskstore.Value{Data: []byte(`{"format":1}`)})
 			require.NoError(t, err)
-		}, "records among the tasks that are none: 1"},
+		}, "records among the tasks that are not tasks: 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, client.FlushDB(t.Context()).Err())
@@ -262,7 +262,7 @@ func TestDoctorFindsWhatIsWrongWithTheTasks(t *testing.T) {
 		create(store(b), tasks.CreateParams{})
 		code, findings := doctorSays(t, server.URL(), "--max-tasks", "1")
 		assert.Equal(t, 1, code)
-		finds(t, weakened, "owners with as many tasks as they may have: 1", findings)
+		finds(t, weakened, "owners at their limit of tasks: 1", findings)
 	})
 }
 
@@ -285,7 +285,7 @@ func (ahead) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 	return next
 }
 
-func TestDoctorFindsWhatIsWrongInACluster(t *testing.T) {
+func TestDoctorFindsFaultsOfACluster(t *testing.T) {
 	t.Parallel()
 	redistest.Need(t, redistest.ShardedChannels)
 	cluster := redistest.StartCluster(t, healthy...)

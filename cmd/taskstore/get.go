@@ -16,7 +16,7 @@ import (
 
 // ownerFlag adds the flag that names the owner of one task.
 func ownerFlag(cmd *cobra.Command, owner *string) {
-	cmd.Flags().StringVar(owner, "owner", "", "the task's owner; without it all owners are asked for the task")
+	cmd.Flags().StringVar(owner, "owner", "", "the task's owner; without it the command looks through all owners")
 }
 
 func (a *app) getCommand() *cobra.Command {
@@ -30,7 +30,7 @@ func (a *app) getCommand() *cobra.Command {
 		}),
 	}
 	ownerFlag(cmd, &owner)
-	cmd.Flags().BoolVar(&payload, "payload", false, "show what the client sent and gets: arguments, questions, answers, result or error")
+	cmd.Flags().BoolVar(&payload, "payload", false, "show the task's payload: arguments, questions, answers, result or error")
 	formFlag(cmd, &form, formTable, formJSON)
 	return cmd
 }
@@ -89,7 +89,7 @@ func (a *app) printTask(v look.Task, now time.Time) error {
 		line("runner", l.Holder)
 		line("runs", fmt.Sprint(l.Token))
 		line("lease ends", at(l.ExpiresAt))
-		line("no sign since", at(l.IdleSince))
+		line("silent since", at(l.IdleSince))
 	}
 	line("may run again", map[bool]string{true: "yes", false: "no"}[v.Resumable])
 	if v.CancelRequested {

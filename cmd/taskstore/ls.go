@@ -26,8 +26,8 @@ var statuses = []string{string(tasks.Working), string(tasks.InputRequired), stri
 func (f *filter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.status, "status", "", "only those that are "+strings.Join(statuses, ", "))
 	cmd.Flags().StringVar(&f.tool, "tool", "", "only those of this tool")
-	cmd.Flags().DurationVar(&f.older, "older", 0, "only those that were created longer ago")
-	cmd.Flags().BoolVar(&f.orphans, "orphans", false, "only those that are working and whose runner is lost")
+	cmd.Flags().DurationVar(&f.older, "older", 0, "only those older than this")
+	cmd.Flags().BoolVar(&f.orphans, "orphans", false, "only orphans: working tasks of a lost runner")
 	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statuses, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -54,7 +54,7 @@ type scope struct {
 
 func (s *scope) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.owner, "owner", "", "the owner, as it is stored: n:NAME for a user of mcptasks, a: and two hex digits for anonymous callers")
-	cmd.Flags().BoolVar(&s.all, "all", false, "all owners, which the store has to be able to list")
+	cmd.Flags().BoolVar(&s.all, "all", false, "all owners, if the store can list them")
 }
 
 func (s *scope) check() error {

@@ -13,9 +13,9 @@ import (
 
 func (a *app) migrateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "migrate", Short: "Make the schema of a PostgreSQL, or bring it up to date",
-		Long: "Make the schema of a PostgreSQL, or bring it up to date, in one transaction. " +
-			"The user of the URL owns what it makes; servers can use another one with fewer rights. Other stores need none of it.",
+		Use: "migrate", Short: "Create or update the schema in PostgreSQL",
+		Long: "Create or update the schema in PostgreSQL, in one transaction. " +
+			"The user of the URL owns the schema; servers can use another user with fewer rights. Other stores need no migration.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: a.limited(func(ctx context.Context, _ []string) error {
 			address, err := a.storeAddress()
@@ -24,7 +24,7 @@ func (a *app) migrateCommand() *cobra.Command {
 			}
 			scheme, _, _ := strings.Cut(address, ":")
 			if scheme = strings.ToLower(scheme); scheme != "postgres" && scheme != "postgresql" {
-				return usagef("migrate is for PostgreSQL; other stores have nothing to migrate")
+				return usagef("migrate is for PostgreSQL; other stores have no schema to migrate")
 			}
 			b, err := openAddress(ctx, address, a.prefix, url.Values{"migrate": {"true"}})
 			if err != nil {

@@ -29,7 +29,7 @@ type ownerView struct {
 func (a *app) ownersCommand() *cobra.Command {
 	var form string
 	cmd := &cobra.Command{
-		Use: "owners", Short: "List the owners of tasks and what each has",
+		Use: "owners", Short: "List the owners of tasks, with a count of each one's tasks",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: a.withStore(func(ctx context.Context, b taskstore.StorageBackend, _ []string) error {
 			return a.listOwners(ctx, b, form)

@@ -125,7 +125,7 @@ func TestASignalEndsTheProgram(t *testing.T) {
 			_ = cmd.Wait()
 			assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), "%s: %s", args, errs)
 			assert.Equal(t, "taskstore: interrupted\n", errs.String(), args)
-			assert.Len(t, ownersOf(t, server.URL()), 3, "bench leaves nothing")
+			assert.Len(t, ownersOf(t, server.URL()), 3, "bench leaves no owner")
 		}
 	}
 }

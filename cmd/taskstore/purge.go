@@ -18,7 +18,7 @@ func (a *app) purgeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "purge --owner NAME", Short: "Remove all tasks of an owner, and say how many of each status",
 		Long: "Remove all tasks that an owner has when the command begins, and say how many of each status. " +
-			"See to it first that the owner can make no more requests.",
+			"First make sure that the owner can make no more requests.",
 		Args: usageArgs(cobra.NoArgs),
 		PreRunE: func(*cobra.Command, []string) error {
 			if owner == "" {
@@ -77,7 +77,7 @@ func (a *app) purgeEach(ctx context.Context, i *tasks.Inspector, s *tasks.Store,
 		status := string(t.Status)
 		switch {
 		case errors.Is(err, tasks.ErrNoTask):
-			left = errors.New("records among the tasks are none and stay: another version or another program wrote them")
+			left = errors.New("records that are not tasks stay: another version or another program wrote them")
 			continue
 		case err != nil && t.ID == "":
 			return err

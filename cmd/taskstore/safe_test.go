@@ -53,7 +53,7 @@ func TestNoSequenceReachesTheTerminal(t *testing.T) {
 }
 
 // JSON says the same as before it was made fit for a terminal.
-func TestJSONKeepsWhatItSays(t *testing.T) {
+func TestJSONKeepsItsStrings(t *testing.T) {
 	text, err := encode(map[string]any{"a": harmful, "b": json.RawMessage("\"\u009b\u202e\x7f\"")}, "  ")
 	require.NoError(t, err)
 	var back map[string]string

@@ -63,11 +63,11 @@ func works(t *testing.T, url string) {
 		{"purge --owner n:alice --yes", []string{"removed         1"}},
 		{"top --all --interval 10s --timeout 2s", []string{"1 tasks", "tool"}},
 		{"bench --duration 2s --clients 2", nil},
-		{"doctor", []string{"nothing is wrong"}},
+		{"doctor", []string{"no faults found"}},
 	} {
 		r := runURL(t, url, strings.Fields(c.args)...)
 		if strings.HasPrefix(c.args, "top") { // which its time ends
-			assert.Contains(t, r.err, "is over")
+			assert.Contains(t, r.err, "reached its --timeout")
 			r.code = exitOK
 		}
 		assert.Equal(t, exitOK, r.code, "%s: %s%s", c.args, r.out, r.err)
@@ -79,7 +79,7 @@ func works(t *testing.T, url string) {
 		_ = runURL(t, url, "bench", "--duration", "50ms", "--clients", "16") // too short for some
 	}
 	r := runURL(t, url, "owners", "-o", "jsonl")
-	assert.Equal(t, 1, strings.Count(r.out, "\n"), "bench leaves nothing: %s", r.out)
+	assert.Equal(t, 1, strings.Count(r.out, "\n"), "bench leaves no owner: %s", r.out)
 }
 
 // publishedOn makes the schema by the command, and the user that the document recommends. It

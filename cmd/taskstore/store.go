@@ -50,7 +50,7 @@ func (a *app) readAddress() (string, error) {
 		return "", err
 	}
 	if line = strings.TrimSpace(line); line == "" {
-		return "", usagef("--store-file: the first line is empty; it is to be the URL of the store")
+		return "", usagef("--store-file: the first line is empty; it must be the URL of the store")
 	}
 	return line, nil
 }
@@ -137,7 +137,7 @@ func openAddress(ctx context.Context, address, prefix string, parameters url.Val
 		}
 		path, file := fileOf(address)
 		if _, err := os.Stat(path); file && errors.Is(err, fs.ErrNotExist) && path != "" {
-			return nil, fmt.Errorf("there is no such file: %s; servers make it", path)
+			return nil, fmt.Errorf("there is no such file: %s; a server creates it", path)
 		}
 	}
 	return taskstore.Open(ctx, address)

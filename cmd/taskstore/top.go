@@ -21,7 +21,7 @@ func (a *app) topCommand() *cobra.Command {
 	var s scope
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use: "top (--owner NAME | --all)", Short: "Show per tool what runs, how much is made and ended, and what is lost; until interrupted",
+		Use: "top (--owner NAME | --all)", Short: "Show running, new, ended and lost tasks per tool, until interrupted",
 		Args: usageArgs(cobra.NoArgs),
 		PreRunE: func(*cobra.Command, []string) error {
 			if interval <= 0 {
@@ -34,7 +34,7 @@ func (a *app) topCommand() *cobra.Command {
 		}),
 	}
 	s.flags(cmd)
-	cmd.Flags().DurationVar(&interval, "interval", 5*time.Second, "how often to look; each look reads all tasks")
+	cmd.Flags().DurationVar(&interval, "interval", 5*time.Second, "time between polls; each poll reads all tasks")
 	return cmd
 }
 

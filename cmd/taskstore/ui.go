@@ -42,13 +42,13 @@ func (a *app) uiCommand() *cobra.Command {
 	}
 	s.flags(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&address, "listen", "127.0.0.1:8370", "address and port of the page; one that other machines reach needs a token")
-	flags.StringVar(&tokenFile, "token-file", "", "file whose first line is what a browser logs in with; else $TASKSTORE_UI_TOKEN; without one nobody has to log in")
+	flags.StringVar(&address, "listen", "127.0.0.1:8370", "address and port of the page; an address that other machines reach needs a token")
+	flags.StringVar(&tokenFile, "token-file", "", "file whose first line is the token for logging in; else $TASKSTORE_UI_TOKEN; without a token the page is open")
 	flags.StringSliceVar(&opts.Hosts, "host", nil, "a name by which browsers reach the page, besides localhost and addresses")
-	flags.BoolVar(&opts.Write, "write", false, "let tasks be cancelled")
-	flags.BoolVar(&opts.Owners, "owners", false, "show the names of owners; without it a label stands for each")
-	flags.BoolVar(&opts.Payload, "payload", false, "let be shown what clients send and get: arguments, questions, answers, result or error")
-	flags.DurationVar(&opts.Interval, "interval", 5*time.Second, "how often to look where the store tells of no change; each look reads all tasks")
+	flags.BoolVar(&opts.Write, "write", false, "allow the page to cancel tasks")
+	flags.BoolVar(&opts.Owners, "owners", false, "show the names of owners, in place of labels")
+	flags.BoolVar(&opts.Payload, "payload", false, "allow the page to show payloads: arguments, questions, answers, result or error")
+	flags.DurationVar(&opts.Interval, "interval", 5*time.Second, "time between polls of a store that sends no hints; each poll reads all tasks")
 	return cmd
 }
 

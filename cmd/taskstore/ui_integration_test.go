@@ -135,7 +135,7 @@ func cancelOn(t *testing.T, url, id string) {
 
 // The page tells what the server refuses, without the password; when it refuses no more the page
 // goes on.
-func TestThePageSaysWhatTheServerRefuses(t *testing.T) {
+func TestThePageShowsRefusalsOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := startHealthy(t)
 	address := published(t, server)

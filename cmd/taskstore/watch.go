@@ -35,7 +35,7 @@ func (a *app) watchCommand() *cobra.Command {
 		}),
 	}
 	ownerFlag(cmd, &owner)
-	cmd.Flags().DurationVar(&interval, "interval", time.Second, "how often to look")
+	cmd.Flags().DurationVar(&interval, "interval", time.Second, "time between polls")
 	formFlag(cmd, &form, formTable, formJSONL)
 	return cmd
 }

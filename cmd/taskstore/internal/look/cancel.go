@@ -9,7 +9,7 @@ func Cancelled(was tasks.Status, t tasks.Task) string {
 	case t.Status == tasks.Cancelled && was != tasks.Cancelled:
 		return "cancelled"
 	case t.Status.Terminal():
-		return "it has ended before"
+		return "it has already ended"
 	}
 	return "its runner is asked to end it"
 }

@@ -21,7 +21,7 @@ func lackedRight(err error) string {
 	text := err.Error()
 	if named := deniedObject.FindStringSubmatch(text); named != nil {
 		return map[string]string{
-			"schema": "USAGE ON SCHEMA ", "function": "EXECUTE ON FUNCTION ", "table": "what docs/postgres.md lists ON ",
+			"schema": "USAGE ON SCHEMA ", "function": "EXECUTE ON FUNCTION ", "table": "the rights that docs/postgres.md lists ON ",
 		}[named[1]] + named[2]
 	}
 	if !strings.Contains(text, "NOPERM") {
@@ -49,7 +49,7 @@ func Explain(err error) string {
 	case errors.Is(err, tasks.ErrNotFound):
 		return "there is no such task; it may have expired"
 	case errors.Is(err, taskstore.ErrOutcomeUnknown):
-		return err.Error() + "; look at the task and do it again"
+		return err.Error() + "; look at the task, then try again"
 	}
 	return err.Error()
 }

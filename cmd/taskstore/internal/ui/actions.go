@@ -18,7 +18,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "this page only reads; start it with --write to cancel tasks")
 		return
 	case !same(r.Header.Get(csrfHeader), s.csrf):
-		refuse(w, http.StatusForbidden, "the request lacks the value that this page sends along; load the page again")
+		refuse(w, http.StatusForbidden, "the request lacks this page's token; reload the page")
 		return
 	}
 	var sent struct{ ID, Owner string }

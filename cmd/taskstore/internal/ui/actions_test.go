@@ -56,7 +56,7 @@ func TestCancelNeedsTheValueOfThePage(t *testing.T) {
 	assert.True(t, get().CancelRequested)
 	_, err := run.Cancelled(t.Context())
 	require.NoError(t, err)
-	assert.Contains(t, cancel(), "it has ended before")
+	assert.Contains(t, cancel(), "it has already ended")
 	assert.Equal(t, http.StatusMethodNotAllowed, s.ask("GET", "/api/cancel", "").StatusCode)
 	assert.Equal(t, http.StatusBadRequest, s.ask("POST", "/api/cancel", "rubbish", csrfHeader, s.csrf()).StatusCode)
 	missing := s.ask("POST", "/api/cancel", cancelBody(t, "b9f4c7e2-0000-4000-8000-000000000000"), csrfHeader, s.csrf())

@@ -95,13 +95,13 @@ func (f *feed) state(owners int) feedState {
 		case w.failed == nil:
 			s.Watched++
 		case errors.Is(w.failed, errors.ErrUnsupported):
-			s.Reason = "this store tells of no changes"
+			s.Reason = "this store sends no hints of changes"
 		default:
 			s.Reason = look.Explain(w.failed)
 		}
 	}
 	if s.Reason == "" && s.Watched < owners {
-		s.Reason = "more owners than are watched at once"
+		s.Reason = "too many owners to watch"
 	}
 	return s
 }

@@ -14,7 +14,7 @@ func (s *server) knownHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isKnown(r.Host) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			refuse(w, http.StatusMisdirectedRequest, "this page is not known by that host name; name it by --host")
+			refuse(w, http.StatusMisdirectedRequest, "this host name is unknown to the page; add it by --host")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -84,7 +84,7 @@ func TestAnswersAreHardened(t *testing.T) {
 }
 
 // The page works without any other server.
-func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
+func TestThePageLoadsOnlyFromItself(t *testing.T) {
 	entries, err := embedded.ReadDir("assets")
 	require.NoError(t, err)
 	for _, e := range entries {

@@ -34,7 +34,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Token == "" || !same(strings.TrimSpace(sent.Token), s.Token) {
-		refuse(w, http.StatusUnauthorized, "that is not the token")
+		refuse(w, http.StatusUnauthorized, "wrong token")
 		return
 	}
 	http.SetCookie(w, &http.Cookie{

@@ -89,7 +89,7 @@ func TestAnOperatorFollowsAndCancelsATask(t *testing.T) {
 	require.NoError(t, err)
 	b.until("document.querySelector('.status').textContent === 'cancelled' && !document.querySelector('#cancel')")
 	require.NoError(t, w.store.Delete(t.Context(), "n:alice", id))
-	b.until("document.querySelector('#problem').textContent.startsWith('The task is not there any more')")
+	b.until("document.querySelector('#problem').textContent.startsWith('The task has expired or was deleted')")
 
 	b.do(chromedp.SendKeys(chromedp.CSS("#search-id"), id+kb.Enter))
 	b.until("document.querySelector('main').textContent.includes('There is no such task')")
@@ -175,7 +175,7 @@ func TestABrowserLogsIn(t *testing.T) {
 	b := newBrowser(t)
 	b.do(chromedp.Navigate("http://" + l.Addr().String() + "/"))
 	b.do(chromedp.SendKeys(chromedp.CSS("#token"), "wrong"+kb.Enter))
-	b.until("document.querySelector('#problem').textContent === 'that is not the token'")
+	b.until("document.querySelector('#problem').textContent === 'wrong token'")
 	b.do(chromedp.SendKeys(chromedp.CSS("#token"), testToken+kb.Enter))
 	b.until("%s === 1", rows)
 	assert.Empty(t, eval[string](b, "document.cookie"), "scripts do not see it")

@@ -47,12 +47,12 @@ func parseQuery(v url.Values) (q query, err error) {
 	}
 	if s := v.Get("status"); s != "" {
 		if q.status = tasks.Status(s); !slices.Contains(statuses, q.status) {
-			return q, errors.New("status is none that a task can have")
+			return q, errors.New("status is not a task's status")
 		}
 	}
 	if s := v.Get("older"); s != "" {
 		if q.older, err = time.ParseDuration(s); err != nil || q.older < 0 {
-			return q, errors.New("older is no duration, like 10m or 2h30m")
+			return q, errors.New("older is not a duration, such as 10m or 2h30m")
 		}
 	}
 	q.orphans = v.Get("orphans") != ""
@@ -60,7 +60,7 @@ func parseQuery(v url.Values) (q query, err error) {
 		millis, id, _ := strings.Cut(s, "-")
 		m := mark{id: id}
 		if m.millis, err = strconv.ParseInt(millis, 10, 64); err != nil {
-			return q, errors.New("before is no place in a list")
+			return q, errors.New("before is not a position in the list")
 		}
 		q.before = &m
 	}

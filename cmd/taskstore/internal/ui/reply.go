@@ -33,7 +33,7 @@ func fail(w http.ResponseWriter, err error) {
 // decode reads the body of a small request, or answers and returns false.
 func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(v); err != nil {
-		refuse(w, http.StatusBadRequest, "the body is no JSON of the form that is expected")
+		refuse(w, http.StatusBadRequest, "the body is not JSON of the expected form")
 		return false
 	}
 	return true

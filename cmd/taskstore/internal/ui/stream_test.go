@@ -142,14 +142,14 @@ func (b *unwatched) Owners(ctx context.Context) iter.Seq2[string, error] {
 }
 
 // A store that tells of no change is looked at from time to time, and the page says so.
-func TestAStoreThatTellsNothingIsLookedAt(t *testing.T) {
+func TestAStoreWithoutHintsIsPolled(t *testing.T) {
 	w := newWorld(t)
 	run := w.create("n:alice", "render")
 	b := &unwatched{StorageBackend: w}
 	s := serve(t, b, Options{Interval: 20 * time.Millisecond})
 	list, one := s.listen("/api/events/tasks"), s.listen("/api/events/task?id="+run.Task().ID)
 	v := next(t, list, "tasks", func(v view) bool { return v.Feed.Reason != "" })
-	assert.Equal(t, feedState{Owners: 1, Reason: "this store tells of no changes"}, v.Feed)
+	assert.Equal(t, feedState{Owners: 1, Reason: "this store sends no hints of changes"}, v.Feed)
 	next(t, one, "task", func(p taskPage) bool { return !p.Watched })
 	_, err := run.SetStatusMessage(t.Context(), "half")
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func TestAStoreRestsWhileNoPageIsOpen(t *testing.T) {
 }
 
 // The page says what is wrong with the store in the words of the command, and recovers.
-func TestAPageSaysWhatIsWrongWithTheStore(t *testing.T) {
+func TestAPageNamesTheFaultOfTheStore(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
 	b := &unwatched{StorageBackend: w}
@@ -215,7 +215,7 @@ func TestManyOwnersAreWatchedInPart(t *testing.T) {
 	s := serve(t, w, Options{Interval: 20 * time.Millisecond})
 	list := s.listen("/api/events/tasks")
 	v := next(t, list, "tasks", always[view])
-	assert.Equal(t, feedState{Owners: maxWatched + 6, Watched: maxWatched, Reason: "more owners than are watched at once"}, v.Feed)
+	assert.Equal(t, feedState{Owners: maxWatched + 6, Watched: maxWatched, Reason: "too many owners to watch"}, v.Feed)
 	last := fmt.Sprintf("n:user-%02d", maxWatched+5)
 	w.id(last, "late")
 	next(t, list, "tasks", func(v view) bool { return v.Found == maxWatched+7 })
@@ -256,7 +256,7 @@ func TestAStreamThatDoesNotBeginMakesRoom(t *testing.T) {
 }
 
 // Records that cannot be read are counted, and the rest is shown.
-func TestWhatCannotBeReadIsCounted(t *testing.T) {
+func TestUnreadableTasksAreCounted(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
 	broken := w.id("n:alice", "search")

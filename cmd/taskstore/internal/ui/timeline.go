@@ -29,7 +29,7 @@ func timelineOf(t tasks.Task, now time.Time) []moment {
 	}
 	ended := t.Status.Terminal()
 	if t.LostRuns > 0 {
-		add(time.Time{}, "lost", count(int(t.LostRuns), "runner was lost", "runners were lost"), "another one took the task over")
+		add(time.Time{}, "lost", count(int(t.LostRuns), "runner was lost", "runners were lost"), "another runner took the task over")
 	}
 	if t.Lease.Token > 0 {
 		add(time.Time{}, "run", count(int(t.Lease.Token), "run began", "runs began"), holder(t, ended || look.IsOrphan(t, now)))
@@ -68,7 +68,7 @@ func holder(t tasks.Task, over bool) string {
 	case over:
 		return "the latest by " + t.Lease.Holder
 	case t.Lease.Detached:
-		return "detached by " + t.Lease.Holder + ": the work is done elsewhere"
+		return "detached by " + t.Lease.Holder + ": another process does the work"
 	}
 	return "now by " + t.Lease.Holder
 }
@@ -78,16 +78,16 @@ func holder(t tasks.Task, over bool) string {
 func leaseOf(t tasks.Task, now time.Time) (line []moment) {
 	l := t.Lease
 	if !l.IdleSince.IsZero() {
-		line = append(line, moment{At: &l.IdleSince, Kind: "lost", What: "no sign of a runner since"})
+		line = append(line, moment{At: &l.IdleSince, Kind: "lost", What: "the runner has been silent since"})
 	}
 	switch {
 	case l.ExpiresAt.IsZero():
 	case look.IsOrphan(t, now) && now.After(l.ExpiresAt):
-		line = append(line, moment{At: &l.ExpiresAt, Kind: "lost", What: "the lease ran out", More: "the runner has not renewed it"})
+		line = append(line, moment{At: &l.ExpiresAt, Kind: "lost", What: "the lease expired", More: "the runner has not renewed it"})
 	case l.Detached:
 		line = append(line, moment{At: &l.ExpiresAt, Kind: "later", What: "deadline of the detached work"})
 	default:
-		line = append(line, moment{At: &l.ExpiresAt, Kind: "later", What: "the lease ends, unless it is renewed"})
+		line = append(line, moment{At: &l.ExpiresAt, Kind: "later", What: "the lease expires, unless the runner renews it"})
 	}
 	return line
 }

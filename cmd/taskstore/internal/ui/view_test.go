@@ -71,7 +71,7 @@ func TestTextsInAListAreCut(t *testing.T) {
 }
 
 // The timeline tells what the record tells, in order, and what is to come.
-func TestATimelineTellsWhatTheRecordTells(t *testing.T) {
+func TestATimelineShowsTheRecord(t *testing.T) {
 	words := func(task tasks.Task) (all []string) {
 		for _, m := range timelineOf(task, noon) {
 			text := m.Kind + ": " + m.What
@@ -95,12 +95,12 @@ func TestATimelineTellsWhatTheRecordTells(t *testing.T) {
 	running.TTL, running.ExpiresAt = 2*time.Hour, noon.Add(3*time.Hour)
 	assert.Equal(t, []string{
 		"start: created @1h0m0s",
-		"lost: 2 runners were lost, another one took the task over",
+		"lost: 2 runners were lost, another runner took the task over",
 		"run: 3 runs began, now by replica-1",
 		"ask: 2 questions were asked, 1 of them open",
 		"run: latest change, revision 7 @1m0s",
 		"cancel: cancel was requested",
-		"later: the lease ends, unless it is renewed @-1m0s",
+		"later: the lease expires, unless the runner renews it @-1m0s",
 		"later: clients may count on it until then @-1h0m0s",
 		"later: expires @-3h0m0s",
 	}, words(running))
@@ -109,13 +109,13 @@ func TestATimelineTellsWhatTheRecordTells(t *testing.T) {
 	lost.Lease = tasks.Lease{Holder: "replica-1", Token: 1, ExpiresAt: noon.Add(-time.Minute), IdleSince: noon.Add(-30 * time.Second)}
 	assert.Equal(t, []string{
 		"start: created @1h0m0s", "run: 1 run began, the latest by replica-1",
-		"lost: no sign of a runner since @30s", "lost: the lease ran out, the runner has not renewed it @1m0s",
+		"lost: the runner has been silent since @30s", "lost: the lease expired, the runner has not renewed it @1m0s",
 	}, words(lost))
 
 	detached := taskOf("a", tasks.Working, time.Hour, time.Hour)
 	detached.Lease = tasks.Lease{Holder: "replica-1", Token: 1, ExpiresAt: noon.Add(time.Minute), Detached: true}
 	assert.Equal(t, []string{
-		"start: created @1h0m0s", "run: 1 run began, detached by replica-1: the work is done elsewhere", "later: deadline of the detached work @-1m0s",
+		"start: created @1h0m0s", "run: 1 run began, detached by replica-1: another process does the work", "later: deadline of the detached work @-1m0s",
 	}, words(detached))
 
 	ended := taskOf("a", tasks.Failed, time.Hour, time.Minute)

@@ -55,7 +55,7 @@ function login() {
     h("label", { for: "token" }, "Token"),
     token,
     h("button", { class: "primary" }, "Log in"),
-    h("p", { class: "hint" }, "It is in the file that the command was given by --token-file, or in TASKSTORE_UI_TOKEN."),
+    h("p", { class: "hint" }, "The token is in the file of --token-file, or in TASKSTORE_UI_TOKEN."),
   );
   main.replaceChildren(form);
   token.focus();

@@ -118,7 +118,7 @@ class List {
     if (rows.some((r, i) => this.body.children[i] !== r.tr) || this.body.children.length !== rows.length) this.place(rows);
     setText(this.found, `${view.found.toLocaleString()}${view.found === view.tasks ? "" : ` of ${view.tasks.toLocaleString()}`}`);
     this.empty.hidden = view.found > 0;
-    setText(this.empty, view.tasks ? "No task is like that." : "There are no tasks.");
+    setText(this.empty, view.tasks ? "No task matches." : "There are no tasks.");
     this.showPager(view.next);
   }
 

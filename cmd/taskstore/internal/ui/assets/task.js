@@ -94,7 +94,7 @@ class TaskView {
   cancelButton() {
     const sure = h("dialog", { "aria-labelledby": "sure" },
       h("h2", { id: "sure" }, "Cancel this task?"),
-      h("p", {}, "A runner is asked to end it. Where nobody runs it, it ends at once. It cannot be undone."),
+      h("p", {}, "Its runner is asked to end it. Without a runner it ends at once. This cannot be undone."),
       h("div", { class: "actions" },
         h("button", { type: "button", onclick: () => sure.close() }, "Keep it"),
         h("button", { type: "button", class: "danger", id: "cancel-sure", onclick: () => { sure.close(); this.cancel(); } }, "Cancel the task")));
@@ -113,7 +113,7 @@ class TaskView {
 
   showPayload() {
     if (!config.payload) {
-      this.payload.replaceChildren(h("p", { class: "hint" }, "What the client sent and gets is not shown; start the page with --payload."));
+      this.payload.replaceChildren(h("p", { class: "hint" }, "The payload is hidden; start the page with --payload."));
       return;
     }
     this.payload.replaceChildren(h("button", {
@@ -133,7 +133,7 @@ class TaskView {
   gone() {
     close();
     this.page.live("off", "ended");
-    this.page.problem("The task is not there any more: it has expired, or was deleted. This is how it was.");
+    this.page.problem("The task has expired or was deleted. This is its last known state.");
     this.actions.replaceChildren();
   }
 
