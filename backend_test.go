@@ -154,7 +154,7 @@ func TestAll(t *testing.T) {
 
 // Errors and keys end up in logs, in every format there is. Owners, and task ids
 // that may be all that guards a task, do not.
-func TestNothingPrintsOwnersOrTasks(t *testing.T) {
+func TestOwnersAndTasksAreNotPrinted(t *testing.T) {
 	key := taskstore.Key{Owner: "alice@example.com", Task: "unguessable"}
 	for _, v := range []any{
 		key,

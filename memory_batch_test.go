@@ -11,7 +11,7 @@ import (
 )
 
 // Nothing is left of an owner whose records are gone, however they went.
-func TestMemoryLeavesNothingOfCollectionsThatAreGone(t *testing.T) {
+func TestMemoryFreesEmptyCollections(t *testing.T) {
 	past := Value{ExpiresAt: time.UnixMilli(1)}
 	key := func(i int) Key {
 		return Key{Owner: fmt.Sprint("o", i%7), Collection: []string{"", "one", "other"}[i%3], Task: fmt.Sprint(i)}
@@ -56,7 +56,7 @@ func TestMemoryLeavesNothingOfCollectionsThatAreGone(t *testing.T) {
 	}
 }
 
-func TestMemoryLeavesNothingOfARefusedBatch(t *testing.T) {
+func TestMemoryKeepsNoPartOfARefusedBatch(t *testing.T) {
 	m := NewMemoryBackend(&MemoryOptions{MaxRecordsPerOwner: 1})
 	soon := Value{ExpiresAt: time.Now().Add(time.Hour)}
 	err := m.PutBatch(t.Context(), []Write{

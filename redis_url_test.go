@@ -165,7 +165,7 @@ func TestSkipVerifyArrives(t *testing.T) {
 
 // An error repeats nothing of a URL but the names of parameters that are known:
 // behind an ampersand that should have been escaped a password goes on.
-func TestErrorsOfURLsRepeatNothing(t *testing.T) {
+func TestErrorsOfURLsRepeatOnlyKnownParameters(t *testing.T) {
 	var bad []string
 	for _, topology := range []string{"redis://h:1?", "redis://h:1?addr=h2:2&", "redis://h:1?master_name=m&username=u&password=abc&", "rediss://h:1?", "unix:///socket?"} {
 		for name, field := range urlParameters {
@@ -213,7 +213,7 @@ func TestADatabaseOfAClusterIsRefused(t *testing.T) {
 }
 
 // A parameter without a value leaves what the rest of the URL says, as with go-redis.
-func TestAParameterWithoutAValueChangesNothing(t *testing.T) {
+func TestAParameterWithoutAValueIsIgnored(t *testing.T) {
 	for name, field := range urlParameters {
 		if name == "master_name" || name == "addr" || slices.Contains(ofSentinel, name) {
 			continue

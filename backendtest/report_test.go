@@ -31,7 +31,7 @@ func TestABrokenRuleReportsSoManyFailuresAndCountsTheRest(t *testing.T) {
 	}
 }
 
-func TestARuleThatIsKeptReportsNothing(t *testing.T) {
+func TestAKeptRuleReportsNoFailure(t *testing.T) {
 	t.Parallel()
 	if rec := report(t, func(*trial) {}); rec.failed || rec.log.Len() > 0 {
 		t.Errorf("failed: %t\n%s", rec.failed, rec.log.String())

@@ -47,7 +47,7 @@ var refusedBatches = map[string][]taskstore.Write{
 
 var removals = []taskstore.Write{{Key: taskOf("", "goes"), Value: gone, Expected: 1}, {Key: taskOf("", "goes too"), Value: gone, Expected: 1}}
 
-func TestRedisRefusedBatchesChangeNothing(t *testing.T) {
+func TestRedisRefusedBatchesChangeNoRecord(t *testing.T) {
 	t.Run("OutOfMemory", func(t *testing.T) {
 		s := storeOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"), taskstore.RedisOptions{})
 		require.NoError(t, s.PutBatch(ctx, []taskstore.Write{{Key: taskOf("third", "x"), Value: hello}}), "the server has the script")

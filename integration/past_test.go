@@ -27,7 +27,7 @@ func past(t *testing.T, s storetest.Store, k taskstore.Key, at time.Time) {
 
 // What is past does not exist, for the short way of an update neither: a call may have
 // been on its way for any time.
-func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNone(t *testing.T) {
+func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNoRecord(t *testing.T) {
 	for name, write := range map[string]func(s storetest.Store, v taskstore.Value) (taskstore.Version, error){
 		"Put": func(s storetest.Store, v taskstore.Value) (taskstore.Version, error) { return s.Put(ctx, key, v) },
 		"PutIfVersion": func(s storetest.Store, v taskstore.Value) (taskstore.Version, error) {
@@ -144,7 +144,7 @@ func TestRedisWritesTrimTheIndexes(t *testing.T) {
 }
 
 // A delete leaves nothing of its task in the indexes.
-func TestRedisDeleteLeavesNothingInTheIndexes(t *testing.T) {
+func TestRedisDeleteLeavesNoIndexEntries(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		_, err := s.Put(ctx, taskstore.Key{Owner: key.Owner, Task: "stays" + at.String()}, taskstore.Value{ExpiresAt: at})

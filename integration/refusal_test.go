@@ -302,7 +302,7 @@ func TestRedisVersionsAreExact(t *testing.T) {
 }
 
 // A server that refuses to begin a write has changed nothing, and says so.
-func TestRedisRefusedWritesChangeNothing(t *testing.T) {
+func TestRedisRefusedWritesChangeNoRecord(t *testing.T) {
 	t.Run("OutOfMemory", func(t *testing.T) {
 		server := redistest.Start(t, "--maxmemory-policy", "noeviction")
 		b := storetest.Open(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})

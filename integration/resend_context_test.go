@@ -59,7 +59,7 @@ func TestCallsEndWithTheirContextWithoutAnswers(t *testing.T) {
 }
 
 // What never reached a server is no unknown outcome.
-func TestWritesThatWereNeverSentSaySo(t *testing.T) {
+func TestUnsentWritesSaySo(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := dead.Addr().String()

@@ -134,7 +134,7 @@ func pubsubConnections(t *testing.T, server *redistest.Server) ([]string, error)
 }
 
 // Nothing is left of watches that ended, on either side.
-func TestRedisWatchesLeaveNothingBehind(t *testing.T) {
+func TestRedisWatchesFreeAllTheyHold(t *testing.T) {
 	server := redistest.Start(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
 	goroutines := runtime.NumGoroutine()

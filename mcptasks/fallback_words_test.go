@@ -62,7 +62,7 @@ func TestAToolCannotSayALineOfOurs(t *testing.T) {
 
 // A call without arguments and one with none in it are the same call, whatever else comes
 // with them.
-func TestNoArgumentsAreTheSameAsNone(t *testing.T) {
+func TestMissingArgumentsEqualEmptyOnes(t *testing.T) {
 	noLeaks(t)
 	c := start(t, memory(), patient(), one(func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 		<-ctx.Done()

@@ -68,7 +68,7 @@ func (s *slowCreates) PutBatch(ctx context.Context, writes []taskstore.Write) er
 func (s *slowCreates) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
 // What a handler asks of its task while it is being stored does not wait for that.
-func TestAPromotionBlocksNothingElse(t *testing.T) {
+func TestAPromotionBlocksNoOtherCall(t *testing.T) {
 	store := newSlowCreates()
 	looked := make(chan struct{})
 	c := start(t, store, nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -194,7 +194,7 @@ func TestProgressReachesTheClientUntilThereIsATask(t *testing.T) {
 
 // What every call may have, too much for a task or not, is answered without one;
 // Required says why it cannot be.
-func TestLimitsOfTasksAreNoneOfCalls(t *testing.T) {
+func TestLimitsOfTasksDoNotLimitCalls(t *testing.T) {
 	opts := fast()
 	opts.Tasks.MaxTasks = 3
 	r := start(t, memory(), opts, func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -227,7 +227,7 @@ func TestLimitsOfTasksAreNoneOfCalls(t *testing.T) {
 }
 
 // A backend's own limit of what a record may hold is no limit of calls either.
-func TestLimitsOfTheBackendAreNoneOfCalls(t *testing.T) {
+func TestLimitsOfTheBackendDoNotLimitCalls(t *testing.T) {
 	store := taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 16 << 10})
 	c := start(t, store, nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		mcptasks.AddTool(tasks, server, &mcp.Tool{Name: "short"}, func(_ context.Context, _ *mcp.CallToolRequest, in map[string]any) (*mcp.CallToolResult, any, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // A program may make a server for each request: nothing of one stays behind it.
-func TestNothingStaysOfAServer(t *testing.T) {
+func TestAServerFreesAllItHolds(t *testing.T) {
 	tasks, err := mcptasks.New(memory(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -267,7 +267,7 @@ func (w *ended) SetWriteDeadline(time.Time) error {
 
 // net/http forbids to write when the handler has returned. A handler within may
 // be a moment behind.
-func TestNothingIsWrittenAfterTheHandlerHasReturned(t *testing.T) {
+func TestTheShimWritesOnlyUntilTheHandlerReturns(t *testing.T) {
 	for name, answer := range map[string]struct{ kind, text string }{
 		"events": {"text/event-stream", "data: {}\n\n"}, "nothing": {"text/event-stream", ""}, "JSON": {"application/json", "{}"},
 	} {
@@ -300,7 +300,7 @@ func TestNothingIsWrittenAfterTheHandlerHasReturned(t *testing.T) {
 }
 
 // A push may be a moment behind, too.
-func TestNothingIsPushedAfterTheHandlerHasReturned(t *testing.T) {
+func TestTheShimPushesOnlyUntilTheHandlerReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startDirect(t, memory(), nil, asking)
 		defer r.tasks.Shutdown(t.Context())

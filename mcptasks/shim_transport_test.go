@@ -207,7 +207,7 @@ func TestAClosedConnectionHasNoSubscriptions(t *testing.T) {
 }
 
 // A client that goes away takes its subscriptions with it.
-func TestAConnectionThatBreaksLeavesNothing(t *testing.T) {
+func TestABrokenConnectionEndsItsSubscriptions(t *testing.T) {
 	noLeaks(t)
 	opts := fast()
 	opts.MaxSubscriptions = 1

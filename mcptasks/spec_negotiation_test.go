@@ -88,7 +88,7 @@ func TestMissingCapabilityIsABadRequestThatSaysWhichOne(t *testing.T) {
 }
 
 // A client that declares the tasks of 2025-11-25 has declared nothing.
-func TestFormerCapabilityDeclaresNothing(t *testing.T) {
+func TestFormerCapabilityIsIgnored(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	call := callOf("work")
 	call["task"] = map[string]any{"ttl": 60000}

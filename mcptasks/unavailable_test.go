@@ -140,7 +140,7 @@ func TestADefiniteNoIsNotRetryable(t *testing.T) {
 
 // What a tool says passes through as it is, whatever it looks like, and as soon as
 // it is said.
-func TestAnswersThatAreNoneOfOursPassThrough(t *testing.T) {
+func TestForeignAnswersPassThrough(t *testing.T) {
 	refusal := `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x","data":{"retryable":true,"retryAfterMs":2500}}}`
 	for name, c := range map[string]struct {
 		kind   string

@@ -37,7 +37,7 @@ func (l *leaky) Get(ctx context.Context, k taskstore.Key) (taskstore.Record, err
 
 // All that can end a task or a request, with a secret in everything that a user, a handler
 // or a server says.
-func TestNothingPersonalIsExported(t *testing.T) {
+func TestPersonalDataIsNotExported(t *testing.T) {
 	e := newExporter(t)
 	store := &leaky{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	opts := short()

@@ -102,7 +102,7 @@ func stands(pid int) bool {
 
 // Processes that die by SIGKILL in the middle of writes leave every acknowledged write, a
 // sound file, and no lock that would keep others waiting.
-func TestKilledProcessesLoseNothing(t *testing.T) {
+func TestKilledProcessesKeepAcknowledgedWrites(t *testing.T) {
 	rounds := 5
 	if large {
 		rounds = 100

@@ -36,7 +36,7 @@ func held(t *testing.T, dir string) (held []string) {
 
 // Close lets go of all files, whatever the backend was used for, and so does an Open that
 // fails.
-func TestCloseLeavesNothingOpen(t *testing.T) {
+func TestCloseClosesAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, filepath.Join(dir, "tasks.db"), nil)
 	for i := range 3 {

@@ -256,7 +256,7 @@ func TestAFileThatWasRemovedTakesNoWrites(t *testing.T) {
 	require.ErrorAs(t, err, &failed)
 }
 
-func TestNothingPrintsTheFile(t *testing.T) {
+func TestThePathIsNotPrinted(t *testing.T) {
 	b := open(t, filepath.Join(t.TempDir(), "s3cr3t.db"), nil)
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		assert.NotContains(t, fmt.Sprintf(format, b), "s3cr3t")

@@ -65,7 +65,7 @@ func TestOwnersOfManyPagesAreEachYieldedOnce(t *testing.T) {
 }
 
 // A walk that is between two owners keeps nobody from writing, and ends with its backend.
-func TestAWalkOverOwnersHoldsNothing(t *testing.T) {
+func TestAWalkOverOwnersHoldsNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	b, other := open(t, path, nil), open(t, path, nil)
 	for i := range 3 {

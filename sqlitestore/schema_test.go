@@ -53,7 +53,7 @@ func TestAnOlderSchemaIsMigrated(t *testing.T) {
 }
 
 // A migration that fails leaves the file as it was, its first steps undone.
-func TestAFailedMigrationChangesNothing(t *testing.T) {
+func TestAFailedMigrationIsRolledBack(t *testing.T) {
 	path := fileWithRecord(t)
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -52,7 +52,7 @@ func TestDeleteMeetsAChange(t *testing.T) {
 }
 
 // Nothing is left after many tasks and abandoned waits.
-func TestNothingLeaks(t *testing.T) {
+func TestWaitsLeakNoGoroutines(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) { // not parallel: it counts goroutines
 			s := newStore(t, open(t), nil)

@@ -218,7 +218,7 @@ func TestMaxTTLEndsDetachedWork(t *testing.T) {
 }
 
 // A Detach that fails for good has changed nothing.
-func TestADetachThatFailsChangesNothing(t *testing.T) {
+func TestAFailedDetachKeepsTheTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, is := range map[string]func(taskstore.Key) bool{
 			"no secret": func(k taskstore.Key) bool { return k == secretKey }, "no task": isTask,

@@ -39,7 +39,7 @@ func (b readOnly) PutIfVersion(context.Context, taskstore.Key, taskstore.Value, 
 func (b readOnly) Delete(context.Context, taskstore.Key) (bool, error) { return false, b.wrote() }
 
 // A Store would fail both tasks, one for its lease and one for MaxTTL.
-func TestAnInspectorSettlesNothing(t *testing.T) {
+func TestAnInspectorSettlesNoTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := taskstore.NewMemoryBackend(nil)
 		s := newStore(t, m, &Options{Lease: time.Second, MaxTTL: 48 * time.Hour})

@@ -183,7 +183,7 @@ func (d *death) kill() {
 // Three processes that make, end and delete tasks, or leave them to expire, 10,000 times,
 // are killed at random. Whenever all are dead each task is whole and no limit is exceeded;
 // and in the end no key is left.
-func TestProcessesThatAreKilledLeaveNothing(t *testing.T) {
+func TestKilledProcessesLeaveNoKey(t *testing.T) {
 	const wanted = 10_000
 	c := victimConfig{URL: redistest.SharedURL(t), Prefix: uuid.NewString()}
 	s, b, err := victimStore(c)

@@ -65,7 +65,7 @@ func TestTaskLivesWhileItIsWorkedOn(t *testing.T) {
 
 // A client that polls sees what became of a task whose runner died, whatever its TTL; no
 // client does, and it is gone all the same.
-func TestShortTTLOfATaskWhoseRunnerDies(t *testing.T) {
+func TestShortTTLOfATaskIfItsRunnerDies(t *testing.T) {
 	for _, polls := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			s := memoryStore(t, nil)

@@ -83,7 +83,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestNegativeLimitsAreNone(t *testing.T) {
+func TestNegativeLimitsAreNoLimits(t *testing.T) {
 	s := memoryStore(t, &Options{
 		MaxRequestBytes: -1, MaxResultBytes: -1, MaxStateBytes: -1, MaxStatusMessageBytes: -1,
 		MaxInputRequests: -1, MaxInputKeyBytes: -1, MaxInputKeys: -1, MaxInputBytes: -1,

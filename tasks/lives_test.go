@@ -112,7 +112,7 @@ func TestCreateReturnsTheTaskThatAnotherCallerMadeForItsKey(t *testing.T) {
 
 // The key goes to another task while a creator stands still before its own: a key has one
 // task at any time.
-func TestCreateWhoseKeyWentToAnother(t *testing.T) {
+func TestCreateAfterAnotherTaskTookItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]struct {
 			meanwhile func(other *Store, p CreateParams) Task
@@ -154,7 +154,7 @@ func TestCreateWhoseKeyWentToAnother(t *testing.T) {
 
 // The write's answer gets lost; before it is looked at, another caller has made a task of
 // the key, and that has expired.
-func TestCreateWhoseAnswerIsLostMakesAFreshID(t *testing.T) {
+func TestCreateWithALostAnswerMakesAFreshID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		var theirs Task
@@ -169,7 +169,7 @@ func TestCreateWhoseAnswerIsLostMakesAFreshID(t *testing.T) {
 }
 
 // The task of the key is an orphan, and is gone before it can be settled.
-func TestCreateWhoseTaskGoesWhileItIsSettledMakesAFreshOne(t *testing.T) {
+func TestCreateMakesAFreshTaskIfItsOwnGoesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
 		p := CreateParams{IdempotencyKey: "k", Holder: "dies"}

@@ -145,7 +145,7 @@ func TestObserverIsToldOfLimits(t *testing.T) {
 	assert.Equal(t, []string{"refused " + string(LimitActive), "refused " + string(LimitRequest), "refused " + string(LimitState)}, w.take())
 }
 
-func TestObserverIsToldOfWritesWhoseAnswersWereLost(t *testing.T) {
+func TestObserverIsToldOfWritesWithLostAnswers(t *testing.T) {
 	w := &witness{}
 	h := &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	s := newStore(t, h, &Options{Observer: w.observer()})

@@ -75,7 +75,7 @@ func TestOtherStringsAreRefusedAsReferences(t *testing.T) {
 	})
 }
 
-func TestAReferenceShowsNothing(t *testing.T) {
+func TestAReferenceIsNotPrinted(t *testing.T) {
 	s := memoryStore(t, nil)
 	task, _, err := s.Create(ctx, "alice@example.com", CreateParams{Holder: "x"})
 	require.NoError(t, err)

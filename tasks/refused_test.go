@@ -18,7 +18,7 @@ var everyCreate = []CreateParams{
 	{Request: jsonOf(5000)},
 }
 
-func TestRefusedCreateLeavesNothing(t *testing.T) {
+func TestRefusedCreateLeavesNoTask(t *testing.T) {
 	for limit, opts := range map[Limit]Options{LimitTasks: {MaxTasks: 2}, LimitActive: {MaxActive: 2}} {
 		s := memoryStore(t, &opts)
 		first := create(t, s, CreateParams{})
@@ -59,7 +59,7 @@ func TestRefusedCreateWritesNoBigRequest(t *testing.T) {
 	assert.Len(t, everything(t, other), 2)
 }
 
-func TestCreateWhoseContextEndsLeavesNothing(t *testing.T) {
+func TestCreateLeavesNoTaskIfItsContextEnds(t *testing.T) {
 	for _, p := range everyCreate {
 		s, _, b := hookedStore(t, nil)
 		done, cancel := context.WithCancel(ctx)

@@ -61,7 +61,7 @@ func TestRegressionIDsCannotBeGuessed(t *testing.T) {
 	assert.Equal(t, 122, free, "bits that vary")
 }
 
-func TestRegressionEmptyOwnerOpensNothing(t *testing.T) {
+func TestRegressionEmptyOwnerOpensNoTask(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task := create(t, s, CreateParams{})
 		for _, bad := range []string{"", strings.Repeat("x", MaxOwnerLength+1)} {

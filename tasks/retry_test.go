@@ -140,7 +140,7 @@ func TestNoWatchWithoutAWait(t *testing.T) {
 }
 
 // A change between the first look and the start of the watch is hinted by nobody.
-func TestWaitMissesNothingBeforeItsWatch(t *testing.T) {
+func TestWaitSeesChangesBeforeItsWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}
 		s := newStore(t, b, nil)

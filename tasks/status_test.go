@@ -94,7 +94,7 @@ func TestUpdateKeepsToTheTable(t *testing.T) {
 }
 
 // No method of Store moves a task that has ended.
-func TestTerminalStatesNeverChange(t *testing.T) {
+func TestTerminalStatesAreFinal(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		for _, status := range []Status{Completed, Failed, Cancelled} {
 			task, run := running(t, s)

@@ -57,7 +57,7 @@ func (s spoiledPages) ListPage(ctx context.Context, prefix taskstore.Key, cursor
 
 // A record that the backend cannot read is told by List, which goes on, is no matter to
 // Orphans, and goes with the others in a Purge.
-func TestARecordThatTheBackendCannotReadStopsNothing(t *testing.T) {
+func TestAnUnreadableRecordHidesNoOther(t *testing.T) {
 	for name, open := range map[string]func(s spoiled) taskstore.StorageBackend{
 		"Pages":   func(s spoiled) taskstore.StorageBackend { return spoiledPages{s} },
 		"NoPages": func(s spoiled) taskstore.StorageBackend { return s },

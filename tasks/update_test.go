@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-func TestConcurrentUpdatesAreNeverLost(t *testing.T) {
+func TestConcurrentUpdatesAreAllKept(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task := create(t, s, CreateParams{})
 		const writers, each = 64, 5

@@ -136,7 +136,7 @@ func TestRenewalWakesNoWaiter(t *testing.T) {
 	})
 }
 
-func TestWaitThatEndsEarlyLeavesNothing(t *testing.T) {
+func TestWaitThatEndsEarlyLeavesNoGoroutine(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, _ time.Duration) { // synctest fails if a goroutine is left
 		task := create(t, s, CreateParams{})
 		for range 200 {

@@ -61,7 +61,7 @@ func onEachKind(t *testing.T, resends int, test func(t *testing.T, p *Proxy, cli
 
 var ctx = context.Background()
 
-func TestRedisExecutesACommandWhoseReplyIsLost(t *testing.T) {
+func TestRedisExecutesACommandWithALostReply(t *testing.T) {
 	onEachKind(t, -1, func(t *testing.T, p *Proxy, client, direct redis.UniversalClient, key string) {
 		require.NoError(t, client.Incr(ctx, key).Err())
 		p.Set(Faults{Plan: []Fault{DropReply}, Match: Commands("incr")})

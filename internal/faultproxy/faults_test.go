@@ -268,7 +268,7 @@ func TestOneSeedDecidesTheSame(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{0.5, 0.05, 0.1, 0.15, 0.2}, shares[:], 0.02)
 }
 
-func TestCloseLeavesNothing(t *testing.T) {
+func TestCloseFreesAllItHolds(t *testing.T) {
 	p, server, dial := start(t)
 	addr, err := p.Addr(server.Addr().String())
 	require.NoError(t, err)

@@ -94,7 +94,7 @@ func TestASlowWatcherHoldsNoMoreThanItsShare(t *testing.T) {
 	assert.Equal(t, []Hint{{Resync: true}}, pending(t, w))
 }
 
-func TestTheLastWatcherOfAScopeLeavesNothing(t *testing.T) {
+func TestTheLastWatcherOfAScopeFreesIt(t *testing.T) {
 	var h Hub
 	first, second, elsewhere := h.Join(alice, ""), h.Join(alice, "x"), h.Join(other, "")
 	assert.False(t, h.Leave(first))

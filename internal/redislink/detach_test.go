@@ -49,7 +49,7 @@ func TestTheResultOfADetachedCallIsDropped(t *testing.T) {
 	group.Wait()
 }
 
-func TestNothingRunsForACtxThatHasEnded(t *testing.T) {
+func TestDetachRunsNoFuncForAnEndedCtx(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, err := Detach(ctx, func() (int, error) { t.Error("it runs"); return 0, nil })

@@ -29,7 +29,7 @@ func dead(pid int) bool {
 	return gone(pid) || strings.HasPrefix(state, "Z")
 }
 
-// TestVictim is the other process of TestNothingOutlivesTheTestBinary.
+// TestVictim is the other process of TestServersEndWithTheTestBinary.
 func TestVictim(t *testing.T) {
 	if os.Getenv(victimEnv) == "" {
 		return
@@ -45,7 +45,7 @@ func TestVictim(t *testing.T) {
 	select {}
 }
 
-func TestNothingOutlivesTheTestBinary(t *testing.T) {
+func TestServersEndWithTheTestBinary(t *testing.T) {
 	for _, death := range []string{"kill", "panic", "timeout", "interrupt"} {
 		t.Run(death, func(t *testing.T) {
 			t.Parallel()

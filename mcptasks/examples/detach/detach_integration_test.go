@@ -62,7 +62,7 @@ func (p *pair) do(ctx context.Context, city string, cancels bool) (e errand, err
 
 // However both programs are killed, every task ends once, with the answer that it was
 // given.
-func TestKilledServersAndWorkersLoseNothing(t *testing.T) {
+func TestKilledServersAndWorkersLoseNoTask(t *testing.T) {
 	kills := 20
 	if n, err := strconv.Atoi(os.Getenv(killsEnv)); err == nil {
 		kills = n
