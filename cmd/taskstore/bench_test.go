@@ -25,6 +25,19 @@ func (b lateRefusal) PutBatch(context.Context, []taskstore.Write) error {
 	return errRefused
 }
 
+// However short the time is, each client takes a task through its life.
+func TestBenchMeasuresOneLifeAtLeast(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	s, err := tasks.New(taskstore.NewMemoryBackend(nil), nil)
+	require.NoError(t, err)
+	took := make([]samples, len(lifeCalls))
+	require.NoError(t, live(ctx, s, took))
+	for call, name := range lifeCalls {
+		assert.Equal(t, 1, took[call].count, name)
+	}
+}
+
 // A call that fails after the time is over is a failure too.
 func TestBenchReportsAFailureAfterItsTime(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())

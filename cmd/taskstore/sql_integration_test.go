@@ -76,7 +76,7 @@ func works(t *testing.T, url string) {
 		}
 	}
 	for range 5 {
-		_ = runURL(t, url, "bench", "--duration", "50ms", "--clients", "16") // too short for some
+		_ = runURL(t, url, "bench", "--duration", "50ms", "--clients", "16") // for which it is short
 	}
 	r := runURL(t, url, "owners", "-o", "jsonl")
 	assert.Equal(t, 1, strings.Count(r.out, "\n"), "bench leaves no owner: %s", r.out)
