@@ -85,7 +85,7 @@ func (a *app) bench(ctx context.Context, b taskstore.StorageBackend, duration ti
 		}
 		slices.Sort(all)
 		if len(all) == 0 {
-			return errors.New("no task came to its end; give a longer --duration")
+			return fmt.Errorf("no task came to its end within the duration and %v more; ask taskstore doctor", lastLife)
 		}
 		_ = t.row(name, fmt.Sprintf("%.0f", float64(count)/elapsed.Seconds()),
 			all[len(all)/2].Round(time.Microsecond).String(), all[len(all)*99/100].Round(time.Microsecond).String())
