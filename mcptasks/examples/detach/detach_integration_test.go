@@ -30,7 +30,7 @@ const killsEnv = "TASKSTORE_DETACH_KILLS"
 // An errand is one task, as its client saw it.
 type errand struct {
 	id, status, text  string
-	unit              string // that was answered; empty: none was
+	unit              string // the one answered, or empty
 	cancels, answered bool
 }
 
@@ -107,8 +107,8 @@ func TestKilledServersAndWorkersLoseNoTask(t *testing.T) {
 	for _, e := range errands {
 		byID[e.id] = e
 	}
-	// Calls whose answer died with the server are tasks of nobody, which end too: those
-	// that ask nobody answers.
+	// A server that dies before it answers leaves tasks without a client. They end too, apart
+	// from those that ask, because no client answers them.
 	counts := map[string]int{}
 	var completed int64
 	for cursor := ""; ; {

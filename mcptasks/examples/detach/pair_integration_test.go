@@ -33,7 +33,7 @@ const patience = 2 * time.Minute
 
 const lease = 3 * time.Second
 
-// A pair is the two programs on one Redis, and who looks behind their backs.
+// A pair is the two programs on one Redis, and the test's account of their tasks.
 type pair struct {
 	t         *testing.T
 	url       string // of the server, the same in all of its lives
@@ -51,7 +51,7 @@ type program struct {
 	said func(line string)
 	cmd  *exec.Cmd
 	log  bytes.Buffer
-	over sync.WaitGroup // what it says is read
+	over sync.WaitGroup // all that it printed is read
 }
 
 func (p *program) start() {
