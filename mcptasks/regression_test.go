@@ -23,7 +23,7 @@ import (
 
 // One test for each failure that was published of a server with tasks, over HTTP.
 
-// counted counts what a store is asked, by method.
+// counted counts the requests to a store by method.
 type counted struct {
 	taskstore.StorageBackend
 	mu    sync.Mutex
@@ -62,10 +62,9 @@ func (c *counted) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 
 func (c *counted) Unwrap() taskstore.StorageBackend { return c.StorageBackend }
 
-// notFoundMessage is what is said of a task that is unknown, expired or another's.
+// notFoundMessage is the answer for a task that is unknown, expired or another's.
 const notFoundMessage = "Task not found: it is unknown or has expired"
 
-// unknownID is an id that no task has.
 const unknownID = "8c9a1c52-32f5-4a9e-9d61-2c0f6f2b7c11"
 
 // idForm is a random UUID, and for anonymous tasks two digits more.
@@ -90,10 +89,9 @@ func questions(id string) []question {
 	}
 }
 
-// CVE-2026-52870 (the MCP Python SDK listed, read and cancelled tasks for
-// whoever asked) and a2a-go#351 (the owner was checked in some methods, and not
-// in Get, Cancel and the push configurations): to everybody but its owner a task
-// does not exist, in any method, to the last byte and the last look at the store.
+// CVE-2026-52870 (the MCP Python SDK listed, read and cancelled tasks for any caller) and
+// a2a-go#351 (Get, Cancel and the push configurations did not check the owner): to all but its
+// owner a task is unknown, in every method, to the last byte and the last read of the store.
 func TestForeignTaskIsUnknown(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		store := &counted{StorageBackend: open(), calls: make(map[string]int)}
@@ -140,9 +138,8 @@ func TestForeignTaskIsUnknown(t *testing.T) {
 	})
 }
 
-// tower-mcp#1390 (subscriptions/listen checked that the client knows tasks, and not
-// whose tasks it names; every push holds a whole task, with its result): each task
-// of a subscription is authorised, and of another's nothing is said, then or later.
+// tower-mcp#1390 (subscriptions/listen did not check the owner, and pushed whole tasks): the
+// server authorises each task of a subscription, and is silent about another's, then and later.
 func TestASubscriptionAuthorizesEachTask(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		r := start(t, open(), nil, asking)
@@ -174,8 +171,7 @@ func TestASubscriptionAuthorizesEachTask(t *testing.T) {
 	})
 }
 
-// The OpenClaw advisories (ids that could be guessed): an id has 122 random bits,
-// and nothing else in it.
+// The OpenClaw advisories (ids that could be guessed): an id is 122 random bits, and no more.
 func TestIDsCannotBeGuessed(t *testing.T) {
 	t.Parallel()
 	const n = 256
@@ -206,8 +202,7 @@ func TestIDsCannotBeGuessed(t *testing.T) {
 		for _, n1 := range ones {
 			if n1 != 0 && n1 != n {
 				random++
-				// 128 are to be expected, give or take 8. A fair bit is off by 7 times that
-				// once in 4e11 cases.
+				// 128 are to be expected, give or take 8. A fair bit strays by 56 once in 4e11.
 				if n1 < 128-56 || n1 > 128+56 {
 					t.Errorf("a bit is set in %d of %d ids", n1, n)
 				}
@@ -219,8 +214,8 @@ func TestIDsCannotBeGuessed(t *testing.T) {
 	}
 }
 
-// The same source (a missing owner that meant every owner): who cannot be told
-// reaches nothing, creates nothing, and learns nothing from how that is said.
+// The same source (a missing owner that meant every owner): a caller without a known owner
+// reaches no task, creates no task, and cannot learn from the refusal whether one exists.
 func TestUnknownCallersOpenNoTask(t *testing.T) {
 	opts := fast()
 	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
@@ -260,7 +255,7 @@ func TestUnknownCallersOpenNoTask(t *testing.T) {
 				t.Errorf("%s: %s of a task:\n%s\nof an unknown one:\n%s", name, q.method, got, want)
 			}
 			if c.code != "" && (q.method == "tasks/list" || q.method == "tasks/result") {
-				continue // there is no such method, whoever asks
+				continue // the method does not exist, for any caller
 			}
 			if !strings.HasPrefix(got, c.status) || !strings.Contains(got, c.code) || strings.Contains(got, `"result"`) {
 				t.Errorf("%s: %s: %s", name, q.method, got)
@@ -272,8 +267,7 @@ func TestUnknownCallersOpenNoTask(t *testing.T) {
 	}
 }
 
-// A cancel that a late write took back: cancelled is for good, whatever comes
-// after it and from wherever.
+// A late write took a cancel back: cancelled is final, after any request to any replica.
 func TestCancelIsNotTakenBack(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		one, two := start(t, open(), nil, asking).as("alice"), start(t, open(), nil, asking).as("alice")
@@ -285,7 +279,7 @@ func TestCancelIsNotTakenBack(t *testing.T) {
 			t.Errorf("a late answer: %v", got)
 		}
 		two.cancel(id)
-		if err := one.tasks.Shutdown(t.Context()); err != nil { // nothing goes on in the background
+		if err := one.tasks.Shutdown(t.Context()); err != nil { // its background work is over
 			t.Fatal(err)
 		}
 		if after := two.get(id).String(); after != before {
@@ -329,7 +323,7 @@ func TestLateResult(t *testing.T) {
 				}
 				before := two.until(id, status)
 				stopped.mu.Unlock()
-				if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
+				if err := one.tasks.Shutdown(t.Context()); err != nil { // its writes are over
 					t.Fatal(err)
 				}
 				if after := two.get(id); after.String() != before.String() {
@@ -340,7 +334,6 @@ func TestLateResult(t *testing.T) {
 	}
 }
 
-// longest is the longest owner.
 var longest = strings.Repeat("x", tasks.MaxOwnerLength-len("n:"))
 
 // hostileOwners are names that look like a part of something else.
@@ -349,8 +342,7 @@ var hostileOwners = []string{
 	"a/t", "t/", "*", "?", "[a-z]", "\x00", "a\x00", "\x00a", "a\r\nb", " ", "a ", "A", "\xff", "ä", "a\u0308", "..", "../a", longest, longest[1:],
 }
 
-// Key injection: an owner or an id that looks like a part of a key, a separator or
-// a hash tag reaches only what is its own.
+// Key injection: an owner or an id like a key, a separator or a hash tag reaches its own only.
 func TestNamesStayNames(t *testing.T) {
 	opts := fast()
 	opts.Owner = func(_ context.Context, req mcp.Request) (string, error) {
