@@ -51,7 +51,7 @@ func TestInputKeysAreUnique(t *testing.T) {
 				}
 				keys = append(keys, key)
 			}
-			// One answer, and others that nobody waits for, of any shape.
+			// One answer to an open question, and others, of any shape, to closed ones.
 			responses := map[string]any{keys[0]: accept(nil), "invented": 42}
 			for key := range seen {
 				responses[key] = accept(map[string]any{"late": true})
@@ -110,7 +110,7 @@ func TestInputKeysAreNumbered(t *testing.T) {
 	}
 }
 
-// What waits for input holds no goroutine and survives its replica.
+// A task that waits for input holds no goroutine and survives its replica.
 func TestInputSurvivesRestart(t *testing.T) {
 	store := memory()
 	var id string

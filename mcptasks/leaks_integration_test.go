@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// Tasks and subscriptions that are over leave no connection behind: none that
-// listens for hints, and no more of the others than the pool may keep.
+// Tasks and subscriptions that are over close their connections: each that listened for
+// hints, and all others beyond the pool's size.
 func TestConnectionsDoNotLeak(t *testing.T) {
 	server := redistest.Start(t)
 	noLeaks(t)

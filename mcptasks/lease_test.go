@@ -15,8 +15,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// told starts a replica with a tool that only waits, calls it, and returns what tells
-// the cause with which its handler's ctx ended.
+// told starts a replica with a tool that only waits and calls it. The channel cause gets
+// the cause with which the handler's ctx ended.
 func told(t *testing.T, store taskstore.StorageBackend, opts domain.Options) (r *replica, id string, cause chan error) {
 	t.Helper()
 	cause = make(chan error, 1)
@@ -38,7 +38,7 @@ func within(t *testing.T, d time.Duration, cause chan error, want error) {
 	}
 }
 
-// seldom are options with which nothing but hints and renewals is seen soon.
+// seldom are options with long polls and leases: only hints and renewals are seen soon.
 var seldom = domain.Options{PollInterval: time.Hour, Lease: time.Hour}
 
 // A cancel of which no hint comes is seen by the next renewal, long before anybody

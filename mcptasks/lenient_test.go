@@ -8,8 +8,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// Fields that this version does not know are no reason to refuse what another one sends.
-// What is stored is read strictly, by package tasks.
+// A server accepts requests with fields that this version does not know.
+// The record that it stores is read strictly, by package tasks.
 
 // A client may give the capability any settings.
 func TestAnySettingsDeclareTheCapability(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// A caller with too many tasks is told so, and what to do, by a tool that has to be a
-// task; nobody else is.
+// A caller with too many tasks gets an error with a remedy from a tool that has to be a
+// task. Other callers and other tools go on.
 func TestTooManyTasks(t *testing.T) {
 	noLeaks(t)
 	opts := fast()

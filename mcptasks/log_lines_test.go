@@ -20,7 +20,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// lines calls each method of logger, with what its line has to be.
+// lines calls each method of logger, with the line that it must write.
 var lines = map[string][]struct {
 	write func(l logger)
 	want  string // level, message: attributes

@@ -51,8 +51,8 @@ func (r *replica) logs(level, message string) {
 	r.t.Errorf("not logged: %s; but\n%s", want, r.log)
 }
 
-// What happens to a task without its client or its handler wanting it is logged, and
-// nothing of whose task it is.
+// The server logs each event of a task that its client and its handler did not ask for, and
+// leaves ids, owners and data out of the lines.
 func TestEventsOfTasksAreLogged(t *testing.T) {
 	store, opts := memory(), fast()
 	opts.DrainTimeout = time.Millisecond
@@ -146,7 +146,7 @@ func TestCallWithoutATaskIsLogged(t *testing.T) {
 	}
 }
 
-// Where no logger is set the program's own gets the lines.
+// Without Options.Logger the program's default logger gets the lines.
 func TestDefaultLogger(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)

@@ -17,7 +17,7 @@ func TestATaskThatKillsItsProcessKillsNoMoreThanMaxRuns(t *testing.T) {
 	config := fleetConfig(t)
 	replicas := fleet(t, config, 3)
 	c := replicas[0].as("alice")
-	go func() { // whose answer its end may take with it
+	go func() { // the replica may die before it answers
 		if resp, err := c.http.Do(c.request(t.Context(), "tools/call", map[string]any{"name": "kill", "arguments": map[string]any{}})); err == nil {
 			_ = resp.Body.Close()
 		}

@@ -14,8 +14,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// A task whose runner is lost again and again is begun MaxRuns times; then whoever finds
-// it fails it, and says so once.
+// A task that loses its runner again and again is begun MaxRuns times; then the replica that
+// finds it fails it, and logs so once.
 func TestALostTaskIsBegunMaxRunsTimes(t *testing.T) {
 	for most, want := range map[int]uint64{0: 5, 1: 1, 2: 2, 7: 7, -1: 0} {
 		synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 )
 
 // mayFollow is the state machine of a task as the extension has it, written down
-// again: what may be seen after what, by somebody who may have missed something
-// in between.
+// again: the states that an observer may see after a state, though it may have
+// missed some in between.
 var mayFollow = map[string][]string{
 	"working":        {"working", "input_required", "completed", "failed", "cancelled"},
 	"input_required": {"working", "input_required", "completed", "failed", "cancelled"},
@@ -25,8 +25,8 @@ var mayFollow = map[string][]string{
 
 func terminal(status string) bool { return len(mayFollow[status]) == 1 }
 
-// A model of one task: what has happened to it, and so what may be seen of it. All
-// that was asked of the server may have happened, or not yet, or never.
+// A model of one task: the events so far, and so the states and fields that an observer
+// may see. A request that is still under way may or may not have had its effect.
 type model struct {
 	t  testing.TB
 	mu sync.Mutex
@@ -38,8 +38,8 @@ type model struct {
 	failures  map[string]bool // messages of the errors that it may have failed with
 	messages  map[string]bool // that a handler set
 	asked     map[string]bool // keys that a handler used
-	answered  map[string]bool // keys, on the wire, whose answer was taken
-	final     string          // what somebody saw it end as
+	answered  map[string]bool // keys, on the wire, with an answer that was taken
+	final     string          // the end that an observer saw
 }
 
 func newModel(t testing.TB, owner, id string) *model {
@@ -49,14 +49,14 @@ func newModel(t testing.TB, owner, id string) *model {
 	}
 }
 
-// happens notes what may be seen from now on, or may not.
+// happens notes a fact that observers may see from now on.
 func (m *model) happens(set map[string]bool, what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	set[what] = true
 }
 
-// known returns what has happened.
+// known returns the facts so far.
 func (m *model) known(set map[string]bool) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,8 +70,8 @@ func (m *model) cancels() {
 	m.cancelled = true
 }
 
-// begins notes that a handler is called, which life of the task that is: from now
-// on whatever those before it have to say is refused.
+// begins notes that a handler is called, and returns the number of this life: from now
+// on the server refuses all that handlers of earlier lives write.
 func (m *model) begins() (life int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,7 +95,7 @@ func (m *model) returns(result string, life int) *mcp.CallToolResult {
 	return text(result)
 }
 
-// A view is what one observer has seen of a task last.
+// A view is the last state of a task that one observer has seen.
 type view struct {
 	model  *model
 	who    string
@@ -103,8 +103,8 @@ type view struct {
 	raw    string // of fields
 }
 
-// see holds what the observer sees to what it saw before and to the model. Answered
-// are the keys whose answers had been taken when it looked.
+// see checks a sight of the task against the observer's last one and against the model.
+// Answered are the keys with answers that had been taken when the observer looked.
 func (v *view) see(fields map[string]any, answered []string) {
 	m := v.model
 	m.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A missing Mcp-Name only costs a proxy its routing, which nothing here needs; one
-// that names something else is refused, as is, on demand, a missing one.
+// A missing Mcp-Name costs only a proxy its routing, so the server refuses it only with
+// RequireNameHeader. It always refuses one that names something else.
 func TestNameHeader(t *testing.T) {
 	for _, required := range []bool{false, true} {
 		opts := fast()
@@ -49,7 +49,7 @@ func TestNameHeader(t *testing.T) {
 	}
 }
 
-// The header is checked where there are headers, and nowhere else.
+// The server checks the header over HTTP only; a stream has no headers.
 func TestNoNameHeaderOverAStream(t *testing.T) {
 	opts := fast()
 	opts.RequireNameHeader = true
@@ -63,9 +63,8 @@ func TestNoNameHeaderOverAStream(t *testing.T) {
 	}
 }
 
-// What else the protocol wants in headers the SDK demands: a client that says its
-// version or method in the body alone gets nowhere, with tasks or without, so
-// Handler need not look for them there.
+// The SDK demands the protocol's other headers: it refuses a client that puts its version
+// or method into the body alone, with tasks or without, so Handler need not look for them.
 func TestTheSDKDemandsTheOtherHeaders(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		asking(tasks, server)

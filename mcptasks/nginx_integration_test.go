@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// nginxProgram finds nginx, or installs it where CI=true.
+// nginxProgram finds nginx, or installs it if CI=true.
 func nginxProgram(t testing.TB) string {
 	t.Helper()
 	find := func() (string, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkObserveRun is a tools/call over HTTP that becomes a task. Servers without and
-// with an observer take turns, so that what disturbs one disturbs all.
+// with an observer take turns, so that a disturbance of one disturbs all.
 func BenchmarkObserveRun(b *testing.B) {
 	variants := []struct {
 		name    string
@@ -20,7 +20,7 @@ func BenchmarkObserveRun(b *testing.B) {
 	}{
 		{"nil", nil},
 		{"empty", func(context.Context, mcptasks.RunBegin) mcptasks.RunObserver { return mcptasks.RunObserver{} }},
-		{"nil-again", nil}, // what chance alone makes of it
+		{"nil-again", nil}, // shows the share of chance
 	}
 	took := make([][]time.Duration, len(variants))
 	var call []func()

@@ -15,7 +15,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// runs writes down what ObserveRun is told, and numbers the runs.
+// runs writes down the runs that ObserveRun is told of, and numbers them.
 type runs struct {
 	name   string // before the numbers
 	mu     sync.Mutex
@@ -159,8 +159,8 @@ func TestObserverIsNotToldOfSynchronousCalls(t *testing.T) {
 	}
 }
 
-// A run that goes on elsewhere knows of the call and of the run before, in whatever way
-// that ended.
+// The observer of a run that goes on elsewhere gets the call and the run before, however
+// that run ended.
 func TestObserverKnowsTheRunBefore(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		one, two := &runs{}, &runs{name: "second "}

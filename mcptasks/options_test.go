@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// AddTool refuses what makes no sense, says what is wrong with it and adds nothing.
+// AddTool refuses options that make no sense, names the fault and leaves the tool out.
 func TestToolOptionsThatMakeNoSense(t *testing.T) {
 	for want, opts := range map[string]mcptasks.ToolOptions{
 		"ToolOptions.TTL is -1ns":          {TTL: -1},
@@ -37,7 +37,7 @@ func TestToolOptionsThatMakeNoSense(t *testing.T) {
 	})
 }
 
-// A tool that the server does not have is an error at once, whoever calls.
+// A call of a tool that the server does not have is an error at once, for every client.
 func TestUnknownTool(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	for _, legacy := range []bool{false, true} {

@@ -14,7 +14,7 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// healthy are the tools of a server whose handlers only wait.
+// healthy are the tools of a server with handlers that only wait.
 func healthy(after time.Duration, ends *atomic.Int32) func(*mcptasks.Tasks, *mcp.Server) {
 	return func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "work", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
@@ -29,8 +29,8 @@ func healthy(after time.Duration, ends *atomic.Int32) func(*mcptasks.Tasks, *mcp
 	}
 }
 
-// A store that is away for longer than a lease fails no task whose handler is
-// alive, whoever looks first when it is back.
+// A store that is away for longer than a lease fails no task with a live handler,
+// whether a client or the server looks first after its return.
 func TestAnOutageFailsNoHealthyTask(t *testing.T) {
 	for name, c := range map[string]struct {
 		away  time.Duration
@@ -108,7 +108,7 @@ func TestAnOutcomeOutlastsAnOutage(t *testing.T) {
 	})
 }
 
-// A shutdown does not wait for ever for a store that is away, and says what is lost.
+// A shutdown waits for an absent store until its ctx ends, and then says how much is lost.
 func TestShutdownGivesUpOutcomesThatCannotBeStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &failing{StorageBackend: memory()}
@@ -127,7 +127,7 @@ func TestShutdownGivesUpOutcomesThatCannotBeStored(t *testing.T) {
 		if took := time.Since(begun); took > 6*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		time.Sleep(time.Minute) // whatever goes on ends with the bubble, or fails it
+		time.Sleep(time.Minute) // any goroutine left over ends in the bubble, or fails it
 	})
 }
 

@@ -15,8 +15,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// An outcome is not tried for ever where no time heals what is wrong: a program may
-// close its store first.
+// The server stops retrying to store an outcome when the failure is permanent: a program
+// may close its store first.
 func TestAnOutcomeIsGivenUpOnAPermanentFailure(t *testing.T) {
 	for name, final := range map[string]error{
 		"closed": taskstore.ErrClosed, "damaged": taskstore.ErrCorrupt, "of a newer format": domain.ErrFormat,

@@ -16,7 +16,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// What the backend has no room for is told at once, as what tasks allows is.
+// An outcome beyond the backend's limits fails its task at once, as one beyond the limits
+// of tasks does.
 func TestResultBeyondTheBackendFailsTheTask(t *testing.T) {
 	opts := fast()
 	opts.Tasks.Lease = 10 * time.Minute // as long as it would try again
@@ -38,7 +39,7 @@ func TestResultBeyondTheBackendFailsTheTask(t *testing.T) {
 	}
 }
 
-// Only the first call has what came with the request.
+// Only the first call of a handler has the token and headers of its request.
 func TestTokenIsThereInTheFirstCallOnly(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "who", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
@@ -118,7 +119,7 @@ func lose(t *testing.T, store taskstore.StorageBackend, opts *mcptasks.Options, 
 	return task.ID
 }
 
-// Clients that answer cannot use up what is there for lost tasks.
+// Clients that answer leave room for lost tasks: their runs do not count for MaxResumed.
 func TestAnsweredTasksLeaveRoomForLostOnes(t *testing.T) {
 	store, opts := memory(), short()
 	opts.MaxResumed = 1
@@ -189,7 +190,7 @@ func TestQuestionsAtShutdownAreAsked(t *testing.T) {
 	two.until(id, "completed")
 }
 
-// Nobody but the log hears that a call went on without a task.
+// Only the log tells that a call went on without a task.
 func TestGraceWithoutATaskIsLogged(t *testing.T) {
 	opts := fast()
 	opts.Tasks.MaxActive = 1

@@ -28,8 +28,8 @@ type constant struct {
 }
 
 // BenchmarkGet compares tasks/get over HTTP, as a client waits for it, with the
-// same request to a server that is the same up to the outermost middleware, which
-// answers with the same bytes and looks at nothing. The two take turns.
+// same request to a server with a constant answer: it is the same up to the outermost
+// middleware, which returns the same bytes at once. The two take turns.
 func BenchmarkGet(b *testing.B) {
 	for name, store := range stores {
 		b.Run(name, func(b *testing.B) {
@@ -77,8 +77,8 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// polling returns what sends the request for a task and reads the answer, as lean
-// as can be: it is in both figures.
+// polling returns a function that sends the request for a task and reads the answer, as
+// lean as can be: both figures include it.
 func polling(b *testing.B, c *caller, id string) func() {
 	template := c.request(b.Context(), "tasks/get", map[string]any{"taskId": id})
 	body, err := io.ReadAll(template.Body)

@@ -2,8 +2,8 @@ package mcptasks
 
 import "testing"
 
-// An anonymous task's id ends with a dash and its bucket; ids of any other form are
-// nobody's.
+// An anonymous task's id ends with a dash and its bucket; ids of any other form have no
+// owner.
 func TestAnonymousIDsNameTheirBucket(t *testing.T) {
 	for id, want := range map[string]bool{
 		"a-0f": true, "a-b-0f": true,

@@ -45,7 +45,7 @@ func TestOwnerOption(t *testing.T) {
 		t.Errorf("another: %v", got)
 	}
 	as("longest").create("ask", nil)
-	// Who asks is told what is wrong, who runs the server why as well.
+	// The caller's error names the fault; the server's log has the reason as well.
 	for tenant, want := range map[string]struct{ told, logged string }{
 		"broken":   {"the request's owner is not known", "secret reason"},
 		"empty":    {"the request's owner is empty", "returned an owner that is empty or too long; for an anonymous caller return ErrAnonymous\" bytes=0 max=1020"},

@@ -31,7 +31,7 @@ func TestAServerIsPortedByTwentyLines(t *testing.T) {
 		return strings.Split(string(source), "\n")
 	}
 	old, now := lines("before"), lines("after")
-	// The longest common subsequence is what did not change.
+	// Lines of the longest common subsequence did not change.
 	common := make([][]int, len(old)+1)
 	for i := range common {
 		common[i] = make([]int, len(now)+1)
@@ -54,7 +54,7 @@ func described(name string, readOnly bool, h func(ctx context.Context, args map[
 	return toolset.Tool{Name: name, ReadOnly: readOnly, Schema: &jsonschema.Schema{Type: "object"}, Handler: h}
 }
 
-// served serves a ported server; users are whom the Authorization header names.
+// served serves a ported server; the Authorization header names the user.
 func served(t *testing.T, h http.Handler) *replica {
 	web := httptest.NewServer(h)
 	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })

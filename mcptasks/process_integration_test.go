@@ -35,16 +35,16 @@ type process struct {
 	fresh chan struct{}
 }
 
-// patience is how long a test waits for what must happen. It only ends tests
+// patience is how long a test waits for an event that must happen. It only ends tests
 // that have failed.
 const patience = 30 * time.Second
 
-// fleetStore says where the replicas of a test keep their tasks.
+// fleetStore returns the place of a test's tasks, which its replicas share.
 var fleetStore = func(tb testing.TB) replicaConfig {
 	return replicaConfig{URL: redistest.SharedURL(tb), Redis: taskstore.RedisOptions{Prefix: rand.Text()}}
 }
 
-// fleetConfig returns what the replicas of a test have in common.
+// fleetConfig returns the configuration that the replicas of a test have in common.
 func fleetConfig(tb testing.TB) replicaConfig {
 	tb.Helper()
 	c := fleetStore(tb)
@@ -78,8 +78,8 @@ func launch(tb testing.TB, c replicaConfig) *process {
 	p := &process{replica: &replica{t: tb, http: http.DefaultClient}, cmd: exec.Command(binary), done: make(chan struct{}), fresh: make(chan struct{}, 1)}
 	p.cmd.Env = append(os.Environ(), replicaEnv+"="+string(config))
 	p.cmd.Stderr = &p.log
-	// A group of its own is orphaned when this process dies, so that the kernel
-	// continues and ends also what a test has suspended.
+	// A process group of its own is orphaned when this process dies, so that the kernel
+	// continues and ends also the replicas that a test has suspended.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	_, err = p.cmd.StdinPipe() // which the replica sees close when this process dies
 	if err != nil {
@@ -152,9 +152,9 @@ func (p *process) Kill() {
 	<-p.done
 }
 
-// Suspend stops the process where it is; its connections stay open. But it stops it
-// between its writes: on SQLite a process in the middle of one has the lock of the file
-// until it goes on or dies, so s is written to as a proof.
+// Suspend stops the process at once; its connections stay open. It stops it between
+// writes, because on SQLite a process in the middle of one holds the lock of the file
+// until it goes on or dies. A write of s proves that the lock is free.
 func (p *process) Suspend(s *tasks.Store) {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); ; {

@@ -15,8 +15,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A call whose Grace ends while the store is away becomes a task when it is back: a
-// moment does not decide over an hour of work.
+// A call that reaches its Grace while the store is away becomes a task when the store is
+// back: a moment does not decide over an hour of work.
 func TestACallBecomesATaskWhenTheStoreIsBack(t *testing.T) {
 	for name, c := range map[string]struct{ works, want time.Duration }{
 		"the handler goes on":     {time.Hour, 5 * time.Second},
@@ -68,7 +68,7 @@ func (s *holding) PutBatch(ctx context.Context, writes []taskstore.Write) error 
 
 func (s *holding) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
-// A client that goes away while its call becomes a task is nothing to look at.
+// The server logs no line for a client that goes away while its call becomes a task.
 func TestAClientThatGoesDuringItsCreateIsNotLogged(t *testing.T) {
 	for name, tool := range map[string]*mcptasks.ToolOptions{"at once": nil, "after a grace": {Grace: time.Second}} {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,7 @@ func TestCreateTaskResultIsTheStateAtCreation(t *testing.T) {
 	}
 }
 
-// slowCreates is a store whose creates of tasks wait until they are let go.
+// slowCreates is a store that holds creates of tasks until the test releases them.
 type slowCreates struct {
 	taskstore.StorageBackend
 	waiting chan struct{} // one for each create that waits
@@ -67,7 +67,7 @@ func (s *slowCreates) PutBatch(ctx context.Context, writes []taskstore.Write) er
 
 func (s *slowCreates) Unwrap() taskstore.StorageBackend { return s.StorageBackend }
 
-// What a handler asks of its task while it is being stored does not wait for that.
+// A handler's other calls of its task go through while the task is being stored.
 func TestAPromotionBlocksNoOtherCall(t *testing.T) {
 	store := newSlowCreates()
 	looked := make(chan struct{})
@@ -125,7 +125,8 @@ func TestAnAnswerDoesNotWaitForItsTask(t *testing.T) {
 	}
 }
 
-// No task is made for a client that has gone: nobody would learn its id.
+// A call of a client that has gone stays without a task, because the client cannot learn
+// its id.
 func TestNoTaskForAClientThatIsGone(t *testing.T) {
 	noLeaks(t)
 	for _, opts := range []*mcptasks.ToolOptions{{Mode: mcptasks.Manual}, {Grace: 50 * time.Millisecond}} {
@@ -192,8 +193,8 @@ func TestProgressReachesTheClientUntilThereIsATask(t *testing.T) {
 	}
 }
 
-// What every call may have, too much for a task or not, is answered without one;
-// Required says why it cannot be.
+// A call beyond the limits of tasks is answered without a task. With Required the error
+// says why it cannot be a task.
 func TestLimitsOfTasksDoNotLimitCalls(t *testing.T) {
 	opts := fast()
 	opts.Tasks.MaxTasks = 3
@@ -226,7 +227,7 @@ func TestLimitsOfTasksDoNotLimitCalls(t *testing.T) {
 	}
 }
 
-// A backend's own limit of what a record may hold is no limit of calls either.
+// A backend's own limit on the size of a record limits tasks and not calls.
 func TestLimitsOfTheBackendDoNotLimitCalls(t *testing.T) {
 	store := taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 16 << 10})
 	c := start(t, store, nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {

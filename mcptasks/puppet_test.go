@@ -15,7 +15,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A puppet is a task whose handler does as it is told.
+// A puppet is a task with a handler that does as it is told.
 type puppet struct {
 	*model
 	polls     view
@@ -115,8 +115,8 @@ func (w *world) report(p *puppet) command {
 	}
 }
 
-// A valve is a store whose writes stop on their way, as those of a process that is
-// suspended, and arrive when it goes on.
+// A valve is a store that stops writes on their way, as the writes of a suspended process
+// are, and lets them arrive when it opens.
 type valve struct {
 	taskstore.StorageBackend
 	mu   sync.Mutex

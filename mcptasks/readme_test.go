@@ -21,7 +21,7 @@ func spoken(value any) string {
 	return text
 }
 
-// The tables of defaults say what the code has.
+// The tables of defaults agree with the code.
 func TestDefaultsArePublishedAsTheyAre(t *testing.T) {
 	served, err := New(taskstore.NewMemoryBackend(nil), nil)
 	if err != nil {

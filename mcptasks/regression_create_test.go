@@ -10,9 +10,9 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// kagent#2265 (whoever created a task with the id of somebody else's wrote over it, and
-// one with the id of a deleted task was said to be created and was not): the server
-// alone names a task. An id that comes with a call, wherever in it, is nobody's.
+// kagent#2265 (a create with the id of another's task overwrote it, and one with the id of
+// a deleted task reported success and stored no task): the server alone names a task. It
+// ignores an id in a call, in any field.
 func TestCreateWithAnothersID(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		r := start(t, open(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -45,7 +45,7 @@ func TestCreateWithAnothersID(t *testing.T) {
 						}
 						params["name"] = "ask"
 						c, named := r.as(user), r.as(user)
-						named.header = http.Header{"Mcp-Name": {"ask"}} // whatever the params
+						named.header = http.Header{"Mcp-Name": {"ask"}} // same for all params
 						got := named.do("tools/call", params)
 						made, _ := got.Result["taskId"].(string)
 						if !idForm.MatchString(made) || seen[made] {
@@ -69,7 +69,7 @@ func TestCreateWithAnothersID(t *testing.T) {
 	})
 }
 
-// storedOwner is whose task it is in the store that clients call id.
+// storedOwner returns the owner, in the store, of the task that clients call id.
 func storedOwner(user, id string) string {
 	if user == "" {
 		return "a:" + id[37:]

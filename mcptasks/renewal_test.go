@@ -117,8 +117,8 @@ func TestALongTaskIsLoggedOnce(t *testing.T) {
 	})
 }
 
-// A progress token is for the request that brought it: nothing of it is stored, and a
-// later call of the handler has none.
+// A progress token belongs to the request that brought it. The server does not store it,
+// so a later call of the handler has no token.
 func TestAProgressTokenIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := make(chan any, 2)
@@ -147,8 +147,8 @@ func TestAProgressTokenIsNotStored(t *testing.T) {
 	})
 }
 
-// A task that runs beyond its TTL is logged once, by the first renewal that finds it so;
-// a task without a TTL never is.
+// A task that runs beyond its TTL is logged once, by the first renewal that finds it so.
+// A task without a TTL stays out of the log.
 func TestATaskThatRunsBeyondItsTTLIsLoggedOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		ttl  time.Duration

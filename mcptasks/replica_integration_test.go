@@ -25,7 +25,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// This is what runs in the processes that the tests start, kill and stop.
+// The code of the processes that the tests start, kill and stop.
 
 // replicaEnv holds the replicaConfig of a process that is to be a replica.
 const replicaEnv = "MCPTASKS_TEST_REPLICA"
@@ -50,7 +50,7 @@ func (c replicaConfig) open(ctx context.Context) (taskstore.StorageBackend, erro
 	return taskstore.OpenRedis(ctx, c.URL, &c.Redis)
 }
 
-// say tells the test what happened here, in one line.
+// say tells the test of an event in this process, in one line.
 func say(what ...any) { fmt.Print(fmt.Sprintln(what...)) }
 
 // serveReplica serves until the process is told to end, or its parent is gone.
@@ -100,7 +100,7 @@ func serveReplica(config string) error {
 	return nil
 }
 
-// processTools say what happens to them.
+// processTools are tools that report the events of their handlers to the test.
 func processTools(t *mcptasks.Tasks, server *mcp.Server) {
 	add(t, server, "done", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {
 		return text("as asked"), nil, nil
@@ -129,8 +129,8 @@ func processTools(t *mcptasks.Tasks, server *mcp.Server) {
 	}, &mcptasks.ToolOptions{Retry: true, MaxRuns: 2})
 }
 
-// stubborn goes on writing until a write is refused, whatever its ctx says, and
-// even then returns a result.
+// stubborn goes on writing until a write is refused, even after its ctx has ended, and
+// then still returns a result.
 func stubborn(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 	say("stubborn started")
 	for n := 0; ; n++ {

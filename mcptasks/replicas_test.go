@@ -63,7 +63,7 @@ func TestCancelThroughAnotherReplica(t *testing.T) {
 	}
 }
 
-// A replica that is gone, to its peers: nothing renews its leases.
+// The peers of a lost replica see its leases run out, and fail its tasks.
 func TestLostReplica(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		opts := func() *mcptasks.Options {

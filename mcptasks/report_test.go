@@ -12,8 +12,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// What a handler says of its work, and how often it wants to be asked, is the task's,
-// whether it is said before there is a task or after.
+// The progress and the poll interval that a handler reports become the task's, whether it
+// reports before there is a task or after.
 func TestAHandlerReportsProgressAndSetsThePollInterval(t *testing.T) {
 	noLeaks(t)
 	report := func(ctx context.Context) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A task without a runner is resumed by who has its tool, and given up by who has not
-// once more than ten leases are over; lines about it name the tool where that is known.
+// A server with the tool of a task without a runner resumes it. Any other server gives it
+// up after more than ten leases; its log lines name the tool if the record tells it.
 func TestATaskIsJudgedByItsToolAndByTheTime(t *testing.T) {
 	server, err := New(taskstore.NewMemoryBackend(nil), &Options{Tasks: tasks.Options{Lease: 30 * time.Second}})
 	if err != nil {

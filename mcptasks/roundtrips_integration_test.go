@@ -22,7 +22,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A trace is what one request has sent to Redis before it was answered.
+// A trace is the commands that one request has sent to Redis before it was answered.
 type trace struct {
 	mu    sync.Mutex
 	trips []trip
@@ -36,8 +36,8 @@ type trip struct {
 
 type traceKey struct{}
 
-// add notes what was sent for the request of ctx. What its task does in the
-// background is not the request's: nobody waits for it.
+// addTrip notes the commands that the request of ctx has sent. The background work of its
+// task is left out, because the client does not wait for it.
 func addTrip(ctx context.Context, from time.Time, commands ...redis.Cmder) {
 	t, _ := ctx.Value(traceKey{}).(*trace)
 	if t == nil || mcptasks.FromContext(ctx) != nil {
@@ -108,7 +108,7 @@ func (wiretap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// traced is a replica whose requests can be traced.
+// traced is a replica with requests that can be traced.
 type traced struct {
 	*caller
 	store   *taskstore.RedisBackend
@@ -139,7 +139,7 @@ func startTraced(t *testing.T, prefix string, lease time.Duration) *traced {
 		statusTools(r.release)(tasks, server)
 		add(tasks, server, "twice", twoQuestions, nil)
 		idle := func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
-			<-ctx.Done() // what a handler asks of the store is not its client's wait
+			<-ctx.Done() // the client does not wait for the handler's own requests to the store
 			return nil, nil, ctx.Err()
 		}
 		add(tasks, server, "idle", idle, nil)
@@ -173,14 +173,14 @@ func (r *traced) parked(tool string) string {
 	return id
 }
 
-// ended returns a task that has ended, and of which nothing runs any more.
+// ended returns a task that has ended, with its handler gone.
 func (r *traced) ended() string {
 	id := r.create("fail", nil)
 	r.until(id, "failed")
 	return id
 }
 
-// orphan returns a task whose runner died a while ago.
+// orphan returns a task with a runner that died a while ago.
 func (r *traced) orphan() string {
 	dead, err := tasks.New(r.store, &tasks.Options{Lease: time.Millisecond})
 	if err != nil {
@@ -203,7 +203,7 @@ func (r *traced) orphan() string {
 
 const briefLease = 30 * time.Millisecond
 
-// suspected returns a task whose runner has been suspected for long enough.
+// suspected returns a task with a runner that has been suspected for long enough.
 func (r *traced) suspected() string {
 	id := r.orphan()
 	r.get(id)
@@ -211,14 +211,15 @@ func (r *traced) suspected() string {
 	return id
 }
 
-// heard listens to a task until there is nothing more to hear.
+// heard listens to a task until its stream ends.
 func (r *traced) heard(id string) reply {
 	for range r.listen(r.t.Context(), map[string]any{"taskIds": []string{id}}) {
 	}
 	return reply{}
 }
 
-// last returns what the last request took.
+// last returns the commands of the last request, and how many round trips the client
+// waited for.
 func (r *traced) last() (commands string, sequential int) {
 	r.mu.Lock() // it has returned
 	defer r.mu.Unlock()
@@ -234,7 +235,7 @@ func TestRoundTrips(t *testing.T) {
 	legacy := &caller{replica: r.replica, user: "alice", legacy: true}
 	none := func() string { return "" }
 	working := func() string { return r.create("work", nil) }
-	settled := func() string { // a working task that nobody but this test writes
+	settled := func() string { // a working task; only this test writes to it
 		id := working()
 		for deadline := time.Now().Add(patienceOfClients); r.get(id).Result["statusMessage"] != "halfway"; {
 			if time.Now().After(deadline) {
@@ -283,13 +284,13 @@ func TestRoundTrips(t *testing.T) {
 	brief.check("tasks/get that finds the runner dead", brief.suspected, brief.get, "hmget hmget script", 3)
 }
 
-// check makes a request and reports what it took, if that is not what it should take.
+// check makes a request and reports its commands and round trips if they are not as given.
 func (r *traced) check(name string, before func() string, request func(id string) reply, commands string, sequential int) {
 	r.t.Helper()
 	var got string
 	took := math.MaxInt
-	// What is sent side by side need not overlap on a busy machine; what has to
-	// wait never does. The first time the server may have to be given a script.
+	// Commands sent side by side need not overlap on a busy machine, so it tries again; those
+	// that have to wait always come one after the other. The first attempt may load a script.
 	for try := 0; try < 2 || got == commands && took > sequential && try < 50; try++ {
 		id := before()
 		if _, err := r.store.Now(r.t.Context()); err != nil { // read anew every ten seconds
@@ -376,7 +377,7 @@ func TestRoundTripsOfTheStore(t *testing.T) {
 	}
 }
 
-// What a replica does not know of the server's clock it has to ask, once in ten
+// A replica without a recent reading of the server's clock asks for it, once in ten
 // seconds.
 func TestRoundTripsForTheClock(t *testing.T) {
 	prefix := rand.Text()

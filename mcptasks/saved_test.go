@@ -7,8 +7,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A stored request names its method; what earlier versions stored is a tools/call, and a
-// method of a later one is none of this version's.
+// A stored request names its method. Requests stored by earlier versions are tools/call;
+// this version refuses a method of a later one.
 func TestAStoredRequestNamesItsMethod(t *testing.T) {
 	stored, err := savedRequest(&mcp.CallToolParamsRaw{
 		Name: "tool", Arguments: json.RawMessage(`{"method":"x"}`), Meta: mcp.Meta{"progressToken": 1, "a/b": "c"},

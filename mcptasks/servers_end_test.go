@@ -14,7 +14,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A server whose Run has ended starts no handler, though others of its Tasks do.
+// A server starts no handler after its Run has ended, though others of its Tasks do.
 func TestAServerStartsNoHandlerAfterItsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks, err := mcptasks.New(memory(), nil)
@@ -68,7 +68,7 @@ func TestAServerStartsNoHandlerAfterItsRun(t *testing.T) {
 	})
 }
 
-// What a Tasks knows of a server goes with the server.
+// A Tasks forgets a server when the program has let go of it.
 func TestATasksForgetsServersThatAreGone(t *testing.T) {
 	tasks, err := mcptasks.New(memory(), nil)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestATasksForgetsServersThatAreGone(t *testing.T) {
 	t.Errorf("%d servers are known", tasks.Servers())
 }
 
-// Once its call is a task, a handler's progress goes nowhere, also while the answer is
+// Once its call is a task, the server drops a handler's progress, also while the answer is
 // still on its way.
 func TestATaskSendsNoProgress(t *testing.T) {
 	notified := make(chan struct{})

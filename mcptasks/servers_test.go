@@ -13,7 +13,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A program may make a server for each request: nothing of one stays behind it.
+// A program may make a server for each request: a Tasks keeps no part of one.
 func TestAServerFreesAllItHolds(t *testing.T) {
 	tasks, err := mcptasks.New(memory(), nil)
 	if err != nil {
@@ -43,8 +43,8 @@ func TestAServerFreesAllItHolds(t *testing.T) {
 	runtime.KeepAlive(tasks)
 }
 
-// What a handler returned is marshaled for the store; a panic in that fails the
-// task and nothing else.
+// The server marshals a handler's result for the store. A panic in that fails the task, and
+// the server goes on.
 func TestAPanicWhileAnOutcomeIsStoredFailsTheTask(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "result", func(context.Context, *mcp.CallToolRequest, none) (*mcp.CallToolResult, any, error) {

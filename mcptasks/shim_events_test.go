@@ -116,8 +116,7 @@ func (s *slowOnce) Get(ctx context.Context, key taskstore.Key) (taskstore.Record
 	return s.StorageBackend.Get(ctx, key)
 }
 
-// A stream on which nothing happens says every 15 seconds that it lives, and a
-// push is as good as a comment.
+// A quiet stream says every 15 seconds that it lives; a push is as good as a comment.
 func TestAStreamIsNeverSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startDirect(t, memory(), nil, asking)
@@ -169,8 +168,8 @@ func TestAWriterThatCannotFlushIsRefused(t *testing.T) {
 	c.until(id, "input_required") // all else is served
 }
 
-// wrapped hides what a ResponseWriter can, as the wrappers of middleware do, but for
-// Unwrap.
+// wrapped hides a ResponseWriter's optional methods, as the wrappers of middleware do, but
+// for Unwrap.
 type wrapped struct{ w http.ResponseWriter }
 
 func (w wrapped) Header() http.Header         { return w.w.Header() }
@@ -231,8 +230,7 @@ func listenRequest(t *testing.T) *http.Request {
 	return c.request(t.Context(), "subscriptions/listen", map[string]any{"notifications": map[string]any{"taskIds": []string{unknownID}}})
 }
 
-// An ended is a ResponseWriter that tells what is done to it after its handler has
-// returned.
+// An ended is a ResponseWriter that reports calls of it after its handler has returned.
 type ended struct {
 	*httptest.ResponseRecorder
 	t    *testing.T

@@ -22,7 +22,7 @@ var ids = []string{
 	`"<"`, `"\u003c"`, `"<>&"`, `"a\u0062c"`, `"\u00e4\u2028\n"`, `"\ud83d\ude00"`, `"a/b"`, `"a\/b"`, `""`, `"1"`, `1`, `1.0`, `1e2`, `-0`, `9007199254740991`,
 }
 
-// An id is what it means, however either side writes it.
+// The shim compares ids as values, because the two sides may write one differently.
 func TestIDsAreComparedAsValues(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	c := r.as("")
@@ -108,7 +108,7 @@ func TestSubscriptionsOfOneConnectionAreTheirOwn(t *testing.T) {
 	}
 }
 
-// A scripted connection yields what is put into it.
+// A scripted connection yields the messages that the test puts into it.
 type scripted struct {
 	in     chan jsonrpc.Message
 	out    chan jsonrpc.Message
@@ -123,7 +123,7 @@ func newScripted() *scripted {
 func (s *scripted) Connect(context.Context) (mcp.Connection, error) { return s, nil }
 func (s *scripted) SessionID() string                               { return "" }
 
-// Read yields what was under way when the connection was closed, too.
+// Read also yields a message that was under way when the connection was closed.
 func (s *scripted) Read(context.Context) (jsonrpc.Message, error) {
 	select {
 	case m := <-s.in:
@@ -141,8 +141,8 @@ func (s *scripted) Read(context.Context) (jsonrpc.Message, error) {
 func (s *scripted) Write(_ context.Context, m jsonrpc.Message) error { s.out <- m; return nil }
 func (s *scripted) Close() error                                     { s.once.Do(func() { close(s.closed) }); return nil }
 
-// What a connection has opened ends with it, also what no server has seen yet: it
-// takes no room from others.
+// A connection's subscriptions end with it, also those that the server has not seen yet:
+// they take no room from others.
 func TestAClosedConnectionHasNoSubscriptions(t *testing.T) {
 	tasks, err := mcptasks.New(memory(), &mcptasks.Options{MaxSubscriptions: 2})
 	if err != nil {

@@ -88,7 +88,7 @@ func (s *specServer) of(method string) (all []sent) {
 	return all
 }
 
-// specSession is the session of a client to r that hears what the script says.
+// specSession is the session of a client to r that hears the script's answers.
 func specSession(t *testing.T, r *replica, client *mcp.Client, opts *mcptasks.ClientOptions, script map[string]func(n int) any) (*mcp.ClientSession, *specServer) {
 	t.Helper()
 	if client == nil {
@@ -108,7 +108,7 @@ func specSession(t *testing.T, r *replica, client *mcp.Client, opts *mcptasks.Cl
 	return session, s
 }
 
-// acceptingClient is a client that accepts what it is asked and tells of it.
+// acceptingClient is a client that accepts each question and tells of it.
 func acceptingClient(asked func(message string)) *mcp.Client {
 	return mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{
 		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
@@ -147,7 +147,7 @@ func mustCall(t *testing.T, session *mcp.ClientSession, tool, want string) {
 }
 
 // A client says with each request that it knows tasks, and names the task of a
-// request in its header, encoded where it must be.
+// request in its header, encoded if it has to be.
 func TestClientDeclaresAndNamesInEachRequest(t *testing.T) {
 	ended := make(chan error, 1)
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -278,8 +278,8 @@ func TestClientFollowsTheIntervalAsItChanges(t *testing.T) {
 	}
 }
 
-// What a task asks goes the way of what a server asked by itself: through the
-// client's receiving middleware, which can refuse it.
+// A task's questions go the way of those that a server asks by itself: through the
+// client's receiving middleware, which can refuse them.
 func TestQuestionsOfTasksPassTheClientsMiddleware(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	client := acceptingClient(func(string) { t.Error("asked in spite of the middleware") })
@@ -312,8 +312,8 @@ func TestAnswersWithoutResultTypeAreComplete(t *testing.T) {
 	mustCall(t, session, "ask", "done")
 }
 
-// A client that gives a task up says so by tasks/cancel, also where
-// notifications/cancelled could be sent.
+// A client that gives a task up says so by tasks/cancel, even if it could send
+// notifications/cancelled.
 func TestClientCancelsByTasksCancel(t *testing.T) {
 	noLeaks(t)
 	ended := make(chan error, 1)

@@ -39,8 +39,8 @@ func TestNameHeaderIsDecodedBeforeItIsCompared(t *testing.T) {
 	}
 }
 
-// What the headers say beside the name holds as well for what is about tasks. A
-// header that leads past the edge leads nowhere.
+// The other headers have to match in requests about tasks too. A header that would lead a
+// request past the shim gets it refused.
 func TestOtherHeadersMustMatchToo(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	id := r.as("").create("ask", nil)
@@ -68,7 +68,7 @@ func TestOtherHeadersMustMatchToo(t *testing.T) {
 	}
 }
 
-// A refusal answers the request that it refuses, whatever its id is.
+// A refusal carries the id of its request, for every form of id.
 func TestRefusalsCarryTheRequestID(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	for _, id := range []any{0.0, -1.0, 9007199254740991.0, "", "a", `"<&>\`, "ä\u2028"} {
@@ -86,7 +86,7 @@ func TestRefusalsCarryTheRequestID(t *testing.T) {
 	}
 }
 
-// What the SDK refuses for its Host header, the edge does not let in.
+// The shim refuses a foreign Host header, as the SDK does.
 func TestEdgeLetsNoForeignHostIn(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	id := r.as("").create("ask", nil)

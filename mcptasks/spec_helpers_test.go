@@ -101,7 +101,7 @@ func (r *replica) send(ctx context.Context, t *testing.T, body map[string]any, h
 	return resp
 }
 
-// post sends a request and returns its answer, or what there is in its place.
+// post sends a request and returns its answer, or the body in its place.
 func (r *replica) post(t *testing.T, body map[string]any, header http.Header) received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -125,8 +125,8 @@ func (r *replica) post(t *testing.T, body map[string]any, header http.Header) re
 	return m
 }
 
-// events sends a request whose answer is a stream of events, and returns what
-// reads the next message of it, or fails where the stream is over.
+// events sends a request that is answered by a stream of events, and returns a function
+// that reads the next message. It fails the test if the stream is over.
 func (r *replica) events(ctx context.Context, t *testing.T, body map[string]any) (next func() received, header http.Header) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -164,8 +164,8 @@ func (r *replica) dial(t *testing.T) *line {
 	return dialThrough(t, r.mcp, r.tasks.Transport)
 }
 
-// dialThrough returns a connection by hand to a server, whose side is what through makes
-// of a transport.
+// dialThrough returns a connection by hand to a server; through wraps the server's side
+// of the transport.
 func dialThrough(t *testing.T, server *mcp.Server, through func(mcp.Transport) mcp.Transport) *line {
 	t.Helper()
 	clientSide, serverSide := mcp.NewInMemoryTransports()

@@ -61,8 +61,8 @@ func namesSubscription(t *testing.T, ids ...any) {
 	}
 }
 
-// What a handler sends to its client goes nowhere once there is a task: not on the
-// events that tells of the task, nor on any other. A stream has only what was
+// The server drops the notifications of a handler to its client once there is a task, on the
+// events of the task and on all others. A stream has only the notifications that the client
 // asked for.
 func TestListenSendsOnlyRequestedNotifications(t *testing.T) {
 	noLeaks(t)
@@ -166,8 +166,8 @@ func TestNotificationsCancelledLeavesTheTask(t *testing.T) {
 	mustBeCancelled(t, ended)
 }
 
-// A server sends no requests: a handler that would call its client from a task is
-// refused, and the client hears nothing of it.
+// A server sends no requests: a handler that calls its client from a task is refused, and
+// the client does not hear of it.
 func TestHandlerOfATaskCannotCallItsClient(t *testing.T) {
 	noLeaks(t)
 	refused := make(chan error, 3)

@@ -13,7 +13,7 @@ func callOf(tool string) map[string]any {
 	return map[string]any{"name": tool, "arguments": map[string]any{}}
 }
 
-// ready has the tools of [statusTools], whose work is done.
+// ready has the tools of [statusTools], with their work done.
 func ready(tasks *mcptasks.Tasks, server *mcp.Server) {
 	release := make(chan struct{})
 	close(release)
@@ -61,7 +61,7 @@ func TestCapabilityCountsForItsRequestOnly(t *testing.T) {
 	}
 }
 
-// The error says what is missing, and HTTP says that the request is bad.
+// The error names the missing capability, and HTTP says that the request is bad.
 func TestMissingCapabilityIsABadRequestThatSaysWhichOne(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		ready(tasks, server)
@@ -87,7 +87,7 @@ func TestMissingCapabilityIsABadRequestThatSaysWhichOne(t *testing.T) {
 	}
 }
 
-// A client that declares the tasks of 2025-11-25 has declared nothing.
+// The server ignores the capability tasks of 2025-11-25.
 func TestFormerCapabilityIsIgnored(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	call := callOf("work")
@@ -100,7 +100,7 @@ func TestFormerCapabilityIsIgnored(t *testing.T) {
 	}
 }
 
-// The task parameter of 2025-11-25 neither makes a task nor shapes one.
+// The server ignores the task parameter of 2025-11-25.
 func TestTaskParameterIsIgnored(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	for _, param := range []any{map[string]any{"ttl": 1234, "pollInterval": 1}, map[string]any{}, nil, "x"} {
@@ -116,8 +116,8 @@ func TestTaskParameterIsIgnored(t *testing.T) {
 	}
 }
 
-// The extension belongs to 2026-07-28: an older protocol has none, and the methods
-// of these names are not there.
+// The extension belongs to 2026-07-28: over an older protocol a call makes no task, and
+// the methods do not exist.
 func TestOlderProtocolsHaveNoTasks(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, ready)
@@ -153,7 +153,7 @@ func TestOlderProtocolsHaveNoTasks(t *testing.T) {
 	}
 }
 
-// What 2025-11-25 had and the extension has not is advertised nowhere and is not there.
+// The server does not advertise or serve the parts of 2025-11-25 that the extension dropped.
 func TestFormerTasksAreGone(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	discovered := r.post(t, request(1, "server/discover", nil, declaring), nil)

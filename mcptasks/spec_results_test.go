@@ -20,8 +20,8 @@ type sum struct {
 }
 
 // A task ends as its call would have without the extension: the same result, byte
-// for byte but for _meta, or the same error. What a tool says of itself is a
-// result; failed is for JSON-RPC errors alone.
+// for byte but for _meta, or the same error. A tool's own error is a result; failed is
+// for JSON-RPC errors alone.
 func TestTaskEndsAsItsCallWould(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		ready(tasks, server)
@@ -76,8 +76,8 @@ func TestTaskEndsAsItsCallWould(t *testing.T) {
 	}
 }
 
-// Of all answers only a CreateTaskResult says task, and none asks for input but
-// that of tools/call. Each result says what it is and who made it.
+// Only a CreateTaskResult says task, and only the answer of tools/call asks for input.
+// Each result names its type and its server.
 func TestOnlyCreateTaskResultSaysTask(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	id := r.as("").create("ask", nil)
@@ -114,7 +114,7 @@ func TestOnlyCreateTaskResultSaysTask(t *testing.T) {
 	}
 }
 
-// A task that has been announced is there, for whoever asks next and wherever.
+// An announced task exists for the next request, on every replica.
 func TestTaskIsThereWhenItsCallIsAnswered(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		opts := func() *mcptasks.Options {
@@ -150,8 +150,8 @@ func TestTaskIsThereWhenItsCallIsAnswered(t *testing.T) {
 	})
 }
 
-// What the server cannot do now is an internal error: no code of our own in the
-// range that the protocol keeps for itself, and no task that is not stored.
+// A failure of the store is an internal error: the server uses no code of its own in the
+// range that the protocol keeps for itself, and announces only a task that is stored.
 func TestStoreFailureIsAnInternalError(t *testing.T) {
 	t.Parallel()
 	store := &failing{StorageBackend: memory()}
@@ -212,7 +212,7 @@ func TestQuestionsBeforeTheTaskAreAskedByTheCall(t *testing.T) {
 	}
 }
 
-// A task's requestState never leaves the server, and none comes in.
+// A task's requestState stays in the server, and a client cannot set it.
 func TestTaskKeepsItsRequestState(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "ask", func(ctx context.Context, req *mcp.CallToolRequest, in none) (*mcp.CallToolResult, any, error) {
@@ -278,8 +278,8 @@ func TestTaskIDMustBeAString(t *testing.T) {
 	}
 }
 
-// An update needs an object of responses; what is no response to anything that is
-// asked does not matter.
+// An update needs an object of responses; the server ignores responses to questions that
+// are not open.
 func TestInputResponsesMustBeAnObject(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	id := r.as("").create("ask", nil)
@@ -298,7 +298,7 @@ func TestInputResponsesMustBeAnObject(t *testing.T) {
 	}
 }
 
-// A request that lacks what every request must say is malformed.
+// A request without the fields that every request must have is malformed.
 func TestRequestsWithoutMetaAreMalformed(t *testing.T) {
 	r := start(t, memory(), nil, ready)
 	id := r.as("").create("work", nil)

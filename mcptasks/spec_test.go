@@ -15,8 +15,8 @@ var (
 	checkReference = regexp.MustCompile("conformance(,? `[a-z0-9-]+`)+")
 )
 
-// faultsOf returns what is wrong with the tables of a text: the rows that nothing
-// holds, or that name what is not there. root is the repository.
+// faultsOf returns the faults of the tables of a text: rows without a test or a check, and
+// rows that name one that does not exist. root is the repository.
 func faultsOf(text, root string) (rows int, faults []string) {
 	for n, line := range strings.Split(text, "\n") {
 		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.HasPrefix(line, "| rule |") {

@@ -9,8 +9,8 @@ import (
 // An opener opens one store once more, as each replica does for itself.
 type opener func() taskstore.StorageBackend
 
-// stores are where the tests run that are about more than one replica or about
-// what is left behind. A live Redis joins them with the integration tag.
+// stores are for the tests about several replicas, or about resources that are left behind.
+// A live Redis joins them with the integration tag.
 var stores = map[string]func(testing.TB) opener{
 	"memory": func(testing.TB) opener {
 		store := memory()

@@ -46,7 +46,7 @@ func everything(id string) []map[string]any {
 	}
 }
 
-// A request is authorised once: what it opened ends with its token.
+// A request is authorised once: its subscription ends with its token.
 func TestASubscriptionEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := &mcptasks.Options{Tasks: tasks.Options{DefaultTTL: 24 * time.Hour, Lease: 30 * time.Second}}
@@ -80,9 +80,8 @@ func TestASubscriptionEndsWithItsToken(t *testing.T) {
 	})
 }
 
-// At Shutdown every subscription gets its result, and new ones are for another
-// replica: neither waits for handlers, and nothing keeps the HTTP server from
-// shutting down.
+// At Shutdown every subscription gets its result, and new ones are for another replica.
+// Both work while handlers still run, so the HTTP server can shut down.
 func TestShutdownEndsSubscriptions(t *testing.T) {
 	noLeaks(t)
 	release := make(chan struct{})
@@ -221,8 +220,8 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	refused(alice, http.StatusServiceUnavailable, all)
 }
 
-// What a subscription costs does not grow with its tasks. Anonymous tasks have a
-// watch for each of the owners that they are spread over.
+// The cost of a subscription does not grow with its tasks. Anonymous tasks have a watch
+// for each of the owners that they are spread over.
 func TestManyTasksOfOneSubscriptionCostLittle(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, asking)
@@ -284,7 +283,7 @@ func TestEqualStatesArePushedOnce(t *testing.T) {
 		}()
 		synctest.Wait()
 		run := store.RunOf(created)
-		for i := range 3 { // taken over, which nobody sees, and then something that is seen
+		for i := range 3 { // taken over, which clients cannot see, and then a change that they can
 			if _, err := run.Release(t.Context()); err != nil {
 				t.Fatal(err)
 			}

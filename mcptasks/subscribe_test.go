@@ -191,7 +191,7 @@ func TestListenRefused(t *testing.T) {
 	}
 }
 
-// Nothing is left of clients that go away.
+// Clients that go away leave no goroutine and no connection behind.
 func TestDroppedListens(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), nil, asking)

@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A looked store counts what is listed, and ends something after too many times.
+// A looked store counts its lists, and calls end after too many.
 type looked struct {
 	taskstore.StorageBackend
 	n   atomic.Int32
@@ -53,7 +53,7 @@ func TestLooksForLostTasksHaveAPauseBetweenThem(t *testing.T) {
 	}
 }
 
-// A task waits for a server with its tool for leases, also where these are very long.
+// A task waits ten leases for a server with its tool, also if these are very long.
 func TestATaskIsNotGivenUpBeforeItsLeasesAreOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, opts := memory(), &mcptasks.Options{Tasks: tasks.Options{Lease: 100 * 365 * 24 * time.Hour}}
@@ -76,7 +76,7 @@ func TestATaskIsNotGivenUpBeforeItsLeasesAreOver(t *testing.T) {
 	})
 }
 
-// A look that fails is logged, but where it was the server's stop that ended it.
+// The server logs a failed look for lost tasks, unless its own stop ended the look.
 func TestALookThatFailsIsLogged(t *testing.T) {
 	const line = "the search for lost tasks failed"
 	synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestALookThatFailsIsLogged(t *testing.T) {
 	})
 }
 
-// An unlisted store lists nothing before the caller has gone.
+// An unlisted store holds each list until the caller has gone.
 type unlisted struct{ taskstore.StorageBackend }
 
 func (u unlisted) ListPage(ctx context.Context, _ taskstore.Key, _ string, _ int) ([]taskstore.Record, string, error) {

@@ -34,8 +34,8 @@ func (s *hindered) PutBatch(ctx context.Context, writes []taskstore.Write) error
 	return s.failing.PutBatch(ctx, writes)
 }
 
-// A task that is stored when the call has its answer is taken back, also where that
-// does not succeed at once: nobody was told its id, and nobody works on it.
+// A task that is stored when the call has its answer is taken back, by retries if need be:
+// no client knows its id, and no handler works on it.
 func TestATaskThatComesAfterTheAnswerIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &hindered{failing: failing{StorageBackend: memory()}, waiting: make(chan struct{}, 1), release: make(chan struct{})}

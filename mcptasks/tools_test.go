@@ -34,8 +34,8 @@ func returns[Out any](out Out) mcp.ToolHandlerFor[none, Out] {
 	}
 }
 
-// What the SDK infers, checks and fills in for a typed tool is the same for one of
-// AddTool: in the list, in an answer and in the result of a task.
+// The SDK infers, checks and fills in the same for a typed tool of AddTool: in the list, in
+// an answer and in the result of a task.
 func TestATypedToolIsAsTheSDKHasIt(t *testing.T) {
 	type output struct {
 		N     int      `json:"n" jsonschema:"a number"`
@@ -96,7 +96,7 @@ func TestATypedToolIsAsTheSDKHasIt(t *testing.T) {
 	}
 }
 
-// raw is a tool by hand, which answers what it is told.
+// raw is a tool by hand that returns a given answer.
 func raw(answer string) mcp.ToolHandler {
 	return func(_ context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		var args map[string]any
@@ -206,8 +206,8 @@ func TestTwoPoliciesShareAStore(t *testing.T) {
 	}
 }
 
-// Options.Tool is asked for tools that somebody else added, whenever that was, and what
-// makes no sense in its answer counts as none.
+// Options.Tool is asked for tools that the program added by the SDK, before Install or
+// after. Options of it that make no sense are ignored.
 func TestAPolicyByNameIsForToolsOfOthers(t *testing.T) {
 	opts, log := fast(), new(lockedBuffer)
 	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -258,8 +258,8 @@ func TestAPolicyByNameIsForToolsOfOthers(t *testing.T) {
 	}
 }
 
-// A server whose middleware was there before Install is told that Options.Tool comes too
-// late for it.
+// With Options.Tool set, the server warns of middleware from before Install: the policy
+// comes too late for it.
 func TestALateInstallWithAPolicyIsSaid(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for _, policy := range []bool{false, true} {

@@ -65,8 +65,8 @@ func TestAFailingStoreIsNotNowAndNotNo(t *testing.T) {
 	}
 }
 
-// A backend that has no room just now may have some soon, unlike one that never takes
-// so much.
+// A full backend may have room soon, so the error is retryable, unlike that of a record
+// beyond the backend's limits.
 func TestAFullBackendIsNotNow(t *testing.T) {
 	store := &failing{StorageBackend: memory()}
 	c := start(t, store, nil, asking).as("alice")
@@ -104,7 +104,7 @@ func TestAFailingStoreIsNotNowOverAStream(t *testing.T) {
 	}
 }
 
-// What a client asks in vain stays a plain error.
+// A request that cannot succeed later gets a plain error.
 func TestADefiniteNoIsNotRetryable(t *testing.T) {
 	opts := fast()
 	opts.Tasks.MaxActive = 1
@@ -138,13 +138,13 @@ func TestADefiniteNoIsNotRetryable(t *testing.T) {
 	}
 }
 
-// What a tool says passes through as it is, whatever it looks like, and as soon as
-// it is said.
+// A tool's answer passes through unchanged, even if it looks like a refusal, and as soon
+// as the tool writes it.
 func TestForeignAnswersPassThrough(t *testing.T) {
 	refusal := `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x","data":{"retryable":true,"retryAfterMs":2500}}}`
 	for name, c := range map[string]struct {
 		kind   string
-		status int // 0: none is written
+		status int // 0: unwritten
 		writes []string
 		want   string // status and Retry-After
 	}{

@@ -74,8 +74,8 @@ func TestAForgottenInstallIsSaidOnce(t *testing.T) {
 	}
 }
 
-// A handler with sessions refuses the protocol version that has tasks. It is said
-// once, whether the client asks what the server can do, or just does something.
+// A handler with sessions refuses the protocol version that has tasks. The server logs so
+// once, whether the client asks for the server's abilities or makes a call at once.
 func TestAHandlerWithSessionsIsSaidOnce(t *testing.T) {
 	for name, meet := range map[string]func(t *testing.T, r *replica){
 		"the SDK's client": func(t *testing.T, r *replica) {
@@ -114,7 +114,7 @@ func TestAHandlerWithSessionsIsSaidOnce(t *testing.T) {
 	}
 }
 
-// Where the server is right and the client strange, there is nothing to warn of.
+// The server logs no warning for a strange client of a sound server.
 func TestStrangeVersionsAreNotTheServersFault(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	c := r.as("")

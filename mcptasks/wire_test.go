@@ -176,8 +176,8 @@ func (c *caller) untilItSays(id, message string) reply {
 	return reply{}
 }
 
-// An end clears what a task said of its progress. A failed one says why it failed, a
-// completed and a cancelled one nothing, by whomever the end came.
+// An end clears the task's status message. A failed task then says why it failed; a
+// completed or cancelled one has no message, whether a handler or another program ended it.
 func TestEndClearsTheStatusMessage(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		release := make(chan struct{})
@@ -282,8 +282,8 @@ func TestExpiredTaskIsSaidToBeUnknownOrExpired(t *testing.T) {
 	}
 }
 
-// Every push of a task that fails, and every message about a task without end, is
-// what the schema says.
+// Every push of a task that fails, and every message about a task without an end, is
+// valid by the schema.
 func TestWireMessagesOfOtherTasks(t *testing.T) {
 	noLeaks(t)
 	opts := fast()
