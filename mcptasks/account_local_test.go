@@ -7,8 +7,8 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// What clients without the extension have on stdio is the account of the process's user, and
-// in no other.
+// LocalAccount holds the tasks that clients without the extension make on stdio. They
+// belong to the process's user and are in no other account.
 func TestTheLocalAccountHoldsTheTasksOfStdio(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools).withSessions()

@@ -50,7 +50,8 @@ func total(t *testing.T, a *mcptasks.Account) (n int) {
 
 func sorted(ids []string) []string { return slices.Sorted(slices.Values(ids)) }
 
-// accountTools never end by themselves, ask, or end at once.
+// accountTools are three tools: wait runs until its ctx ends, ask asks, done ends at
+// once.
 func accountTools(causes chan<- error) func(*mcptasks.Tasks, *mcp.Server) {
 	return func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "wait", func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
@@ -65,8 +66,9 @@ func accountTools(causes chan<- error) func(*mcptasks.Tasks, *mcp.Server) {
 	}
 }
 
-// What clients made is listed, counted, looked up, cancelled and purged under the
-// name and the ids that they know, through any replica, and nobody else's is.
+// An account lists, counts, looks up, cancels and purges the tasks of its owner, under
+// the name and the ids that clients know and through any replica. The tasks of other
+// owners stay out of its reach.
 func TestAccountHoldsTheTasksOfItsOwner(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		causes := make(chan error, 10)
@@ -136,8 +138,8 @@ func TestAccountHoldsTheTasksOfItsOwner(t *testing.T) {
 	})
 }
 
-// A walk and a purge meet tasks that are created meanwhile: what was there before is
-// listed once, and purged.
+// Clients create tasks while a walk and a purge of their account run. The walk lists each
+// earlier task once, and the purge removes it.
 func TestAccountWhileTasksAreCreated(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		opts := fast()
@@ -330,7 +332,8 @@ func TestAccountArguments(t *testing.T) {
 	}
 }
 
-// What cannot be read is left out and told, and is purged like the rest.
+// A walk and a count leave damaged tasks out and report them; a purge removes them like
+// the rest.
 func TestAccountWithDamagedTasks(t *testing.T) {
 	store := memory()
 	r := start(t, store, nil, accountTools(nil))

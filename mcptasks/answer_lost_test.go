@@ -32,8 +32,8 @@ func (l *losing) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstor
 	return version, err
 }
 
-// A client that did not hear that its last answer was taken sends it again: the
-// replica that gets it then goes on with the task, since nobody else may.
+// A client that misses the acknowledgement of its last answer sends the answer again. The
+// replica that gets it resumes the task, because it may be the only one left to do so.
 func TestAnAnswerThatIsRepeatedIsGoneOnWith(t *testing.T) {
 	tools := func(tasks *mcptasks.Tasks, server *mcp.Server) { add(tasks, server, "ask", confirm, nil) }
 	answers := map[string]any{"confirm": accept(nil)}

@@ -16,8 +16,8 @@ import (
 
 type spanKey struct{}
 
-// Options.Around is around every run, whoever asked for it, and what it returns is the
-// result; middleware sees the requests alone.
+// Options.Around wraps every run, in a request or in the background, and its return value
+// is the result. Middleware sees the requests alone.
 func TestAroundIsAroundEveryRun(t *testing.T) {
 	for way, assemble := range ways {
 		t.Run(way, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestARunAfterACrashPassesNoMiddleware(t *testing.T) {
 	}
 }
 
-// What Around refuses before the handler is called is no task.
+// A call that Around refuses before the handler is called makes no task.
 func TestAroundRefusesBeforeThereIsATask(t *testing.T) {
 	for _, way := range []string{"AddTool", "AddRawTool"} {
 		opts := fast()

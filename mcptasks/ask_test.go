@@ -65,14 +65,15 @@ func object(s string) (o map[string]any) {
 	return o
 }
 
-// A client is asked only what it has declared that it can answer. Otherwise the call
-// fails at once, as a task and without one, and says what would have been needed.
+// The server asks a client only for input that the client has declared. A call that asks
+// for more fails at once, as a task and without one, and its error names the missing
+// capabilities.
 func TestOnlyDeclaredQuestionsAreAsked(t *testing.T) {
 	r := start(t, memory(), nil, kindTools)
 	for _, c := range []struct {
 		declared string
 		asks     []string
-		missing  string // none: it is asked
+		missing  string // empty: it is asked
 	}{
 		{`{}`, []string{"form"}, `{"elicitation":{"form":{}}}`},
 		{`{"elicitation":{}}`, []string{"form", "a form by far"}, ``},
@@ -128,8 +129,8 @@ func TestOnlyDeclaredQuestionsAreAsked(t *testing.T) {
 	}
 }
 
-// What the client has declared with its call holds for later questions as well, on
-// whatever replica, and not what it declares with its answers.
+// The capabilities that the client declares with its call hold for later questions as
+// well, on any replica. Those that it declares with its answers do not count.
 func TestLaterQuestionsNeedTheCapabilitiesOfTheCall(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		one, two := start(t, open(), nil, kindTools).as("alice"), start(t, open(), nil, kindTools).as("alice")
@@ -156,7 +157,7 @@ func TestLaterQuestionsNeedTheCapabilitiesOfTheCall(t *testing.T) {
 	})
 }
 
-// A question that is nil fails its task and ends nothing else.
+// A question that is nil fails its task and leaves everything else alone.
 func TestNilQuestion(t *testing.T) {
 	c := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		for name, q := range map[string]mcp.InputRequest{"nil": nil, "elicitation": (*mcp.ElicitParams)(nil), "sampling": (*mcp.CreateMessageWithToolsParams)(nil)} {

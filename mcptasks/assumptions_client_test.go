@@ -53,7 +53,7 @@ func (m *marks) look(ctx context.Context, method string) {
 	}
 }
 
-// A markedTransport looks at the ctx of what is written.
+// A markedTransport looks at the ctx of each message that it writes.
 type markedTransport struct {
 	mcp.Transport
 	marks *marks
@@ -88,7 +88,7 @@ func (h markedHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(req)
 }
 
-// An exchange travels in the ctx, to what sends the request.
+// An exchange travels in the ctx, to the transport that sends the request.
 func TestSDKPassesTheContextOfACallToItsTransport(t *testing.T) {
 	f := newFake(t, map[string][]string{"tools/call": {`{"resultType":"complete","content":[]}`}})
 	server := httptest.NewServer(f)
@@ -124,7 +124,7 @@ func TestSDKPassesTheContextOfACallToItsTransport(t *testing.T) {
 	}
 }
 
-// The task may be in the second half.
+// The second half of a stream may hold the task.
 func TestSDKReadsTheRestOfAStreamInTheContextOfItsCall(t *testing.T) {
 	f := newFake(t, map[string][]string{"tools/call": {`{"resultType":"complete","content":[]}`}})
 	server := httptest.NewServer(f.inHalves())
@@ -163,7 +163,7 @@ func TestSDKSendsACallAgainWithAnswers(t *testing.T) {
 	}
 }
 
-// A request about a task is sent again by what the SDK says of the failure.
+// The client decides by the SDK's error whether to send a request about a task again.
 func TestSDKRejectsARequestThatWasNotDelivered(t *testing.T) {
 	f := newFake(t, nil)
 	var status atomic.Int32

@@ -23,8 +23,8 @@ import (
 )
 
 // This package relies on properties of the SDK that its documentation does not promise.
-// Each has a test here, or in assumptions_client_test.go, on the SDK alone: where a new
-// version breaks one, its test says which.
+// Each has a test here, or in assumptions_client_test.go, on the SDK alone. A new version
+// of the SDK that breaks a property fails the test of that name.
 
 type markKey struct{}
 
@@ -104,7 +104,8 @@ func TestSDKWrapsMiddlewareAtOnceAndTheLaterAroundTheEarlier(t *testing.T) {
 	}
 }
 
-// Runs go past the middleware of a server by what the first middleware of another gets.
+// Runs bypass the middleware of a server: they call the handler that the first middleware
+// of another server was given.
 func TestSDKHasOneEndOfAllChainsWhichServesTheServerOfTheSession(t *testing.T) {
 	var end mcp.MethodHandler
 	sdkServer(nil).AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler { end = next; return next })
@@ -165,7 +166,8 @@ func TestSDKLeavesTheCapabilitiesOfARequestDecodedInItsMeta(t *testing.T) {
 	}
 }
 
-// A nowhere is a transport to no client, which keeps what is written to it.
+// A nowhere is a transport without a client. It keeps the requests that are written to
+// it.
 type nowhere struct {
 	written chan *jsonrpc.Request
 	closed  chan struct{}
@@ -237,7 +239,8 @@ func TestSDKSendsAWireErrorAsItIs(t *testing.T) {
 	}
 }
 
-// A replica tells by it that a tool was removed, and leaves its tasks to others.
+// A replica learns from this error that a tool was removed, and leaves the tool's tasks
+// to other replicas.
 func TestSDKSaysUnknownToolOfOneThatIsRemoved(t *testing.T) {
 	server := sdkServer(returnsNothing)
 	var got error
@@ -381,7 +384,8 @@ func TestSDKWritesAnErrorInOnePieceBeforeAnyStatus(t *testing.T) {
 	}
 }
 
-// What a question without a mode asks for is checked against the client's capabilities.
+// A question without a mode is checked against the client's capabilities by the mode that
+// the SDK infers for it.
 func TestSDKInfersTheModeOfAQuestionAsThisPackageDoes(t *testing.T) {
 	for _, q := range []*mcp.ElicitParams{
 		{}, {Mode: "form", URL: "https://example.com"}, {Mode: "url"}, {URL: "https://example.com"}, {ElicitationID: "id"},

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// What one request makes a server ask the store does not grow with the request.
+// The calls to the store for one request are bounded; they do not grow with the request.
 
 // strangers are ids that no task has.
 func strangers(n int) (ids []string) {
@@ -45,13 +45,13 @@ func TestListenLooksAtMaxListenTasksAtMost(t *testing.T) {
 		}
 		cancel()
 		_ = resp.Body.Close()
-		if gets := store.taken()["Get"]; gets < 3 || gets > 3+2 { // follow looks too, where there is one to follow
+		if gets := store.taken()["Get"]; gets < 3 || gets > 3+2 { // follow reads too, if there is a task to follow
 			t.Errorf("%d ids: %d reads", len(asked), gets)
 		}
 	}
 }
 
-// together is a store whose reads wait until some are there at once.
+// together is a store that holds reads back until some are there at once.
 type together struct {
 	taskstore.StorageBackend
 	want int
@@ -121,7 +121,7 @@ func TestUpdateReadsTheTaskOnceForAllAnswers(t *testing.T) {
 	if got := c.update(id, map[string]any{}); got.Error != nil {
 		t.Errorf("no answer: %v", got)
 	}
-	if gets := store.taken()["Get"]; gets > 1 { // nothing is unknown
+	if gets := store.taken()["Get"]; gets > 1 { // no key is unknown
 		t.Errorf("no answer: %d reads", gets)
 	}
 	if got := c.update(id, answers(301)); got.Error == nil || got.Error.Code != -32602 {

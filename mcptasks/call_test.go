@@ -141,7 +141,7 @@ func TestManual(t *testing.T) {
 			if !in.Long {
 				return text("short " + task.ID()), nil, nil
 			}
-			for range 2 { // the second does nothing
+			for range 2 { // the second has no effect
 				if err := task.Promote(ctx); err != nil {
 					return nil, nil, err
 				}

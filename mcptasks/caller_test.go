@@ -15,7 +15,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// said returns what Caller says, in one string.
+// said returns the answer of Caller in one string.
 func said(ctx context.Context) string {
 	owner, err := mcptasks.Caller(ctx)
 	switch {
@@ -45,7 +45,7 @@ func tellers(t *mcptasks.Tasks, server *mcp.Server) {
 	mcp.AddTool(server, &mcp.Tool{Name: "plain"}, telling)
 }
 
-// users are callers and what Caller says of them.
+// users maps each caller to the answer of Caller.
 var users = map[string]string{"alice": `"alice"`, "n:alice": `"n:alice"`, "a:00": `"a:00"`, "": "nobody"}
 
 // A handler learns the same caller however it comes to be called.
@@ -92,7 +92,7 @@ func TestCallerOfATaskThatGoesOnAfterItsReplicaWasLost(t *testing.T) {
 	}
 }
 
-// Middleware that was added before Install learns it too, whatever the method.
+// Middleware that was added before Install learns the caller too, for every method.
 func TestCallerInMiddleware(t *testing.T) {
 	type seen struct{ method, caller string }
 	saw := make(chan seen, 100)
@@ -181,8 +181,8 @@ func TestOwnerIsAskedOnce(t *testing.T) {
 	}
 }
 
-// An owner that is not known refuses no synchronous call by itself. The handler is
-// told what a client would be told, and can refuse the call in the same words.
+// An unknown owner refuses no synchronous call by itself. The handler gets the error that
+// a client would get, and can refuse the call in the same words.
 func TestCallerThatIsNotKnown(t *testing.T) {
 	opts := fast()
 	opts.Owner = byHeader(new(atomic.Int32))

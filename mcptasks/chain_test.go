@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A diary is what middleware and handlers did, in order.
+// A diary lists the steps of middleware and handlers in order.
 type diary struct {
 	mu    sync.Mutex
 	lines []string
@@ -36,7 +36,7 @@ func (d *diary) taken() []string {
 	return lines
 }
 
-// middleware writes what passes it, and what comes back, into the diary.
+// middleware notes each request and its result in the diary.
 func (d *diary) middleware(name string) mcp.Middleware {
 	return func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
@@ -56,8 +56,8 @@ func (d *diary) middleware(name string) mcp.Middleware {
 }
 
 // The order in which the server's middleware, a task's creation and its handler run, for
-// middleware added before Install (inner) and after it (outer): all of it has unwound when
-// the client has its task, and none is around the handler.
+// middleware added before Install (inner) and after it (outer). All of the middleware has
+// unwound when the client has its task, and the handler runs outside of it.
 func TestTheOrderOfMiddlewareAroundATask(t *testing.T) {
 	var d diary
 	release := make(chan struct{})
@@ -184,8 +184,8 @@ func TestMiddlewareRefusesRequestsAboutTasks(t *testing.T) {
 	}
 }
 
-// A tool that is not there, or not any more, and arguments that do not fit are told
-// at once, to clients with the extension as to others.
+// A call fails at once if its tool is absent, or was removed, or if its arguments do not
+// fit. This holds for clients with the extension as for others.
 func TestCallsThatCannotRunAreNoTasks(t *testing.T) {
 	r := start(t, memory(), nil, func(tasks *mcptasks.Tasks, server *mcp.Server) {
 		add(tasks, server, "removed", confirm, nil)

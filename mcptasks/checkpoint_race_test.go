@@ -64,7 +64,7 @@ func TestTheLastCheckpointStays(t *testing.T) {
 			select {
 			case <-second:
 				t.Error("the second did not wait for the first")
-			case <-time.After(50 * time.Millisecond): // it can fail late, and never wrongly
+			case <-time.After(50 * time.Millisecond): // the wait can miss a failure, but reports no false one
 			}
 			close(goOn)
 			if err := errors.Join(<-first, <-second); err != nil {

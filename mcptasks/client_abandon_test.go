@@ -15,8 +15,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// answeredLate returns a fake whose answer to tools/call takes a while, in each of
-// the forms that it may have.
+// answeredLate returns a fake that answers tools/call after a delay, in each form that an
+// answer may have.
 func answeredLate(t *testing.T, delay time.Duration, answer string) map[string]func(mcptasks.ClientOptions) (*fake, *mcp.ClientSession) {
 	late := func(write func(w http.ResponseWriter, message string)) func(mcptasks.ClientOptions) (*fake, *mcp.ClientSession) {
 		return func(opts mcptasks.ClientOptions) (*fake, *mcp.ClientSession) {
@@ -61,8 +61,8 @@ func answeredLate(t *testing.T, delay time.Duration, answer string) map[string]f
 	}
 }
 
-// When the ctx of a call ends before the server has answered, CallTool returns at
-// once, and what the answer makes of it is cancelled.
+// When the ctx of a call ends before the server has answered, CallTool returns at once.
+// The client cancels the task that the late answer brings.
 func TestClientCancelsTheTaskOfACallThatWasGivenUp(t *testing.T) {
 	for _, c := range []struct {
 		what   string
@@ -149,7 +149,7 @@ func TestClientHangsUpInTheEnd(t *testing.T) {
 	})
 }
 
-// The real server too, over a real network.
+// The real server ends the handler of such a call too, over a real network.
 func TestClientGivesUpBeforeThereIsATask(t *testing.T) {
 	noLeaks(t)
 	begun, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -178,7 +178,7 @@ func TestClientGivesUpBeforeThereIsATask(t *testing.T) {
 	}
 }
 
-// An answer with a task that has no id leaves nothing to cancel.
+// A task without an id cannot be cancelled, so the client sends no cancel.
 func TestClientGivesUpATaskWithoutAnID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answer map[string]any

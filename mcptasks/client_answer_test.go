@@ -28,7 +28,7 @@ func httpServer(t *testing.T, f *fake) string {
 	return server.URL
 }
 
-// eliciting returns a session over HTTP whose forms are answered by form.
+// eliciting returns a session over HTTP that has its forms answered by form.
 func eliciting(t *testing.T, f *fake, opts mcptasks.ClientOptions, form func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error)) *mcp.ClientSession {
 	t.Helper()
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{ElicitationHandler: form})
@@ -56,8 +56,8 @@ func accepting(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 	return &mcp.ElicitResult{Action: "accept"}, nil
 }
 
-// A question that this client cannot answer ends the call, says which kind it is,
-// and leaves the task to somebody else. No handler is bothered with what is asked
+// A question that this client cannot answer ends the call with an error that names its
+// kind. The client leaves the task to another one, and calls no handler for the questions
 // beside it.
 func TestClientLeavesTasksWithQuestionsItCannotAnswer(t *testing.T) {
 	for name, c := range map[string]struct{ question, says string }{
@@ -135,8 +135,8 @@ func TestClientCancelsTheTaskIfItsHandlerFails(t *testing.T) {
 	}
 }
 
-// A form closes with what it is for, and CallTool goes on without it, even where
-// the handler does not.
+// A form closes when its question does, and CallTool goes on without it, even if the
+// handler does not return.
 func TestClientClosesAbandonedForms(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -226,7 +226,7 @@ func TestClientAnswersTogether(t *testing.T) {
 	}
 }
 
-// A refusal of an answer that somebody else has given is none.
+// A refused answer does not end the call: another client may have answered before.
 func TestClientGoesOnAfterALateAnswer(t *testing.T) {
 	for name, then := range map[string][]string{
 		"answered": {working, done},

@@ -13,8 +13,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// restarted returns a session of a client that knows nothing of the tasks of r. The
-// user is as in [overHTTP]; empty: anonymous.
+// restarted returns a session of a client that has no record of the tasks of r. The user
+// is as in [overHTTP]; empty: anonymous.
 func restarted(t *testing.T, r *replica, user string, opts mcptasks.ClientOptions) *mcp.ClientSession {
 	t.Helper()
 	base := http.RoundTripper(nil)
@@ -24,7 +24,7 @@ func restarted(t *testing.T, r *replica, user string, opts mcptasks.ClientOption
 	return connect(t, &mcp.StreamableClientTransport{Endpoint: r.url, HTTPClient: &http.Client{Transport: mcptasks.RoundTripper(base)}}, opts)
 }
 
-// Await gives the owner of a task what its CallTool would have.
+// Await gives the owner of a task the result that its CallTool would have given.
 func TestAwait(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		release, ended := make(chan struct{}), make(chan error, 1)
@@ -93,7 +93,7 @@ func left(err error) string {
 	return ""
 }
 
-// A client whose server was away for longer than it tried can still have the result.
+// A client that gave its call up while the server was away can still get the result.
 func TestAwaitAfterCallGaveUp(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	var id string

@@ -16,8 +16,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A fake is a server whose answers are written by hand: by method, the last one
-// for ever. A result is JSON; an answer that begins with "error:" is an error.
+// A fake is a server with answers written by hand: by method, and the last one repeats. A
+// result is JSON; an answer that begins with "error:" is an error.
 type fake struct {
 	t       *testing.T
 	answers map[string][]string
@@ -56,7 +56,7 @@ func newFake(t *testing.T, answers map[string][]string) *fake {
 	return f
 }
 
-// answer returns the next message, or "" for none.
+// answer returns the next message, or "" for silence.
 func (f *fake) answer(method string, id any, params json.RawMessage) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A fault is what becomes of a request instead of its answer.
+// A fault takes the place of the answer to a request.
 type fault func(*http.Request) (*http.Response, error)
 
 func (f fault) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
@@ -36,7 +36,7 @@ func answering(status int, kind, body string) fault {
 
 func refusing(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
 
-// lost lets the server have the request, and nobody its answer.
+// lost lets the server have the request, and drops the answer.
 func lost(req *http.Request) (*http.Response, error) {
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err == nil {
@@ -87,7 +87,7 @@ func (f *faulty) times(method string) int {
 	return f.sent[method]
 }
 
-// meeting returns a session whose first requests of the methods meet a fault.
+// meeting returns a session that meets the fault on its first requests of the methods.
 func meeting(t *testing.T, r *replica, fault fault, left map[string]int, opts mcptasks.ClientOptions) (*mcp.ClientSession, *faulty) {
 	t.Helper()
 	f := &faulty{fault: fault, left: left, sent: make(map[string]int)}
@@ -95,8 +95,7 @@ func meeting(t *testing.T, r *replica, fault fault, left map[string]int, opts mc
 	return connect(t, transport, opts), f
 }
 
-// connect returns a session of a client of its own, which accepts whatever it is
-// asked.
+// connect returns a session of a client of its own, which accepts every form.
 func connect(t *testing.T, transport mcp.Transport, opts mcptasks.ClientOptions) *mcp.ClientSession {
 	t.Helper()
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{
@@ -128,8 +127,8 @@ var passing = map[string]fault{
 	"half events": cut("text/event-stream", "event: message\ndata: {"),
 }
 
-// A task outlives that its server cannot be reached for a while, whatever is asked
-// of it then.
+// A task outlives a server that is unreachable for a while, because its client retries
+// polls and answers alike.
 func TestClientOutlivesFaults(t *testing.T) {
 	for name, fault := range passing {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +166,7 @@ func TestClientLeavesTheTaskIfItsAnswerIsLost(t *testing.T) {
 	}
 }
 
-// A cancel, which nobody asks for again, is sent again too.
+// A cancel is retried too, because its caller has gone and cannot repeat it.
 func TestClientCancelsAfterFaults(t *testing.T) {
 	for name, fault := range passing {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +201,7 @@ func mustBeCancelled(t *testing.T, ended <-chan error) {
 	}
 }
 
-// The second call of a tool could be a second task, so there is none.
+// A tool is called once, because a second attempt could make a second task.
 func TestClientCallsToolsOnce(t *testing.T) {
 	for name, fault := range passing {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +217,8 @@ func TestClientCallsToolsOnce(t *testing.T) {
 	}
 }
 
-// What is an answer is not asked for again, and neither is what stays as it is.
+// The client makes no further attempt after an answer, or after a status that is
+// permanent.
 func TestClientTakesAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault fault
@@ -267,7 +267,7 @@ func TestClientDoesNotAuthorizeAgain(t *testing.T) {
 
 var errDenied = errors.New("denied")
 
-// denying are people who have no token and give none.
+// denying are people without a token to give.
 type denying struct {
 	auth.AuthorizationCodeHandler
 	asked int
@@ -279,8 +279,8 @@ func (d *denying) Authorize(_ context.Context, _ *http.Request, resp *http.Respo
 	return errDenied
 }
 
-// A server that ends and starts again where it was: a poll meets nobody, the next
-// ones another replica.
+// A server ends, and another replica starts at the same address. One poll fails, and the
+// next ones reach the other replica.
 func TestClientOutlivesRestart(t *testing.T) {
 	store := memory()
 	one := httptest.NewUnstartedServer(nil)
@@ -316,7 +316,7 @@ func TestClientOutlivesRestart(t *testing.T) {
 		answered <- answer{res, err}
 	}()
 	select {
-	case <-base.noticed: // nobody is there
+	case <-base.noticed: // an attempt has failed
 	case a := <-answered:
 		t.Fatalf("the call succeeded: %v, %v", a.res, a.err)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// FuzzClient has a server answer one method with whatever it likes, for ever: the
-// client neither panics nor outlives its ctx, and leaves no goroutine behind.
+// FuzzClient has a server answer one method with arbitrary bytes, for ever: the client
+// does not panic, ends with its ctx, and leaves no goroutine behind.
 func FuzzClient(f *testing.F) {
 	const question = `{"method":"elicitation/create","params":{"message":"?"}}`
 	for _, answer := range []string{
@@ -92,7 +92,7 @@ func FuzzClient(f *testing.F) {
 			}
 			_ = session.Close()
 			cancel()
-			time.Sleep(time.Hour) // what is left behind then fails the test
+			time.Sleep(time.Hour) // a goroutine that is left then fails the test
 		})
 	})
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// slowly calls a tool that takes ten minutes and returns when each state of its task
-// was seen. Nothing that asks for one while the server is away gets through.
+// slowly calls a tool that takes ten minutes, and returns the time of each state that the
+// client saw of its task. Polls fail while the server is away.
 func slowly(t *testing.T, suggested time.Duration, opts mcptasks.ClientOptions, away ...span) (seen []time.Duration, err error) {
 	t.Helper()
 	server := mcptasks.Options{}

@@ -30,8 +30,8 @@ func (f *fake) inBubble(opts mcptasks.ClientOptions) *mcp.ClientSession {
 	}, opts)
 }
 
-// A server that says "not now" is asked again, whatever it was asked, and the task
-// is left alone meanwhile.
+// The client retries a poll or an answer to which the server says "not now", and leaves
+// the task alone meanwhile.
 func TestClientAsksAgainAfterNotNow(t *testing.T) {
 	answers := map[string][]string{
 		"tasks/get":    {notNow, state(asking1), notNow, notNow, state(asking1), done},
@@ -161,7 +161,7 @@ func TestClientComesBackWhenItIsTold(t *testing.T) {
 	}
 }
 
-// A request that is never answered is given up and made again.
+// The client gives up an attempt that stays without an answer, and makes another.
 func TestClientBoundsEachRequest(t *testing.T) {
 	for name, overHTTP := range map[string]bool{"http": true, "connection": false} {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestClientBoundsEachRequest(t *testing.T) {
 				}
 				close(over)
 				_ = s.Close()
-				time.Sleep(time.Minute) // what the SDK still sends
+				time.Sleep(time.Minute) // for requests that the SDK still sends
 			})
 		})
 	}
@@ -214,7 +214,7 @@ func TestClientGivesUpWithItsCaller(t *testing.T) {
 	})
 }
 
-// People who are asked for authorization have more time than a request.
+// Authorization by people may take longer than the timeout of a request.
 func TestClientGivesPeopleTimeToAuthorize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t, map[string][]string{"tasks/get": {working, done}})

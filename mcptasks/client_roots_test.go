@@ -10,7 +10,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// Some requests for input need no params, and some servers then send none.
+// Some requests for input need no params, and some servers then leave them out.
 func TestClientAnswersARequestForInputWithoutParams(t *testing.T) {
 	for name, question := range map[string]string{
 		"absent": `{"method":"roots/list"}`, "null": `{"method":"roots/list","params":null}`, "empty": `{"method":"roots/list","params":{}}`,

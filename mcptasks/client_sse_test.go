@@ -58,7 +58,7 @@ func TestClientReadsStreamsAsTheSDKDoes(t *testing.T) {
 	}
 }
 
-// Nothing tells the length of events that were read already.
+// RoundTripper removes the Content-Length of events that it has read already.
 func TestClientDropsTheLengthOfEvents(t *testing.T) {
 	f := newFake(t, nil)
 	f.http = func(w http.ResponseWriter, method, message string) bool {

@@ -13,8 +13,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// The message that creates a task is how it was created, whatever it says: the end
-// comes by tasks/get.
+// The message that creates a task tells only of its creation, even if it has a result:
+// the client takes the end from tasks/get.
 func TestClientAsksForTheEnd(t *testing.T) {
 	for name, message := range map[string]string{
 		"completed":             `{"resultType":"task","taskId":"t1","status":"completed","pollIntervalMs":3600000}`,
@@ -41,7 +41,7 @@ func TestClientAsksForTheEnd(t *testing.T) {
 	}
 }
 
-// Hints decide how often to ask, and nothing else.
+// Hints decide how often the client asks, and only that.
 func TestClientReadsHintsLeniently(t *testing.T) {
 	for hint, want := range map[string]time.Duration{
 		`"pollIntervalMs":7000`:                7 * time.Second,
@@ -82,7 +82,7 @@ func TestClientReadsHintsLeniently(t *testing.T) {
 	}
 }
 
-// However a state is labelled, it is one.
+// The client reads a state under any label.
 func TestClientReadsStates(t *testing.T) {
 	for name, answer := range map[string]string{
 		"as a task":         `{"resultType":"task","taskId":"t1","status":"completed","result":{"content":[{"type":"text","text":"done"}]}}`,
@@ -160,8 +160,8 @@ func TestClientRefusesInvalidResponses(t *testing.T) {
 	}
 }
 
-// The same of a server of an earlier protocol version, whose requests name no method in
-// a header.
+// The same holds for a server of an earlier protocol version. Requests to it have no
+// header that names their method.
 func TestClientRefusesInvalidResponsesOfEarlierServers(t *testing.T) {
 	f := newFake(t, map[string][]string{
 		"server/discover": {`error:{"code":-32601,"message":"unknown"}`},

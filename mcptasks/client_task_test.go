@@ -122,7 +122,7 @@ func TestClientLeavesTasksIfTold(t *testing.T) {
 	}
 }
 
-// A task that is not there has a name, whatever is asked of it.
+// Every function gives an unknown task the same error.
 func TestClientNamesUnknownTasks(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	for name, overHTTP := range map[string]bool{"http": true, "connection": false} {
@@ -147,7 +147,7 @@ func TestClientNamesUnknownTasks(t *testing.T) {
 	}
 }
 
-// -32602 in answer to an answer may mean the answer.
+// Error -32602 to an answer may be about the answer, with the task still there.
 func TestClientTellsARefusedAnswerFromAnUnknownTask(t *testing.T) {
 	answers := map[string][]string{
 		"tasks/get": {state(asking1)}, "tasks/update": {`error:{"code":-32602,"message":"not a colour"}`},

@@ -15,7 +15,7 @@ import (
 )
 
 // clientOf returns a session of a client that knows tasks, over HTTP or over one
-// connection, and what it saw of them.
+// connection. onTask gets each state that the client sees of them.
 func clientOf(t *testing.T, r *replica, overHTTP bool, onTask func(mcptasks.ClientTask)) *mcp.ClientSession {
 	t.Helper()
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{
@@ -133,7 +133,7 @@ func TestClientOfCancelledTask(t *testing.T) {
 	}
 }
 
-// Without the transport's part the task is lost: that must be said.
+// Without the transport's part the task is lost, and the error has to say so.
 func TestClientNeedsTransport(t *testing.T) {
 	r := start(t, memory(), nil, asking)
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)

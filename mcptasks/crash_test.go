@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A gate is a store whose writes wait while it is shut, as those of a process
-// that is stopped.
+// A gate is a store that holds writes back while it is shut, like a process that is
+// stopped.
 type gate struct {
 	taskstore.StorageBackend
 	mu sync.RWMutex
@@ -40,7 +40,7 @@ func short() *mcptasks.Options {
 	return o
 }
 
-// What a runner says that was thought dead changes nothing.
+// A runner that was thought dead can no longer change its task.
 func TestStaleRunner(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		stopped := &gate{StorageBackend: open()}
@@ -63,7 +63,7 @@ func TestStaleRunner(t *testing.T) {
 		if cause := <-ended; !errors.Is(cause, mcptasks.ErrLost) {
 			t.Errorf("the handler was told %v", cause)
 		}
-		if err := one.tasks.Shutdown(t.Context()); err != nil { // it has said what it had to say
+		if err := one.tasks.Shutdown(t.Context()); err != nil { // its last write is over
 			t.Fatal(err)
 		}
 		if after := two.get(id); after.String() != before.String() {

@@ -85,7 +85,7 @@ func TestAnswersAndCancelsReachTheWorkElsewhere(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		refs := make(chan domain.Ref, 1)
 		c := start(t, open(), nil, away(refs, time.Minute, nil, nil)).as("alice")
-		// A replica without the tool takes the answer: it has nothing to run.
+		// A replica without the tool takes the answer, because a detached task needs no handler.
 		other := start(t, open(), nil, func(*mcptasks.Tasks, *mcp.Server) {}).as("alice")
 		id := c.create("tool", nil)
 		run := elsewhere(t, open(), <-refs)
@@ -281,8 +281,9 @@ func TestARepeatedCallIsJoinedToDetachedWork(t *testing.T) {
 	}
 }
 
-// The handler has its ctx to send the reference, whatever becomes of the task, and through
-// the shutdown of a server whose tools have Retry.
+// The ctx of the handler lives on after Detach, independent of the task, so that the
+// handler can send the reference. It outlives the shutdown of a server, even if the tool
+// has Retry.
 func TestTheHandlersContextOutlivesDetach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
@@ -307,7 +308,7 @@ func TestTheHandlersContextOutlivesDetach(t *testing.T) {
 	})
 }
 
-// A Detach that fails leaves the task with its handler, whose lease is kept.
+// If Detach fails, the task stays with its handler, and the replica renews its lease.
 func TestATaskThatIsNotDetachedStaysWithItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32

@@ -15,8 +15,8 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// startDirect makes a replica that is reached without a network, so that it can
-// live in the bubble of a synctest. Whoever starts it shuts it down.
+// startDirect makes a replica that is reached without a network, so that it can live in
+// the bubble of a synctest. The test shuts it down.
 func startDirect(t testing.TB, store taskstore.StorageBackend, opts *mcptasks.Options, add func(*mcptasks.Tasks, *mcp.Server)) *replica {
 	t.Helper()
 	var quiet mcptasks.Options
@@ -98,5 +98,5 @@ func (w *directWriter) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// Flush does nothing: what is written is read at once.
+// Flush is empty, because the reader gets each write at once.
 func (w *directWriter) Flush() {}

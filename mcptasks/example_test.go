@@ -35,7 +35,7 @@ func render(ctx context.Context, _ *mcp.CallToolRequest, in renderInput) (*mcp.C
 	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: done}}}, nil, nil
 }
 
-// verify stands for what checks a real token.
+// verify stands for the check of a real token.
 func verify(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
 	if token != "alice's" {
 		return nil, auth.ErrInvalidToken
@@ -43,8 +43,8 @@ func verify(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, 
 	return &auth.TokenInfo{UserID: "alice", Expiration: time.Now().Add(time.Hour)}, nil
 }
 
-// A server whose tool is a task, behind authentication, and a client that waits
-// for its result as for any other.
+// A server runs its tool as a task, behind authentication. A client waits for the result
+// as for any other.
 func Example() {
 	t, err := mcptasks.New(taskstore.NewMemoryBackend(nil), nil)
 	if err != nil {
@@ -80,7 +80,7 @@ func Example() {
 
 	_ = session.Close()
 	web.Close()
-	cancel() // nothing comes in any more; let what runs finish
+	cancel() // all requests are over; let running handlers finish
 	<-drained
 	// Output: 3 frames for alice
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// What assumptions about the SDK are held to.
+// The tests of assumptions compare the SDK with these values.
 const (
 	CodeRejected = codeRejected
 	MaxHeld      = maxHeld

@@ -34,7 +34,8 @@ func (f *failing) failure() error {
 	return nil
 }
 
-// isTaskKey reports whether key is that of a task, and not of what belongs to one.
+// isTaskKey reports whether key is that of a task, as opposed to a record that belongs to
+// one.
 func isTaskKey(key taskstore.Key) bool {
 	return key.Collection == "" && strings.HasPrefix(key.Owner, "u:")
 }

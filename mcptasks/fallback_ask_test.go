@@ -11,7 +11,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// A call that is refused has a code and no status; nothing of it looks like a task.
+// A refused call has a code and no status, so that a model does not take it for a task.
 func TestRefusedCallsAreNoFailedTasks(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools)
@@ -37,7 +37,7 @@ func TestRefusedCallsAreNoFailedTasks(t *testing.T) {
 	if res := m.call("task_status", map[string]any{"id": id}); fields(res)["status"] != "input_required" || res.IsError {
 		t.Errorf("after all of them: %s", saidBy(res))
 	}
-	// Answers that nobody waits for do no harm, late ones too.
+	// Answers without a waiting question do no harm, late ones too.
 	other := m.call("task_answer", map[string]any{"id": id, "answers": map[string]any{"other": "?"}})
 	if fields(other)["status"] != "input_required" || other.IsError {
 		t.Errorf("another key: %s", saidBy(other))
@@ -84,7 +84,7 @@ func TestAClientThatCanBeAskedIsAsked(t *testing.T) {
 	}
 }
 
-// A task can ask a model for what a form asks, and for nothing else.
+// A task can ask a model only for the input of a form.
 func TestOnlyFormsAreAskedInATask(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), one(func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {

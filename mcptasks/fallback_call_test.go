@@ -46,7 +46,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Fatalf("%s did not come about", what)
 }
 
-// What ends in time leaves nothing in the store.
+// A call that ends in time leaves no record in the store.
 func TestAQuickCallIsNoTask(t *testing.T) {
 	noLeaks(t)
 	opts := patient()
@@ -159,8 +159,8 @@ func TestFallbackWithoutRoomWaits(t *testing.T) {
 	}
 }
 
-// A client that gives its call up before it has the answer ends the work, as a task that
-// nobody knows of and before it is one.
+// A client that gives its call up before it has the answer ends the work, before the call
+// is a task and after, because the client does not know the task's id.
 func TestAClientThatGivesUpEndsTheWork(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"before it is a task": 10 * time.Second, "as a task": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -211,8 +211,8 @@ func TestAPromotedCallWaitsForItsResult(t *testing.T) {
 	}
 }
 
-// A tool that must run as a task serves plain clients where it says so, and refuses those
-// that get no handle.
+// A tool that must run as a task serves plain clients if its options say so, and refuses
+// those that get no handle.
 func TestRequiredToolsServePlainClients(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -233,8 +233,8 @@ func TestRequiredToolsServePlainClients(t *testing.T) {
 	}
 }
 
-// A lost runner's task is failed, or goes on elsewhere where its tool has Retry; the next
-// call of task_status says which.
+// A task that loses its runner fails, or another replica resumes it if its tool has
+// Retry. The next call of task_status says which.
 func TestALostTaskSaysSo(t *testing.T) {
 	noLeaks(t)
 	for name, retry := range map[string]bool{"without Retry": false, "with Retry": true} {
@@ -271,7 +271,7 @@ func TestALostTaskSaysSo(t *testing.T) {
 	}
 }
 
-// A task that is gone is refused as one that never was.
+// An expired task is refused as an unknown one is.
 func TestAnExpiredTaskIsNotFound(t *testing.T) {
 	noLeaks(t)
 	opts := patient()

@@ -8,7 +8,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// What a form's schema has a default for, an answer may leave out.
+// An answer may leave out each field that has a default in the form's schema.
 func TestAnAnswerHasTheDefaultsOfItsQuestion(t *testing.T) {
 	noLeaks(t)
 	m := start(t, memory(), patient(), one(func(_ context.Context, req *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {

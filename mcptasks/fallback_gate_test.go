@@ -13,7 +13,7 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// names returns what a client's list has.
+// names returns the names of the tools in a client's list.
 func (m *modelClient) names() (names []string) {
 	m.t.Helper()
 	list, err := m.session.ListTools(context.Background(), nil)
@@ -26,8 +26,8 @@ func (m *modelClient) names() (names []string) {
 	return names
 }
 
-// Tools that somebody else's code added have the fallback that Options.Tool gives them, and
-// raw ones that of their options; without one nobody sees the three tools.
+// Tools that other code added have the fallback that Options.Tool gives them, and raw
+// ones that of their options. Without a fallback the three tools stay hidden.
 func TestForeignAndRawToolsFallBack(t *testing.T) {
 	noLeaks(t)
 	for name, fallback := range map[string]mcptasks.Fallback{"on": mcptasks.FallbackOn, "off": mcptasks.FallbackOff} {
@@ -78,8 +78,8 @@ func TestForeignAndRawToolsFallBack(t *testing.T) {
 	}
 }
 
-// Middleware that was added before Install, and refuses a call when its answer is there,
-// has the last word: nobody was told of the task, which is cancelled.
+// Middleware that was added before Install may refuse a call after its answer is there.
+// It has the last word: the server cancels the task, because no client has its id.
 func TestMiddlewareCanRefuseAHandle(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), func(tasks *mcptasks.Tasks, server *mcp.Server) {

@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// Tasks that were asked something and never answered are forgotten by later calls once they
+// Later calls make the server forget tasks with unanswered questions, once these tasks
 // have expired.
 func TestUnansweredQuestionsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -111,7 +111,7 @@ func TestJoinedCallsDoNotEndEachOther(t *testing.T) {
 	}
 }
 
-// Nobody is joined to a call of nobody in particular: its id is all that guards it.
+// Anonymous calls are not joined, because the id alone guards an anonymous task.
 func TestAnonymousCallsAreNotJoined(t *testing.T) {
 	noLeaks(t)
 	opts := patient()

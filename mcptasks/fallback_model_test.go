@@ -16,12 +16,12 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A modelClient is a client of 2025-11-25 whose model does what answers tell it to do, by
-// their text alone.
+// A modelClient is a client of 2025-11-25 with a model that follows the text of answers,
+// and only that.
 type modelClient struct {
 	t       testing.TB
 	session *mcp.ClientSession
-	// user knows what to put into the answer to a question. A key that is missing is
+	// user holds the content for the answer to each question. A key that is missing is
 	// declined.
 	user  map[string]map[string]any
 	turns []string // the tools that it called
@@ -34,7 +34,7 @@ func patient() *mcptasks.Options {
 	return opts
 }
 
-// model connects to a replica over HTTP as a user; none is anonymous.
+// model connects to a replica over HTTP as a user; an empty one is anonymous.
 func (r *replica) model(user string, opts *mcp.ClientOptions) *modelClient {
 	r.t.Helper()
 	transport := &mcp.StreamableClientTransport{Endpoint: r.url}
@@ -80,7 +80,7 @@ func (m *modelClient) call(tool string, args any) *mcp.CallToolResult {
 	return res
 }
 
-// run calls a tool and then does what each answer says, until none says more.
+// run calls a tool and follows the answers until one asks for no further call.
 func (m *modelClient) run(tool string, args any) *mcp.CallToolResult {
 	m.t.Helper()
 	return m.follow(m.call(tool, args))

@@ -23,8 +23,8 @@ func (m *modelClient) about(id string) map[string]*mcp.CallToolResult {
 	}
 }
 
-// Somebody else's task is not there, and is told apart neither from one that never was nor
-// from one of another kind of owner.
+// A caller gets the same refusal for the task of another owner, of any kind, as for an
+// unknown id.
 func TestTenantsDoNotReachEachOthersTasks(t *testing.T) {
 	noLeaks(t)
 	opts := patient()
@@ -64,8 +64,8 @@ func TestTenantsDoNotReachEachOthersTasks(t *testing.T) {
 	}
 }
 
-// By default a caller over HTTP whom nobody knows gets no id: the calls wait, as they do
-// without a fallback, and nothing of it is shown.
+// By default an anonymous caller over HTTP gets no id. Its calls wait, as they do without
+// a fallback, and its list has no trace of the fallback.
 func TestAnonymousCallersGetNoHandle(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools).withSessions()
@@ -93,7 +93,8 @@ func TestAnonymousCallersGetNoHandle(t *testing.T) {
 	}
 }
 
-// In memory, or over a socket, nobody says that the client has the rights of the process.
+// A client in memory or over a socket does not get the tasks of the process's user,
+// because only stdio shows that it has the rights of the process.
 func TestOnlyStdioIsTheProcessUsers(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools)
@@ -130,7 +131,8 @@ func TestStdioHasTheSameOwnerAfterARestart(t *testing.T) {
 	}
 }
 
-// A handler is told the owner it would be told without a fallback: on stdio it is nobody.
+// A handler gets the same owner with and without a fallback: on stdio the caller is
+// anonymous.
 func TestCallerIsTheSameWithAFallback(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -152,8 +154,9 @@ func TestCallerIsTheSameWithAFallback(t *testing.T) {
 	}
 }
 
-// A plain client's list has the three tools, and no outputSchema where an answer may be a
-// task; that of a client with the extension has neither. Which list it is no cache may mix up.
+// A plain client's list has the three tools, and leaves outputSchema out if an answer may
+// be a task. The list of a client with the extension lacks these tools and keeps
+// outputSchema. A cache must keep the two lists apart.
 func TestListsDifferByClient(t *testing.T) {
 	noLeaks(t)
 	for name, ttl := range map[string]int{"not cached": 0, "cached": 60000} {
@@ -211,7 +214,7 @@ func TestListsDifferByClient(t *testing.T) {
 	}
 }
 
-// The three tools say what they do to the world.
+// The annotations of the three tools tell their effects on the world.
 func TestFallbackToolsHaveTheirHints(t *testing.T) {
 	noLeaks(t)
 	m := start(t, memory(), patient(), fallbackTools).localModel(nil)
@@ -233,7 +236,7 @@ func TestFallbackToolsHaveTheirHints(t *testing.T) {
 	}
 }
 
-// A tool keeps its names to itself: neither side replaces the other's.
+// A name belongs to one tool: adding a second one of the name panics, in either order.
 func TestFallbackNamesAreTheirOwn(t *testing.T) {
 	tool := func(name string) func(*mcptasks.Tasks, *mcp.Server) {
 		return func(tasks *mcptasks.Tasks, server *mcp.Server) {

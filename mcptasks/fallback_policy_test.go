@@ -34,8 +34,8 @@ func foreignTools(names ...string) func(*mcptasks.Tasks, *mcp.Server) {
 	}
 }
 
-// The instructions go out before any list does, and name the three tools also where only
-// the policy knows of a fallback.
+// The instructions go out before any list does, and name the three tools also if only the
+// policy knows of a fallback.
 func TestAPolicyByNameShowsInTheInstructions(t *testing.T) {
 	noLeaks(t)
 	m := start(t, memory(), fallbackFor("work"), foreignTools("work")).localModel(nil)
@@ -48,8 +48,8 @@ func TestAPolicyByNameShowsInTheInstructions(t *testing.T) {
 	}
 }
 
-// A client that goes from page to page sees the three tools, on whichever page the tool is
-// that has a fallback.
+// A client that goes from page to page sees the three tools, independent of the page that
+// has the tool with a fallback.
 func TestAPageOfAListIsNotAllOfIt(t *testing.T) {
 	noLeaks(t)
 	tasks, err := mcptasks.New(memory(), fallbackFor("work"))
@@ -73,8 +73,8 @@ func TestAPageOfAListIsNotAllOfIt(t *testing.T) {
 	}
 }
 
-// A policy for whatever name it is asked for does not make tasks of calls of the three
-// tools: to a client with the extension they are unknown.
+// A policy that gives every name a fallback makes no tasks of calls of the three tools:
+// to a client with the extension they are unknown.
 func TestCallsOfTheThreeToolsAreNoTasks(t *testing.T) {
 	noLeaks(t)
 	opts := fallbackFor("")

@@ -13,7 +13,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A client that asked for it is told what the work says while its call waits.
+// A client that asked for progress gets the work's messages while its call waits.
 func TestWaitingCallsTellTheirProgress(t *testing.T) {
 	noLeaks(t)
 	opts := patient()

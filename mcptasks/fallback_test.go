@@ -43,8 +43,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// untilTask returns a while after the call has become a task, if it ever does: whoever
-// called has its id by then.
+// untilTask returns a while after the call has become a task, if it ever does. The caller
+// has the id by then.
 func untilTask(ctx context.Context) error {
 	task := mcptasks.FromContext(ctx)
 	for range 200 {
@@ -96,7 +96,7 @@ func fallbackTools(t *mcptasks.Tasks, server *mcp.Server) {
 	}, nil)
 }
 
-// A model that knows nothing but what answers say brings every tool to its end.
+// A model that knows only the text of answers brings every tool to its end.
 func TestAModelGetsAlongByTheTextsAlone(t *testing.T) {
 	noLeaks(t)
 	r := start(t, memory(), patient(), fallbackTools)

@@ -30,7 +30,8 @@ func (m *modelClient) crowd(r *replica, n int, id string) (answered chan *mcp.Ca
 	return answered
 }
 
-// untilReleased is a tool whose calls become tasks at once, and whose handler ends when it is told.
+// untilReleased is a tool that makes tasks of its calls at once. Its handler ends at
+// release.
 func untilReleased(release <-chan struct{}) func(*mcptasks.Tasks, *mcp.Server) {
 	return one(func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 		if err := mcptasks.FromContext(ctx).Promote(ctx); err != nil {
@@ -96,8 +97,8 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 	}
 }
 
-// A server that shuts down answers calls that wait with their task as it is, and has none
-// wait that come later.
+// A server that shuts down answers waiting calls with their task as it is. Later calls do
+// not wait.
 func TestAShutdownEndsTheWaiting(t *testing.T) {
 	noLeaks(t)
 	opts := patient()

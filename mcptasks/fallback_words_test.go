@@ -11,7 +11,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A model is told which of its arguments is wrong and what to give instead.
+// A refusal names the wrong argument and says how to mend it.
 func TestARefusalNamesTheArgument(t *testing.T) {
 	noLeaks(t)
 	m := start(t, memory(), patient(), fallbackTools).localModel(nil)
@@ -31,7 +31,8 @@ func TestARefusalNamesTheArgument(t *testing.T) {
 	}
 }
 
-// What a tool says stays within its line, whatever a program takes for the end of one.
+// A tool's text stays within its line, for every character that a program may take for
+// the end of one.
 func TestAToolCannotSayALineOfOurs(t *testing.T) {
 	noLeaks(t)
 	const ends = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
@@ -60,8 +61,8 @@ func TestAToolCannotSayALineOfOurs(t *testing.T) {
 	}
 }
 
-// A call without arguments and one with none in it are the same call, whatever else comes
-// with them.
+// A call without arguments, one with empty arguments and one with other metadata are the
+// same call.
 func TestMissingArgumentsEqualEmptyOnes(t *testing.T) {
 	noLeaks(t)
 	c := start(t, memory(), patient(), one(func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {

@@ -35,7 +35,8 @@ func atLeast(t *testing.T, s *tasks.Store, id string, writes int) {
 	}
 }
 
-// Who polls another replica hears of a dead one when its lease is over.
+// A client that polls another replica sees a dead runner's task fail when the lease is
+// over.
 func TestKilledReplica(t *testing.T) {
 	t.Parallel()
 	config := fleetConfig(t)
@@ -65,8 +66,7 @@ func TestKilledReplica(t *testing.T) {
 	}
 }
 
-// A runner that was stopped past its lease cannot take back what others made of
-// its task.
+// A runner that was stopped past its lease cannot undo the writes of other replicas.
 func TestSuspendedReplica(t *testing.T) {
 	t.Parallel()
 	config := fleetConfig(t)
@@ -87,7 +87,7 @@ func TestSuspendedReplica(t *testing.T) {
 	if got := one.await("stubborn ended"); got != "stubborn ended lost" {
 		t.Errorf("the runner said %q", got)
 	}
-	one.Stop() // whatever it had to write is written
+	one.Stop() // its last writes are over
 	if after := three.get(id); after.String() != before.String() {
 		t.Errorf("before %v\nafter %v", before, after)
 	}
@@ -97,8 +97,8 @@ func TestSuspendedReplica(t *testing.T) {
 	}
 }
 
-// slow are options with which polls and renewals come too late for any test: what
-// is fast then comes by hints.
+// slow are options with which polls and renewals come too late for any test: a fast
+// change then comes by hints.
 func slow(c replicaConfig) replicaConfig {
 	c.Tasks.PollInterval = 10 * time.Minute
 	c.Tasks.Lease = time.Hour
@@ -119,7 +119,7 @@ func TestCancelByHint(t *testing.T) {
 	replicas[2].as("alice").until(id, "cancelled")
 }
 
-// Pushes reach those who listen elsewhere, by hints alone.
+// Pushes reach clients that listen on another replica, by hints alone.
 func TestPushesFromAnotherReplica(t *testing.T) {
 	t.Parallel()
 	replicas := fleet(t, slow(fleetConfig(t)), 2)
@@ -147,7 +147,7 @@ func TestPushesFromAnotherReplica(t *testing.T) {
 	}
 }
 
-// Hints make things fast, and nothing else: without any, all of it still happens.
+// Hints only make things fast: without any, all of it still happens.
 func TestWithoutHints(t *testing.T) {
 	t.Parallel()
 	config := fleetConfig(t)
@@ -177,8 +177,8 @@ func TestWithoutHints(t *testing.T) {
 	}
 }
 
-// What waits for answers waits in the store: who asked may be gone, and so may be
-// who took the first answer.
+// A question waits for its answers in the store. The replica that asked may be gone, and
+// so may the one that took the first answer.
 func TestAnswersOutliveReplicas(t *testing.T) {
 	t.Parallel()
 	replicas := fleet(t, fleetConfig(t), 3)
@@ -209,7 +209,7 @@ func TestRestartOfAllReplicas(t *testing.T) {
 	config := fleetConfig(t)
 	replicas := fleet(t, config, 3)
 	one := replicas[0].as("alice")
-	ended := map[string]string{} // by id: what it ended as
+	ended := map[string]string{} // by id: the final status
 	for tool, status := range map[string]string{"done": "completed", "fail": "failed"} {
 		id := one.create(tool, nil)
 		ended[id] = one.until(id, status).String()
@@ -275,8 +275,8 @@ func anyOf(t *testing.T, replicas []*process, line string) {
 	t.Fatalf("no replica has said %q", line)
 }
 
-// A replica that is asked to end finishes what it can, hands over what others can
-// go on with, and says of the rest why it failed.
+// A replica that is asked to end finishes the tasks that it can, hands over those that
+// others can resume, and fails the rest with the reason.
 func TestStoppedReplica(t *testing.T) {
 	t.Parallel()
 	config := fleetConfig(t)

@@ -54,11 +54,11 @@ type world struct {
 	choose   func(n int) int
 	replicas [2]*replica
 	valves   [2]*valve
-	stopped  int // the suspended replica, -1: none
+	stopped  int // the suspended replica, or -1
 	puppets  [5]*puppet
 	n        int // of the puppets
 	texts    int
-	errands  sync.WaitGroup // requests that nobody waits for
+	errands  sync.WaitGroup // requests in the background
 	streams  sync.WaitGroup
 	stop     context.CancelFunc
 }

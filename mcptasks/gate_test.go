@@ -70,8 +70,8 @@ func assembleAround(store taskstore.StorageBackend, opts *mcptasks.Options, befo
 
 type userKey struct{}
 
-// sevenMiddlewares are what a server in production has around its requests, from the
-// inside out. The diary gets what they do around tools/call.
+// sevenMiddlewares are the middleware of a server in production, from the inside out. The
+// diary gets their steps around tools/call.
 func sevenMiddlewares(d *diary, refuse func(user string) error, inFlight *atomic.Int32) []mcp.Middleware {
 	user := func(req mcp.Request) string {
 		if extra := req.GetExtra(); extra != nil && extra.TokenInfo != nil {
@@ -115,9 +115,9 @@ func sevenMiddlewares(d *diary, refuse func(user string) error, inFlight *atomic
 	}
 }
 
-// Seven middlewares are around the request and have unwound when the client has its
-// task, however many of them are added before Install; the handler has their values, and
-// neither their deadlines nor their slots.
+// Seven middlewares are around the request and have unwound when the client has its task,
+// however many of them are added before Install. The handler has their values, and is
+// free of their deadlines and slots.
 func TestSevenMiddlewaresAreAroundTheRequest(t *testing.T) {
 	for way, assemble := range ways {
 		for name, tool := range map[string]*mcptasks.ToolOptions{
@@ -177,7 +177,7 @@ func TestSevenMiddlewaresAreAroundTheRequest(t *testing.T) {
 	}
 }
 
-// Whichever of the seven refuses, and wherever Install is, nothing is stored.
+// Each of the seven can refuse a call before a task is stored, on either side of Install.
 func TestAnyOfSevenMiddlewaresRefusesBeforeThereIsATask(t *testing.T) {
 	for way, assemble := range ways {
 		for before := range 8 {
@@ -214,8 +214,8 @@ func TestAnyOfSevenMiddlewaresRefusesBeforeThereIsATask(t *testing.T) {
 	}
 }
 
-// Middleware that refuses a call when it comes back has the last word: the client is told
-// so, the handler is stopped, and no task is left.
+// Middleware that refuses a call on its way back has the last word: the client gets the
+// refusal, the handler is stopped, and no task is left.
 func TestMiddlewareThatRefusesAfterwardsLeavesNoTask(t *testing.T) {
 	for way, answer := range map[string]func() (mcp.Result, error){
 		"an error":  func() (mcp.Result, error) { return nil, &jsonrpc.Error{Code: -32001, Message: "no"} },

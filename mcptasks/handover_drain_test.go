@@ -87,7 +87,8 @@ func (b *breaking) PutIfVersion(ctx context.Context, key taskstore.Key, v taskst
 	return version, err
 }
 
-// So is a task that is acquired only then, after its last answer was taken.
+// A task that is acquired during the drain, after its last answer, is handed over as
+// well.
 func TestATaskThatIsAcquiredWhileItsServerDrainsIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &breaking{failing: failing{StorageBackend: memory()}}
@@ -117,8 +118,8 @@ func TestATaskThatIsAcquiredWhileItsServerDrainsIsHandedOver(t *testing.T) {
 	})
 }
 
-// A replica that took the last answer of a task leaves the task alone where another has
-// gone on with it meanwhile, and may have asked again.
+// A replica takes the last answer of a task. Another replica resumes the task meanwhile,
+// and may have asked again, so the first one leaves it alone.
 func TestATaskThatAnotherReplicaWentOnWithIsLeftToIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := memory()

@@ -15,8 +15,7 @@ import (
 	domain "github.com/taskstore/taskstore/tasks"
 )
 
-// run runs r's Run until the returned function is called, which returns what it
-// returned.
+// run starts r's Run. The returned function stops it and returns its error.
 func (r *replica) run(ctx context.Context) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ran := make(chan error, 1)
@@ -24,7 +23,7 @@ func (r *replica) run(ctx context.Context) (stop func() error) {
 	return func() error { cancel(); return <-ran }
 }
 
-// resumable is a tool that works for a while, the rest of it where it is called again.
+// resumable is a tool that works for d. A call that resumes it works for d again.
 func resumable(runs *atomic.Int32, d time.Duration, opts mcptasks.ToolOptions) func(*mcptasks.Tasks, *mcp.Server) {
 	opts.Retry = true
 	return func(tasks *mcptasks.Tasks, server *mcp.Server) {
@@ -40,8 +39,8 @@ func resumable(runs *atomic.Int32, d time.Duration, opts mcptasks.ToolOptions) f
 	}
 }
 
-// A deploy hands the tasks of tools that may be called again over at once, and
-// whoever comes next runs them as fast as it has hands, whatever their TTL.
+// A deploy hands the tasks of tools with Retry over at once. The next replica runs them,
+// as many at a time as it may, independent of their TTL.
 func TestADeployLosesNoTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory()
@@ -258,7 +257,7 @@ func TestATaskWithoutItsToolFails(t *testing.T) {
 	}
 }
 
-// A replica whose tool was removed leaves the tool's tasks to those that have it.
+// A replica without the tool leaves the tool's tasks to the replicas that have it.
 func TestAReplicaWithoutTheToolLeavesItsTasksToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, opts := memory(), &mcptasks.Options{}
@@ -316,8 +315,8 @@ func TestAnAnswerIsTakenOnlyByAServerThatCanGoOn(t *testing.T) {
 	able.as("alice").until(id, "completed")
 }
 
-// A task lives for as long as it is worked on, up to MaxTTL, whatever its TTL; then it
-// fails, for its client to see.
+// A task lives for as long as it is worked on, past its TTL and up to MaxTTL. Then it
+// fails, and its client can see that.
 func TestATaskThatIsWorkedOnOutlivesItsTTL(t *testing.T) {
 	for name, c := range map[string]struct {
 		opts  domain.Options
@@ -361,8 +360,7 @@ func TestATaskThatIsWorkedOnOutlivesItsTTL(t *testing.T) {
 	}
 }
 
-// A cancel that was acknowledged holds, also where the handler fails before it has
-// heard of it.
+// A cancel that was acknowledged holds, even if the handler fails before it hears of it.
 func TestAnAcknowledgedCancelHolds(t *testing.T) {
 	for name, end := range map[string]func() (*mcp.CallToolResult, error){
 		"an error":        func() (*mcp.CallToolResult, error) { return nil, context.DeadlineExceeded },

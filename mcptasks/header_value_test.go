@@ -2,7 +2,7 @@ package mcptasks
 
 import "testing"
 
-// A header carries printable ASCII as it is, and what else there is encoded.
+// A header carries printable ASCII as it is, and the rest encoded.
 func TestHeaderValuesAreEncodedIfTheyHaveTo(t *testing.T) {
 	for value, want := range map[string]string{
 		"a task~":     "a task~",

@@ -27,8 +27,8 @@ import (
 
 const extension = "io.modelcontextprotocol/tasks"
 
-// A replica is one server of a store, over HTTP. Its users are whom the bearer
-// token names; no token is anonymous.
+// A replica is one server of a store, over HTTP. The bearer token names the user; a
+// request without one is anonymous.
 type replica struct {
 	t     testing.TB
 	tasks *mcptasks.Tasks
@@ -112,8 +112,8 @@ func assemble(store taskstore.StorageBackend, opts *mcptasks.Options, add func(*
 	return tasks, server, tasks.Install(server)
 }
 
-// overHTTP serves server as it should be served. A bearer token is the name of a
-// user; one that begins with "nobody" names none.
+// overHTTP serves server as it should be served. A bearer token is the name of a user;
+// the token "nobody" names an empty one.
 func overHTTP(tasks *mcptasks.Tasks, server *mcp.Server) http.Handler {
 	edge := tasks.Handler(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
 		&mcp.StreamableHTTPOptions{Stateless: true}))
@@ -151,10 +151,11 @@ func (r reply) String() string {
 // A caller is a client by hand.
 type caller struct {
 	*replica
-	user   string // bearer token; empty: none
+	user   string // bearer token; empty: the request has no token
 	legacy bool   // does not declare the extension
 	header http.Header
-	// capabilities are what the client declares beside the extension; nil: elicitation.
+	// capabilities are those that the client declares beside the extension; nil:
+	// elicitation.
 	capabilities map[string]any
 }
 
@@ -203,7 +204,7 @@ func (c *caller) request(ctx context.Context, method string, params map[string]a
 	return req
 }
 
-// nameHeader encodes what cannot be in a header as it is.
+// nameHeader encodes a name that a header cannot carry as it is.
 func nameHeader(s string) string {
 	for _, r := range s {
 		if r <= ' ' || r > '~' {
@@ -372,5 +373,5 @@ func noLeaks(t testing.TB) {
 	})
 }
 
-// memory is a store whose sweeper, if any, outlives no test.
+// memory is a store that leaves no sweeper running after its test.
 func memory() taskstore.StorageBackend { return taskstore.NewMemoryBackend(nil) }
