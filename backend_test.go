@@ -30,7 +30,7 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 // plain has the six verbs and no more.
 type plain struct{ taskstore.StorageBackend }
 
-// wrapper is a decorator that keeps the powers of what it wraps.
+// wrapper is a decorator that keeps the powers of its backend.
 type wrapper struct{ taskstore.StorageBackend }
 
 func (w wrapper) Unwrap() taskstore.StorageBackend { return w.StorageBackend }

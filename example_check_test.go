@@ -8,7 +8,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A program says at its start what is wrong with its server.
+// A program reports at its start the faults that Check finds on its server.
 func ExampleRedisBackend_Check() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

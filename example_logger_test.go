@@ -17,16 +17,16 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A redisLog writes what go-redis says by itself, about connections and failovers, to
-// a structured log.
+// A redisLog writes go-redis's own messages, about connections and failovers, to a structured
+// log.
 type redisLog struct{ *slog.Logger }
 
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 	l.WarnContext(ctx, fmt.Sprintf(format, v...), "from", "go-redis")
 }
 
-// go-redis has one logger for a process, and until it is given one it writes to
-// os.Stderr. So the program says where its lines go, once, before it opens a backend.
+// go-redis has one logger for a process, and until it is given one it writes to os.Stderr. So
+// the program sets the logger once, before it opens a backend.
 func Example_goRedisLog() {
 	redis.SetLogger(redisLog{slog.Default()})
 	store, err := taskstore.OpenRedis(context.Background(), "redis://localhost:6379", nil)
@@ -36,7 +36,7 @@ func Example_goRedisLog() {
 	defer store.Close()
 }
 
-// What the example shows is what go-redis asks for, and what it writes to.
+// The logger of the example has the type that go-redis asks for, and go-redis writes to it.
 func TestGoRedisLogsToTheLoggerOfTheExample(t *testing.T) {
 	var mu sync.Mutex
 	var out bytes.Buffer

@@ -51,8 +51,8 @@ func ExampleNewRedisBackend() {
 	defer store.Close()
 }
 
-// The loop that updates what others may update: read, change, write if nobody
-// wrote meanwhile, else again.
+// The loop updates a record that others may update too: it reads, changes, and writes if the
+// record is still the same. Else it begins again.
 func ExampleStorageBackend_compareAndSwap() {
 	ctx := context.Background()
 	var store taskstore.StorageBackend = taskstore.NewMemoryBackend(nil)
@@ -97,7 +97,7 @@ func ExampleAll() {
 	// render/2
 }
 
-// A watch starts with a Resync: look at everything, then at what changes.
+// A watch starts with a Resync: the program looks at everything, then at each change.
 func ExampleWatcher() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -112,7 +112,7 @@ func ExampleWatcher() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		record, err := store.Get(ctx, key) // a hint says when to look, not what to see
+		record, err := store.Get(ctx, key) // a hint says only when to look
 		fmt.Println(change.Resync, record.Version, errors.Is(err, taskstore.ErrNotFound))
 		if record.Version == 2 {
 			break

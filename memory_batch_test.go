@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nothing is left of an owner whose records are gone, however they went.
+// An owner whose records are gone, in any way, leaves no memory in use.
 func TestMemoryFreesEmptyCollections(t *testing.T) {
 	past := Value{ExpiresAt: time.UnixMilli(1)}
 	key := func(i int) Key {
@@ -69,7 +69,8 @@ func TestMemoryKeepsNoPartOfARefusedBatch(t *testing.T) {
 	assert.Nil(t, m.sweeper)
 }
 
-// A batch frees what its own removals leave, also of a collection that it fills again.
+// A batch frees the memory that its own removals leave, also in a collection that the batch
+// fills again.
 func TestMemoryBatchEmptiesAndFillsACollection(t *testing.T) {
 	m := NewMemoryBackend(nil)
 	past := Value{ExpiresAt: time.UnixMilli(1)}
@@ -110,7 +111,7 @@ func TestABatchBeyondMaxVersionIsRefused(t *testing.T) {
 func TestMemoryBatchesReclaimMoreThanTheyAdd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(nil)
-		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // a sweeper that stays idle
 		batch := func(i int, ttl time.Duration) {
 			var writes []Write
 			for j := range MaxBatch {

@@ -28,7 +28,7 @@ type modelRecord struct {
 	place int // in order of creation
 }
 
-// live drops what has expired.
+// live drops expired records.
 func (m *model) live() {
 	now := time.Now().UnixMilli()
 	maps.DeleteFunc(m.records, func(_ Key, r modelRecord) bool { return !r.ExpiresAt.IsZero() && r.ExpiresAt.UnixMilli() < now })
@@ -128,8 +128,7 @@ func (c chooser) batch(m *model) (writes []Write) {
 	return writes
 }
 
-// Whatever is called in whatever order, a MemoryBackend answers as the model does and
-// holds no more.
+// After any calls in any order, a MemoryBackend answers as the model does and holds no more.
 func TestMemoryIsAsTheModel(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) { compareWithModel(t, seed, 400) })
@@ -204,7 +203,7 @@ func compareWithModel(t *testing.T, seed uint64, calls int) {
 	holdsNothing(t, m)
 }
 
-// sameAsModel compares all that can be read, and what is held.
+// sameAsModel compares all that a caller can read, and all that the backend holds.
 func sameAsModel(t *testing.T, m *MemoryBackend, want *model) {
 	t.Helper()
 	ctx := context.Background()

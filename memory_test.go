@@ -26,8 +26,7 @@ func (m *MemoryBackend) held() (records int) {
 	return records
 }
 
-// Expired records are reclaimed with nobody calling anything, and the timer that
-// does it does not outlive them.
+// The backend reclaims expired records without any call, and its timer does not outlive them.
 func TestMemoryReclaimsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(nil)
@@ -64,7 +63,7 @@ func TestMemoryHandlesExpiriesFurtherAwayThanADuration(t *testing.T) {
 func TestMemoryReclaimsOnWrites(t *testing.T) {
 	m := NewMemoryBackend(nil)
 	m.mu.Lock()
-	m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+	m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // a sweeper that stays idle
 	m.mu.Unlock()
 	soon := time.Now().Add(time.Millisecond)
 	for i := range 100 {
@@ -97,7 +96,7 @@ func TestMemoryCleanupCountsRemovedRecords(t *testing.T) {
 	})
 }
 
-// A backend with records that expire in a year is garbage when nobody holds it.
+// A backend with records that expire in a year is garbage once the last caller lets go of it.
 func TestMemoryIsNotKeptAliveByItsTimer(t *testing.T) {
 	m := NewMemoryBackend(nil)
 	_, err := m.Put(context.Background(), Key{Owner: "o", Task: "t"}, Value{ExpiresAt: time.Now().Add(365 * 24 * time.Hour)})
@@ -107,7 +106,7 @@ func TestMemoryIsNotKeptAliveByItsTimer(t *testing.T) {
 	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 10*time.Second, time.Millisecond)
 }
 
-// What is deleted does not stay behind in the order of an owner that lives on.
+// A deleted record leaves the order of its owner, even if the owner lives on.
 func TestMemoryOrderShrinks(t *testing.T) {
 	m := NewMemoryBackend(nil)
 	for i := range 1000 {
@@ -130,13 +129,13 @@ func TestMemoryGetAllocatesOnlyTheCopy(t *testing.T) {
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = m.Get(ctx, key) }), 1.0)
 }
 
-// An owner at its limit makes room with its own expired records: it neither pays for
-// those of others nor needs all of its own.
+// An owner at its limit makes room with its own expired records. It does not pay for those of
+// others, and does not need all of its own.
 func TestMemoryOwnerAtItsLimitPaysForItsOwnRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryBackend(nil)
 		m.mu.Lock()
-		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // one that never comes
+		m.sweeper, m.sweepAt = time.NewTimer(time.Hour), 0 // a sweeper that stays idle
 		m.mu.Unlock()
 		const others, own = 5000, 100
 		soon := time.Now().Add(time.Second)
@@ -162,8 +161,8 @@ func TestMemoryOwnerAtItsLimitPaysForItsOwnRecords(t *testing.T) {
 	})
 }
 
-// Records are reclaimed in the order of the expiries that they have now, whatever they
-// had before.
+// The backend reclaims records in the order of the expiries that they have now, not of earlier
+// ones.
 func TestMemoryReclaimsByTheLatestExpiry(t *testing.T) {
 	for name, change := range map[string]func(m *MemoryBackend, key Key, at time.Time) error{
 		"Shortened": func(m *MemoryBackend, key Key, at time.Time) error {

@@ -60,7 +60,7 @@ type wrapping struct{ taskstore.StorageBackend }
 
 func (w wrapping) Unwrap() taskstore.StorageBackend { return w.StorageBackend }
 
-// Close finds what is to be closed, also below decorators, and tells what it says.
+// Close finds the first closer, also below decorators, and returns its error.
 func TestCloseClosesTheFirstCloser(t *testing.T) {
 	c := &closing{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	assert.ErrorIs(t, taskstore.Close(wrapping{wrapping{c}}), io.ErrClosedPipe)

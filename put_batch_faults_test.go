@@ -13,13 +13,13 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// batchFault is what happens at one call of a stepper.
+// batchFault is the fault at one call of a stepper.
 type batchFault int
 
 const (
-	failsBefore  batchFault = iota // nothing is done
+	failsBefore  batchFault = iota // the call is not done
 	losesAnswer                    // it is done, and the answer is lost
-	losesRequest                   // nothing is done, and nobody knows
+	losesRequest                   // the call is not done, and its caller cannot know
 	meetsWriter                    // another caller writes the record before it
 	meetsDelete                    // another caller deletes it
 	ctxEnds                        // the caller's ctx is done
@@ -138,7 +138,7 @@ func held(t *testing.T, b taskstore.StorageBackend, key taskstore.Key) string {
 	return string(r.Data)
 }
 
-// faultedBatch makes a batch with those faults and checks what the doc of PutBatch says.
+// faultedBatch makes a batch with those faults and holds it to the doc of PutBatch.
 func faultedBatch(t *testing.T, at map[int]batchFault) (calls int, err error) {
 	memory := taskstore.NewMemoryBackend(nil)
 	writes, before := batchOf(t, memory)
@@ -169,7 +169,7 @@ func faultedBatch(t *testing.T, at map[int]batchFault) (calls int, err error) {
 			if err == nil || unknown {
 				may = append(may, want[w.Key])
 			}
-			if i == 3 { // a delete of what the batch has removed deletes nothing
+			if i == 3 { // the batch has removed it before: another caller's delete has no effect
 				may = append(may, before[w.Key])
 			}
 			assert.Contains(t, may, got, "record %d, which another caller has written; error %v", i, err)
@@ -187,8 +187,8 @@ func faultedBatch(t *testing.T, at map[int]batchFault) (calls int, err error) {
 	return s.calls, err
 }
 
-// Whatever happens at any one or two calls, the batch is made, or it fails and is undone,
-// or its outcome is unknown; and its first record is never there without the others.
+// Faults may meet any one or two calls: the batch is made, or it fails and is undone, or its
+// outcome is unknown. Its first record is there only together with the others.
 func TestPutBatchWithoutABatcherUnderFaultsAtEveryStep(t *testing.T) {
 	calls, err := faultedBatch(t, nil)
 	require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestPutBatchWithoutABatcherUnderFaultsAtEveryStep(t *testing.T) {
 	}
 }
 
-// The order of the writes is what lets a reader trust a first write.
+// PutBatch makes the first write last, so a reader can trust it.
 func TestPutBatchWithoutABatcherMakesTheFirstWriteLast(t *testing.T) {
 	for n, want := range map[int]string{6: "00000", 7: "01000", 8: "01100", 9: "01110", 10: "01111"} {
 		memory := taskstore.NewMemoryBackend(nil)
@@ -298,8 +298,8 @@ func TestPutBatchWithoutABatcherSaysWhichWriteFailed(t *testing.T) {
 	assert.Equal(t, 12, calls)
 }
 
-// What is undone has its data again, its expiry, and a greater version; what the batch
-// removed is a new record.
+// An undone record has its data again, its expiry, and a greater version. A record that the
+// batch removed is a new one.
 func TestPutBatchWithoutABatcherUndoes(t *testing.T) {
 	memory := taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: 1})
 	at := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()

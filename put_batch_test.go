@@ -30,8 +30,8 @@ func (l *interloper) Get(ctx context.Context, key taskstore.Key) (taskstore.Reco
 	return l.StorageBackend.Get(ctx, key)
 }
 
-// What another caller has made of a record since the batch wrote it stays, however much it
-// looks like what the batch wrote.
+// If another caller has written a record since the batch did, that record stays, however much
+// it looks like the batch's own.
 func TestPutBatchWithoutABatcherUndoesOnlyItsOwnWrites(t *testing.T) {
 	key := batchKey(2)
 	hour := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
@@ -39,7 +39,7 @@ func TestPutBatchWithoutABatcherUndoesOnlyItsOwnWrites(t *testing.T) {
 		before   string
 		write    taskstore.Value
 		meddling func(memory *taskstore.MemoryBackend)
-		want     taskstore.Record // Version 0: none
+		want     taskstore.Record // Version 0: it is absent
 	}{
 		"SameValueLaterVersion": {"before", value("batch"), func(m *taskstore.MemoryBackend) {
 			_, _ = m.Put(context.Background(), key, value("batch"))
@@ -149,7 +149,7 @@ func TestPutBatchWithoutABatcherLetsOneOfManyWin(t *testing.T) {
 			assert.Equal(t, held(t, memory, first), held(t, memory, other))
 			continue
 		}
-		// All have met: the records are as before, under whatever versions.
+		// The batches have stopped each other: the records are as before, under any versions.
 		for _, key := range []taskstore.Key{first, other} {
 			assert.False(t, strings.HasPrefix(held(t, memory, key), fmt.Sprint(version, " ")))
 			_, err := memory.Delete(t.Context(), key)

@@ -45,7 +45,7 @@ func allLua(s scripts) string {
 func TestCheckJudgesSettings(t *testing.T) {
 	const healthy = "redis_version:7.0.15\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nrole:master\r\n"
 	for name, c := range map[string]struct {
-		info        string // replaces what the healthy server says
+		info        string // replaces the answer of the healthy server
 		config      string
 		refused     bool
 		minReplicas int

@@ -20,7 +20,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// backendsOnOneStore returns backends whose processes' clocks are off by these
+// backendsOnOneStore returns backends of processes with clocks that are off by these
 // durations.
 func backendsOnOneStore(t *testing.T, off ...time.Duration) (backends []*RedisBackend, client *redis.Client) {
 	t.Helper()
@@ -45,8 +45,8 @@ func backendsOnOneStore(t *testing.T, off ...time.Duration) (backends []*RedisBa
 	return backends, client
 }
 
-// Processes whose clocks are an hour ahead and an hour behind see the same
-// records as one whose clock is right, and compute the right expiries.
+// A process with a clock an hour ahead or behind sees the same records as one with the right
+// clock, and computes the right expiries.
 func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
 	ctx := context.Background()
 	backends, client := backendsOnOneStore(t, 0, time.Hour, -time.Hour)
@@ -91,7 +91,7 @@ func TestRedisClocksOfProcessesDoNotMatter(t *testing.T) {
 	}
 }
 
-// A record is visible to the end of its last millisecond, whoever looks.
+// Every reader sees a record to the end of its last millisecond.
 func TestRedisRecordsAreVisibleUntilTheirInstant(t *testing.T) {
 	ctx := context.Background()
 	backends, client := backendsOnOneStore(t, 0, time.Hour, -time.Hour)
@@ -121,8 +121,8 @@ func TestRedisRecordsAreVisibleUntilTheirInstant(t *testing.T) {
 	}
 }
 
-// A step of the server's clock is believed at once where it decides: an estimate
-// that says that a record is over is checked with the server.
+// A step of the server's clock counts at once for a decision: before an estimate hides a
+// record, the backend checks it with the server.
 func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
 	ctx := context.Background()
 	backends, _ := backendsOnOneStore(t, 0)
@@ -139,8 +139,7 @@ func TestRedisClockEstimateIsCheckedBeforeItHidesARecord(t *testing.T) {
 	assert.Len(t, list, 1)
 }
 
-// afterReads runs f once, between the server's answer to a read and what the
-// backend makes of it.
+// afterReads runs f once, after the server's answer to a read and before the backend reads it.
 type afterReads struct {
 	f    func()
 	done bool
@@ -171,8 +170,8 @@ func (a *afterReads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
-// A record that was there when the server showed it is returned, however long
-// the reader takes to look at the answer and whatever happens meanwhile.
+// A record that was there when the server showed it is returned, however long the reader takes
+// to look at the answer and despite any changes meanwhile.
 func TestRedisReadersThatAreHeldUpLoseNoRecord(t *testing.T) {
 	ctx := context.Background()
 	key := Key{Owner: "o", Task: "t"}
@@ -220,8 +219,8 @@ func TestRedisReadersThatAreHeldUpLoseNoRecord(t *testing.T) {
 	}
 }
 
-// Records that are created in one microsecond get places of their own, also where the one
-// before has the very microsecond of the create.
+// Records that are created in one microsecond get places of their own, even if the one before
+// has the very microsecond of the create.
 func TestRedisPlacesInOneMicrosecondDiffer(t *testing.T) {
 	ctx := context.Background()
 	c := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})

@@ -22,7 +22,7 @@ type serverError string
 func (e serverError) Error() string { return string(e) }
 func (serverError) RedisError()     {}
 
-// The caller's error still matches what came of the attempt.
+// The caller's error still matches the cause that ended the attempt.
 func TestFailuresKeepTheirCause(t *testing.T) {
 	for _, cause := range []error{
 		context.Canceled,
@@ -108,7 +108,7 @@ func TestFailuresNameTheMissingRight(t *testing.T) {
 	}
 }
 
-// Where nobody listens nothing is executed, whatever the way there.
+// If the address has no listener, the call is not executed, on any kind of client.
 func TestAFailedDialIsNoUnknownOutcome(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 
 var errOpen = errors.New("circuit breaker is open")
 
-// A breaker lets nothing through, as a hook and as a Limiter.
+// A breaker refuses every command, as a hook and as a Limiter.
 type breaker struct{}
 
 func (breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -36,7 +36,7 @@ func (breaker) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 func (breaker) Allow() error       { return errOpen }
 func (breaker) ReportResult(error) {}
 
-// A refusal is a hook that lets nothing through, and says why.
+// A refusal is a hook that refuses every command with its error.
 type refusal struct {
 	err   error
 	calls atomic.Int64
@@ -50,8 +50,8 @@ func (r *refusal) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPi
 	return func(context.Context, []redis.Cmder) error { r.calls.Add(1); return r.err }
 }
 
-// A hook that finds a record damaged, as one that decrypts it may, is asked once: what it
-// found does not pass.
+// A hook may find a record damaged, for example one that decrypts it. The backend asks it
+// once, because the damage does not pass.
 func TestAHookThatFindsDamageIsNotAskedAgain(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	hook := &refusal{err: fmt.Errorf("hook: %w", ErrCorrupt)}
@@ -77,7 +77,7 @@ func TestAHookThatFindsDamageIsNotAskedAgain(t *testing.T) {
 	assert.NotErrorIs(t, b.link.Ended(hook.err), ErrClosed, "it is no call that Close ended")
 }
 
-// A circuit that is open ends a call at once, and nothing was sent.
+// An open circuit ends a call at once, before it is sent.
 func TestAnOpenCircuitEndsCallsAtOnce(t *testing.T) {
 	hooked := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	hooked.AddHook(breaker{})

@@ -116,7 +116,7 @@ func cutConnections(tb testing.TB, node *redis.Client, name string) {
 	}
 }
 
-// The floor: what a Redis backend must at least do, rule by rule.
+// The floor: the least that a Redis backend must do, rule by rule.
 
 func TestRedisGet(t *testing.T) {
 	t.Run("MissingKeyIsNotFound", func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestRedisExpiry(t *testing.T) {
 	})
 	t.Run("NoneLeavesBothOut", func(t *testing.T) {
 		s := storetest.New(t, taskstore.RedisOptions{})
-		for _, at := range []time.Time{time.Now().Add(time.Hour), {}} { // none from the start, and taken away
+		for _, at := range []time.Time{time.Now().Add(time.Hour), {}} { // the second Put takes the expiry away
 			_, err := s.Put(ctx, key, taskstore.Value{ExpiresAt: at})
 			require.NoError(t, err)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// batchHook notes how many records each round trip of a listing asks for, 0 where it
-// asks for none, and has those trips time out whose numbers are in late.
+// batchHook notes how many records each round trip of a listing asks for, 0 for a trip that
+// asks only for names. It has the trips in late time out.
 type batchHook struct {
 	late  map[int]bool
 	asked []int
@@ -53,9 +53,9 @@ func (h *batchHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// A round trip that takes too long asks for half as many records the next time, down to
-// one, whether it chose them by their lengths or had the server choose. Where it asked
-// for none, it was not their number.
+// After a round trip that takes too long, the listing asks for half as many records, down to
+// one. The rule holds if the listing chose them by their lengths, and if the server chose.
+// After a late trip for names only, the number stays.
 func TestRedisListsAskForHalfAsManyAfterATimeout(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {

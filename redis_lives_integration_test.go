@@ -96,8 +96,8 @@ func TestRedisListHasEachTaskOnceInTheLatestLifeItMeets(t *testing.T) {
 	}
 }
 
-// A pause, long or short, costs a reader nothing: what is not near its end is read in
-// one round trip.
+// A pause, long or short, adds no round trip to a read: a record far from its end is read in
+// one.
 func TestRedisGetAfterAPauseIsOneRoundTrip(t *testing.T) {
 	ctx := context.Background()
 	backends, client := backendsOnOneStore(t, 0)
@@ -125,7 +125,7 @@ func TestRedisGetAfterAPauseIsOneRoundTrip(t *testing.T) {
 		assert.LessOrEqual(t, counts["evalsha"], i, "the clock is read in the background")
 		mu.Unlock()
 		require.Eventually(t, func() bool {
-			reader.link.MaybePast(1) // has an old reading renewed, if none is under way
+			reader.link.MaybePast(1) // has an old reading renewed, unless a renewal is under way
 			_, _, age := reader.link.Clock.Estimate()
 			return age < 5*time.Second
 		}, 5*time.Second, time.Millisecond)

@@ -35,8 +35,8 @@ func fakeServer(t *testing.T, answers map[string]string) (addr string) {
 	return s.Addr
 }
 
-// OpenRedis works where the client works: on servers and proxies that do not know
-// HELLO, or not without arguments.
+// OpenRedis works on every server on which the client works, also on servers and proxies that
+// do not know HELLO, or only with arguments.
 func TestOpenRedisWorksWithoutHello(t *testing.T) {
 	const arity = "-ERR wrong number of arguments for 'hello' command\r\n"
 	const denied = "-NOPERM this user has no permissions to run the 'hello' command\r\n"
@@ -46,7 +46,7 @@ func TestOpenRedisWorksWithoutHello(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		answers map[string]string
-		says    string // of the error, empty for none
+		says    string // of the error, empty for success
 	}{
 		"NoHello":            {map[string]string{"info": info("6.2.14", "standalone", "master")}, ""},
 		"NoEmptyHello":       {map[string]string{"hello": arity, "info": info("7.2.4", "standalone", "master")}, ""},

@@ -59,7 +59,7 @@ func BenchmarkScripts(b *testing.B) {
 				all, value := s.keys.all(k), []string{data, later(expires, i), k.Task, was, "1", limit}
 				expected := was
 				if nth > 0 {
-					expected = "" // the entry of a task is put whatever is there
+					expected = "" // the entry of a task is put over any version
 				}
 				keys, args = append(keys, all[:]...), append(args, data, later(expires, i), k.Task, expected, limit)
 				if was != "0" {

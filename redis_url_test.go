@@ -41,7 +41,7 @@ func goRedisKnows(name string) bool {
 	return false
 }
 
-// What go-redis knows of a URL, OpenRedis knows, whatever the topology; a version of
+// OpenRedis knows every parameter of a URL that go-redis knows, on any topology. A version of
 // go-redis that knows more fails here.
 func TestEveryParameterOfGoRedisIsKnown(t *testing.T) {
 	readsFromReplicas := []string{"read_only", "replica_only", "route_by_latency", "route_randomly", "use_disconnected_replicas"}
@@ -66,7 +66,7 @@ func TestEveryParameterOfGoRedisIsKnown(t *testing.T) {
 	}
 }
 
-// parameterOf returns a value for a parameter, and what the field then has.
+// parameterOf returns a value for a parameter, and the value that the field then has.
 func parameterOf(field reflect.Value) (value string, want any) {
 	switch field.Interface().(type) {
 	case time.Duration:
@@ -79,8 +79,7 @@ func parameterOf(field reflect.Value) (value string, want any) {
 	return "text", "text"
 }
 
-// Every parameter arrives at the client, on every topology, and means what it means
-// to go-redis.
+// Every parameter arrives at the client, on every topology, with its meaning in go-redis.
 func TestEveryParameterArrives(t *testing.T) {
 	for name, field := range urlParameters {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +105,7 @@ func TestEveryParameterArrives(t *testing.T) {
 					continue
 				}
 				value, want := parameterOf(to)
-				if name == "db" { // which is never negative
+				if name == "db" { // a database is 0 or more
 					value, want = "3", 3
 				}
 				u, err := url.Parse(c.base)
@@ -163,8 +162,8 @@ func TestSkipVerifyArrives(t *testing.T) {
 	assert.ErrorIs(t, err, ErrInvalidArgument)
 }
 
-// An error repeats nothing of a URL but the names of parameters that are known:
-// behind an ampersand that should have been escaped a password goes on.
+// An error repeats of a URL only the names of known parameters: a password goes on behind an
+// ampersand that should have been escaped.
 func TestErrorsOfURLsRepeatOnlyKnownParameters(t *testing.T) {
 	var bad []string
 	for _, topology := range []string{"redis://h:1?", "redis://h:1?addr=h2:2&", "redis://h:1?master_name=m&username=u&password=abc&", "rediss://h:1?", "unix:///socket?"} {
@@ -212,7 +211,7 @@ func TestADatabaseOfAClusterIsRefused(t *testing.T) {
 	}
 }
 
-// A parameter without a value leaves what the rest of the URL says, as with go-redis.
+// A parameter without a value leaves the settings of the rest of the URL, as with go-redis.
 func TestAParameterWithoutAValueIsIgnored(t *testing.T) {
 	for name, field := range urlParameters {
 		if name == "master_name" || name == "addr" || slices.Contains(ofSentinel, name) {
@@ -235,7 +234,7 @@ func TestAParameterWithoutAValueIsIgnored(t *testing.T) {
 	}
 }
 
-// secure returns what the target has of TLS.
+// secure returns the settings for TLS of the target.
 func (t redisTarget) secure() *tls.Config {
 	switch {
 	case t.single != nil:

@@ -17,8 +17,8 @@ import (
 
 // Rules that the repository keeps about itself.
 
-// A program that imports taskstore links the standard library, go-redis and what
-// that needs, and no test code.
+// A program that imports taskstore links the standard library, go-redis and its dependencies,
+// and no test code.
 func TestUsersLinkNoTestCode(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestUsersLinkNoTestCode(t *testing.T) {
 	assert.NotContains(t, strings.Fields(string(std)), "testing")
 }
 
-// The suite is for everybody's tests and brings nothing along.
+// The suite is for the tests of all programs and brings no dependency along.
 func TestSuiteNeedsOnlyTheStandardLibrary(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "./backendtest").Output()
 	require.NoError(t, err)
@@ -77,12 +77,12 @@ func imports(t *testing.T) map[string][]string {
 	return files
 }
 
-// Imports go one way: tasks, taskstore, redisfeed, redislink, go-redis. Only redislink
-// can send a command, so only it can have one resent; redis.go names the client in its
-// signatures, and redis_url.go makes one of a URL. The command silences the client, and an
-// example has a queue of its own. Other packages and modules import nothing of internal,
-// as a user could not, but for stores, which share the hub; bench measures what go-redis
-// does by itself, on servers that redistest and pgtest start.
+// Imports go one way: tasks, taskstore, redisfeed, redislink, go-redis. Only redislink can
+// send a command, so only it can have one resent; redis.go names the client in its signatures,
+// and redis_url.go makes one of a URL. The command silences the client, and an example has a
+// queue of its own. Other packages and modules stay out of internal, as a user has to, but for
+// two: stores share the hub, and bench measures go-redis by itself, on servers that redistest
+// and pgtest start.
 func TestImportsGoOneWay(t *testing.T) {
 	const root = "github.com/taskstore/taskstore"
 	seen := make(map[string]int) // by the first part of the path
@@ -122,7 +122,7 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
-// redis.go has the client in signatures only, and keeps none.
+// redis.go has the client in signatures only, and does not keep it.
 func TestTheRootKeepsNoClient(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "redis.go", nil, 0)
 	require.NoError(t, err)

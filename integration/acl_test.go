@@ -24,8 +24,8 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// An aclRecipe is a section of the document: what it says for the aclfile, and for
-// a shell.
+// An aclRecipe is a section of the document: its text for the aclfile, and its text for a
+// shell.
 type aclRecipe struct{ file, shell string }
 
 // command returns the command of the shell's text, as words.
@@ -67,8 +67,8 @@ func documentedACL(t *testing.T) (one, cluster aclRecipe) {
 	return section("One server, Sentinel"), section("Cluster of Redis 6.2")
 }
 
-// readmeACL returns the recipe for one server as a command, and what that for a
-// Cluster has beyond it.
+// readmeACL returns the recipe for one server as a command, and a second command with the
+// rules that a Cluster needs besides.
 func readmeACL(t *testing.T) (commands [][]any) {
 	t.Helper()
 	one, cluster := documentedACL(t)
@@ -121,8 +121,8 @@ func TestRedisKeepsTheContractUnderTheACLRecipe(t *testing.T) {
 	})
 }
 
-// inShell pastes the recipe into a shell whose redis-cli goes to the server, and
-// checks what is left behind.
+// inShell pastes the recipe into a shell whose redis-cli goes to the server. It checks the
+// files and the users that are left behind.
 func inShell(t *testing.T, server *redistest.Server, recipe aclRecipe) {
 	t.Helper()
 	cli := redistest.CLI(t)
@@ -148,7 +148,7 @@ func inShell(t *testing.T, server *redistest.Server, recipe aclRecipe) {
 	}
 }
 
-// The recipe takes away what a user of that name had before.
+// The recipe takes away all rights that a user of that name had before.
 func TestRedisACLRecipeMakesTheUserAnew(t *testing.T) {
 	server := redistest.Start(t)
 	c := admin(t, server)
@@ -172,7 +172,7 @@ func grant(t *testing.T, server *redistest.Server, commands [][]any) {
 	}
 }
 
-// A permission that is missing is said at once, and is no reason to try again.
+// A call reports a missing permission at once, without a retry.
 func TestRedisMissingPermissions(t *testing.T) {
 	server := redistest.Start(t)
 	grant(t, server, readmeACL(t)[:1])
@@ -185,7 +185,7 @@ func TestRedisMissingPermissions(t *testing.T) {
 		assert.ErrorContains(t, err, "NOPERM")
 		assert.NotErrorIs(t, err, taskstore.ErrOutcomeUnknown)
 	})
-	// The client's first words may be what is not permitted: then that right is named.
+	// The server may refuse the client's first command. The error then names the right to it.
 	t.Run("OtherDatabase", func(t *testing.T) {
 		_, err := taskstore.OpenRedis(ctx, url+"/3", nil)
 		assert.ErrorContains(t, err, "grant +select:")
@@ -226,7 +226,8 @@ func TestRedisACLRecipeOutlastsAMovingSlot(t *testing.T) {
 		grant(t, node, readmeACL(t))
 	}
 	b := storetest.Open(t, strings.Replace(cluster.URL(), "redis://", "redis://taskstore:secret@", 1), taskstore.RedisOptions{Prefix: "taskstore"})
-	// All keys of a script must have moved, or none: else the servers say TRYAGAIN.
+	// The servers say TRYAGAIN if only some keys of a script have moved. A record with an
+	// expiry has all of the keys, so all of them move.
 	v, err := b.PutIfVersion(ctx, key, taskstore.Value{ExpiresAt: time.Now().Add(time.Hour)}, 0)
 	require.NoError(t, err)
 	channel := "taskstore:idx:{" + key.Owner + "}"

@@ -33,7 +33,7 @@ func redirectedIn(t *testing.T) *redirected {
 	r.resending = resendingOn(t, batched, func(p *faultproxy.Proxy) redis.UniversalClient {
 		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Dialer: p.Dial})
 	})
-	r.neighbour.Owner = queueMate(t, cluster, r.key.Owner) // stays where it is
+	r.neighbour.Owner = queueMate(t, cluster, r.key.Owner) // its slot does not move
 	r.slot = "{" + r.key.Owner + "}"
 	r.from = masterOf(t, cluster, r.slot)
 	for range cluster.Masters { // all know the scripts
@@ -50,8 +50,8 @@ func (r *redirected) next() *redistest.Server {
 	return r.cluster.Masters[(slices.Index(r.cluster.Masters, r.from)+1)%len(r.cluster.Masters)]
 }
 
-// A batch that is redirected is cut where it was redirected to. That it was redirected
-// before says nothing of what has become of it since.
+// A batch is redirected, and then cut by the node that it was redirected to. The earlier
+// redirect does not tell whether that node has executed the writes.
 func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
 	t.Parallel()
 	for name, move := range map[string]func(r *redirected) (end func()){
@@ -68,8 +68,8 @@ func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
 				_, err := r.mine.Get(ctx, keys[0]) // it knows the old master
 				require.NoError(t, err)
 				end, to := move(r), r.next()
-				// Each script is sent to the old master, and then to the new one. That executes
-				// them when it has all, where the answers are what is lost.
+				// Each script is sent to the old master, and then to the new one. If the answers
+				// are to be lost, the new master executes the scripts once it has all of them.
 				passes := func(script int) {
 					switch {
 					case fault == lost && script == callers:
@@ -91,7 +91,7 @@ func TestWritesOfABatchThatIsRedirectedAndCutAreAppliedOnce(t *testing.T) {
 	}
 }
 
-// Whoever traces a Cluster has a hook on its nodes that looks at the commands.
+// A caller that traces a Cluster has a hook on its nodes that looks at the commands.
 func TestBatchesGoThroughHooksThatLookAtThem(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.SharedCluster(t).Addrs()})
@@ -158,7 +158,7 @@ func TestBatchesOutlastRefusalsOfACluster(t *testing.T) {
 			func() { require.NoError(t, c.Do(ctx, "cluster", "addslots", slot).Err()) },
 		)
 	})
-	// A script is not executed where some of its keys have moved and others have not.
+	// A node refuses to execute a script if only some of its keys have moved.
 	t.Run("TRYAGAIN", func(t *testing.T) {
 		r := redirectedIn(t)
 		r.value = text // so that a key of theirs is missing

@@ -19,8 +19,8 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// A call whose ctx ends while it waits to be sent returns at once. It may be applied
-// yet, and the calls that it is sent with notice nothing.
+// A call whose ctx ends while it waits to be sent returns at once. Its write may still be
+// applied, and the other calls of its batch go on undisturbed.
 func TestCallsLeaveABatchWithTheirContext(t *testing.T) {
 	onEachClientAsItIs(t, batched, func(r *resending) {
 		for range 5 {
@@ -87,8 +87,8 @@ func (j joined) Done() <-chan struct{} {
 	return j.Context.Done()
 }
 
-// Calls that are under way when a backend is closed end, are not wrong about what
-// they did, and say that it was closed, whatever they met.
+// Calls under way end when their backend is closed. At any stage, each reports its own outcome
+// correctly and says that the backend was closed.
 func TestCallsEndWhenABackendIsClosed(t *testing.T) {
 	for _, topology := range storetest.Topologies {
 		for name, opts := range map[string]taskstore.RedisOptions{"": {}, "WithBatches": {AutoPipeline: true}} {
@@ -162,8 +162,7 @@ func callsEndWithTheirBackend(t *testing.T, b, other *taskstore.RedisBackend) {
 	}
 }
 
-// What closing a backend waits for is bounded by the client's timeouts, though the
-// server is silent.
+// The client's timeouts bound the time that Close takes, even if the server is silent.
 func TestClosingDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

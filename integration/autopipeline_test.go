@@ -21,8 +21,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// With AutoPipeline what happens to one connection happens to the calls of many, and
-// what happens to one of them must not.
+// With AutoPipeline the calls of many share a connection, so a fault of the connection meets
+// them all. A fault of one call must stay with that call.
 
 // batched is a RedisOptions.
 var batched = taskstore.RedisOptions{AutoPipeline: true}
@@ -153,8 +153,8 @@ func (r *resending) update(ctx context.Context, key taskstore.Key) {
 	assert.EqualValues(r.t, 2, v)
 }
 
-// Wherever the connection of a batch breaks, each write is applied once, and each
-// call is told of its own.
+// The connection of a batch may break at any place: each write is applied once, and each call
+// learns the outcome of its own.
 func TestWritesOfABatchThatIsCutAreAppliedOnce(t *testing.T) {
 	onEachClientAsItIs(t, batched, func(r *resending) {
 		plans := [][]faultproxy.Fault{
@@ -184,8 +184,8 @@ func TestWritesOfABatchThatIsCutAreAppliedOnce(t *testing.T) {
 	})
 }
 
-// So are those of many batches: what calls that come together ask for is sent in
-// pieces if it is long.
+// Writes of many batches are applied once too: long writes of calls that come together are
+// sent in pieces.
 func TestLongWritesThatAreCutAreAppliedOnce(t *testing.T) {
 	onEachClientAsItIs(t, batched, func(r *resending) {
 		for _, fault := range []faultproxy.Fault{lost, cut} {
@@ -206,7 +206,7 @@ func TestLongWritesThatAreCutAreAppliedOnce(t *testing.T) {
 	})
 }
 
-// What a server refuses is refused to the call that asked for it.
+// A server's refusal reaches only the call that asked for the refused command.
 func TestRefusalsConcernOneCallOfABatch(t *testing.T) {
 	server := redistest.Start(t)
 	r, c := batchedOn(t, server), admin(t, server)

@@ -31,7 +31,7 @@ func storeOn(t *testing.T, server *redistest.Server, opts taskstore.RedisOptions
 }
 
 // refusedBatches are batches that begin in all the ways there are. A server that refuses
-// writes refuses each as a whole, also one whose first write only frees memory.
+// writes refuses each as a whole, even if its first write only frees memory.
 var refusedBatches = map[string][]taskstore.Write{
 	"Expiring": {{Key: taskOf("", "new"), Value: lasts}, {Key: taskOf("other", "new"), Value: lasts, Expected: taskstore.AnyVersion}},
 	"Creates":  {{Key: taskOf("", "new"), Value: lasts}, {Key: taskOf("other", "new"), Value: hello}},
@@ -84,7 +84,7 @@ func TestRedisRefusedBatchesChangeNoRecord(t *testing.T) {
 	})
 	t.Run("Replica", func(t *testing.T) {
 		s := storeOn(t, redistest.Start(t), taskstore.RedisOptions{})
-		// It never gets in step with a master that says nothing, and keeps what it has.
+		// A replica of a silent master stays out of step with it, and keeps its records.
 		silent, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = silent.Close() })

@@ -59,7 +59,7 @@ func dump(t *testing.T, s storetest.Store) map[string]string {
 	return all
 }
 
-// All keys of a batch lie in one slot, whatever the bytes of owner, collections and tasks.
+// All keys of a batch lie in one slot, for any bytes in owner, collections and tasks.
 func TestRedisClusterTakesBatchesOfAnyOwner(t *testing.T) {
 	b := storetest.Open(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 3})
 	const owners, workers = 1000, 8
@@ -89,8 +89,8 @@ func TestRedisClusterTakesBatchesOfAnyOwner(t *testing.T) {
 	wg.Wait()
 }
 
-// A batch that is refused for one of its writes has changed nothing, wherever what is
-// wrong with that write was found.
+// A batch that is refused for one of its writes has changed no record, at whichever stage the
+// fault of that write was found.
 func TestRedisDamageInABatchIsToldWithItsWrite(t *testing.T) {
 	second, third := taskOf("", "second"), taskOf("other", "third")
 	spoil := func(k string) func(s storetest.Store) error {
@@ -144,8 +144,8 @@ func TestRedisDamageInABatchIsToldWithItsWrite(t *testing.T) {
 	})
 }
 
-// Versions of a batch are exact where Lua's numbers are not, and end with the error that
-// they end with elsewhere.
+// Versions of a batch are exact beyond the range that Lua's numbers hold exactly. At the
+// largest version a batch ends with the same error as a single write.
 func TestRedisVersionsOfABatchAreExact(t *testing.T) {
 	for _, from := range []uint64{99999999999999, 999999999999999, 9007199254740992, 1000000000099999999, 1<<63 - 2} {
 		for _, expected := range []taskstore.Version{taskstore.Version(from), taskstore.AnyVersion} {
@@ -196,7 +196,7 @@ func TestRedisBatchOverAPastRecordStartsANewLife(t *testing.T) {
 	}
 }
 
-// Where the indexes count what the server has deleted, a batch makes room in each
+// If the indexes count records that the server has deleted, a batch makes room in each
 // collection that seems full.
 func TestRedisBatchMakesRoomInEachCollection(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{MaxRecordsPerOwner: 3})

@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// What is compared with others is measured in bench.
+// The module bench measures the figures that are compared with others.
 
 func BenchmarkRedis(b *testing.B) {
 	server := redistest.Start(b)
@@ -60,7 +60,7 @@ func fillRecords(b *testing.B, backend *taskstore.RedisBackend, owner string, n 
 	}
 }
 
-// What 100,000 listed records do to the others on the server.
+// The benchmark measures how a list of 100,000 records affects other clients of the server.
 func BenchmarkRedisListBystander(b *testing.B) {
 	const n = 100_000
 	c := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr(), ReadTimeout: time.Minute})

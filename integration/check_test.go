@@ -39,11 +39,11 @@ func admin(t *testing.T, server *redistest.Server) *redis.Client {
 	return c
 }
 
-// startWholeCluster starts a healthy Cluster, each of whose nodes tells of all. A
-// replica that has nothing yet is not told of.
+// startWholeCluster starts a healthy Cluster, and waits until each node tells of all. A node
+// leaves out a replica that has not loaded its data yet.
 func startWholeCluster(t *testing.T) *redistest.Cluster {
 	t.Helper()
-	redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
+	redistest.Need(t, redistest.ShardedChannels) // Check reports their absence
 	cluster := redistest.StartCluster(t, healthy...)
 	b := storetest.Open(t, cluster.URL(), taskstore.RedisOptions{})
 	for n := range 20 {
@@ -72,7 +72,7 @@ func TestCheckReportsHealthyServersWithoutFindings(t *testing.T) {
 	})
 	// Such a client treats the servers behind Sentinels as a Cluster of one master.
 	t.Run("SentinelAsCluster", func(t *testing.T) {
-		redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
+		redistest.Need(t, redistest.ShardedChannels) // Check reports their absence
 		s := redistest.StartSentinel(t, healthy...)
 		c := redis.NewFailoverClusterClient(&redis.FailoverOptions{MasterName: s.MasterName, SentinelAddrs: s.Addrs()})
 		defer c.Close()
@@ -131,7 +131,7 @@ func TestCheckFindsWrongSettings(t *testing.T) {
 	})
 }
 
-// In a Cluster a finding says which node it is about, whatever its role.
+// In a Cluster a finding names the node that it is about, a master or a replica.
 func TestCheckNamesTheNode(t *testing.T) {
 	t.Parallel()
 	cluster := startWholeCluster(t)
@@ -207,7 +207,7 @@ func TestCheckFindsAClockThatIsWrong(t *testing.T) {
 	for by, found := range map[time.Duration]bool{5 * time.Second: true, -5 * time.Second: true, 10 * time.Millisecond: false} {
 		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
 		defer client.Close()
-		wrong := slices.Max(cluster.Addrs()) // the first in order is what the others are compared with
+		wrong := slices.Max(cluster.Addrs()) // the others are compared with the first in order
 		client.OnNewNode(func(node *redis.Client) {
 			if node.Options().Addr == wrong {
 				node.AddHook(ahead{by})
@@ -226,7 +226,7 @@ func TestCheckFindsAClockThatIsWrong(t *testing.T) {
 	}
 }
 
-// What cannot be asked for is an error, and the ctx is kept to.
+// Check returns an error if the server does not answer, and keeps to its ctx.
 func TestCheckOfAServerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, healthy...)
@@ -272,8 +272,8 @@ func TestCheckUnderTheACLRecipe(t *testing.T) {
 	})
 }
 
-// A right that is missing is found and named, also where only a script comes to
-// it, and nothing is left behind.
+// Check finds and names a missing right, even if only a script uses it. It leaves no key
+// behind.
 func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, healthy...)
@@ -292,7 +292,7 @@ func TestCheckNamesTheRightThatIsMissing(t *testing.T) {
 			t.Run(command, func(t *testing.T) {
 				asked, b := server, one
 				if i == 1 {
-					redistest.Need(t, redistest.ShardedChannels) // Check finds it wrong that there are none
+					redistest.Need(t, redistest.ShardedChannels) // Check reports their absence
 					asked, b = cluster, many
 				}
 				c := admin(t, asked)

@@ -33,8 +33,8 @@ func hostile(r *rand.Rand) string {
 	return string(b)
 }
 
-// Every verb works in a Cluster for whatever owners and tasks there are: no
-// script meets keys of two slots.
+// Every verb works in a Cluster for any owner and any task: a script's keys all lie in one
+// slot.
 func TestRedisClusterTakesAnyOwner(t *testing.T) {
 	b := storetest.Open(t, redistest.SharedCluster(t).URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 3})
 	const owners, workers = 1000, 8
@@ -97,7 +97,7 @@ func TestRedisClusterSpreadsOwners(t *testing.T) {
 	}
 }
 
-// One address of a Cluster is enough: the server says what it is.
+// One address of a Cluster is enough: the server says that it belongs to one.
 func TestOpenRedisRecognisesACluster(t *testing.T) {
 	server := redistest.StartClusterOfOne(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
@@ -111,8 +111,8 @@ func TestOpenRedisRecognisesACluster(t *testing.T) {
 	}
 }
 
-// What scripts do is watched on a real server: they touch the keys that they
-// declared and no other.
+// The test watches scripts on a real server: they touch the keys that they declared and no
+// other.
 func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 	server := redistest.Start(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{MaxRecordsPerOwner: 100})
@@ -183,7 +183,7 @@ func TestRedisScriptsTouchOnlyDeclaredKeys(t *testing.T) {
 	assert.Greater(t, calls, 50)
 }
 
-// A Cluster whose servers know no sharded channels still gives hints.
+// A Cluster of servers without sharded channels still gives hints.
 func TestRedisClusterWithoutShardedChannels(t *testing.T) {
 	server := redistest.StartClusterOfOne(t, withoutShardedChannels(t)...)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
@@ -203,9 +203,9 @@ func TestRedisClusterWithoutShardedChannels(t *testing.T) {
 	assert.True(t, slices.ContainsFunc(got, func(c taskstore.Change) bool { return c.Key == key }))
 }
 
-// A call whose master hangs goes to the one that was promoted in its place as soon
-// as its first attempt is over. What the client asks for the slots may be the node
-// that hangs, so this holds for most clients, not for each.
+// A call whose master hangs goes to the replica that was promoted in its place as soon as its
+// first attempt is over. The client may ask the node that hangs for the slots, so this holds
+// for most clients, not for each.
 func TestRedisClusterCallsMeetAHungMasterOnce(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second
@@ -244,8 +244,8 @@ func TestRedisClusterCallsMeetAHungMasterOnce(t *testing.T) {
 	assert.NotZero(t, served.Load())
 }
 
-// withoutShardedChannels returns the arguments of a server that has no sharded
-// channels, of whatever version it is.
+// withoutShardedChannels returns the arguments that take sharded channels from a server of any
+// version.
 func withoutShardedChannels(t *testing.T) []string {
 	t.Helper()
 	version, err := redistest.ServerVersion()

@@ -74,7 +74,7 @@ func namedBy(t *testing.T, err error) (tasks []string) {
 	return tasks
 }
 
-// A record that cannot be read is told, and what is behind it is listed.
+// A listing reports a record that it cannot read, and goes on with the records behind it.
 func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
 	owner := taskstore.Key{Owner: "o"}
 	t.Run("ListByPrefix", func(t *testing.T) {
@@ -123,8 +123,8 @@ func TestRedisListsGoOnBehindDamagedRecords(t *testing.T) {
 	})
 }
 
-// Delete removes what is at its record's key, whatever that is, and one bad key does not
-// keep an index from being repaired.
+// Delete removes a value of any type at its record's key, and one bad key does not keep an
+// index from being repaired.
 func TestRedisDeleteRemovesAnyTypeAtItsKey(t *testing.T) {
 	for name, put := range map[string]func(s storetest.Store, k string) error{
 		"String": func(s storetest.Store, k string) error { return s.Client.Set(ctx, k, "x", 0).Err() },
@@ -158,7 +158,7 @@ func TestRedisDeleteRemovesAnyTypeAtItsKey(t *testing.T) {
 	}
 }
 
-// Databases share no hints, though channels know none.
+// Each database has its own hints, although the server's channels are common to all.
 func TestRedisWatchesHearOnlyTheirDatabase(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	o := *s.Client.Options()
@@ -198,9 +198,9 @@ func TestRedisWatchesHearOnlyTheirDatabase(t *testing.T) {
 	assert.True(t, slices.Contains(s.KeysLeft(t), s.RecordKey(key)))
 }
 
-// What is at the key of an index, and is none, stops what needs the index, and says so.
-// Records can be read, updated and deleted, and a damaged index is left to whoever knows
-// what it is.
+// A value of another type at the key of an index stops the calls that need the index, and
+// their errors say so. Records can be read, updated and deleted. The backend leaves the
+// damaged index to an operator.
 func TestRedisDamagedIndexStopsOnlyItsReaders(t *testing.T) {
 	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	for name, damaged := range map[string][]func(s storetest.Store) string{

@@ -153,7 +153,7 @@ func TestRedisListsNoRecordTwice(t *testing.T) {
 	s.CheckIndexes(t, "o")
 }
 
-// Wherever a listing is cut it goes on, with no task missing and none twice.
+// A listing that is cut at any place goes on, and yields each task once.
 func TestRedisListResumesAfterACut(t *testing.T) {
 	onEachClientAsItIs(t, taskstore.RedisOptions{}, func(r *resending) {
 		const tasks = 700 // two ranges, three batches
@@ -176,8 +176,8 @@ func TestRedisListResumesAfterACut(t *testing.T) {
 	})
 }
 
-// A client waits so long for a whole batch, so where records are large or the network
-// is slow, listings take smaller ones.
+// The client's timeout covers a whole batch. So listings take smaller batches if records are
+// large or the network is slow.
 func TestRedisListMayTakeLongerThanTheReadTimeout(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t, taskstore.RedisOptions{})

@@ -57,7 +57,7 @@ func indexesAre(t *testing.T, s storetest.Store, collection string, records []ta
 	}
 }
 
-// Each write leaves indexes that fit, and does what it does in memory.
+// Each write leaves indexes that fit, and has the same result as in memory.
 func TestRedisIndexesFitAfterEachWrite(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3, 4} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestRedisIndexesFitAfterEachWrite(t *testing.T) {
 	}
 }
 
-// An index that was lost, to an eviction say, and that is filled anew, does not die with
-// what expires: its records need not be all that are left.
+// An index may be lost, to an eviction say, and filled anew. It then outlives the records that
+// expire, because it need not have all records that are left.
 func TestRedisIndexThatIsFilledAnewLasts(t *testing.T) {
 	for name, create := range map[string]func(s storetest.Store, k taskstore.Key, v taskstore.Value) error{
 		"PutIfVersion": func(s storetest.Store, k taskstore.Key, v taskstore.Value) error {
@@ -125,8 +125,8 @@ func TestRedisIndexThatIsFilledAnewLasts(t *testing.T) {
 	}
 }
 
-// A delete keeps an index that has a permanent record from dying, where another index
-// than it was lost.
+// An index may be lost and filled anew. A delete keeps it permanent while it has a permanent
+// record.
 func TestRedisDeleteKeepsAnIndexThatWasLostFromDying(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, taskOf("", "first"), taskstore.Value{ExpiresAt: lasts.ExpiresAt.Add(time.Hour)})
@@ -165,7 +165,7 @@ func TestRedisIndexesEndWithTheNewLifeOfATask(t *testing.T) {
 	}
 }
 
-// What is past leaves the indexes, if nothing happens but creates that expire.
+// Creates that expire remove past records from the indexes, without help from other calls.
 func TestRedisCreatesTrimTheIndexes(t *testing.T) {
 	for name, create := range map[string]func(s storetest.Store, k taskstore.Key) error{
 		"PutIfVersion": func(s storetest.Store, k taskstore.Key) error { _, err := s.PutIfVersion(ctx, k, lasts, 0); return err },
@@ -192,7 +192,7 @@ func TestRedisCreatesTrimTheIndexes(t *testing.T) {
 	}
 }
 
-// A delete of what is not the last to go trims the indexes too, now and then.
+// A delete trims the indexes too, now and then, if a record is left that lasts longer.
 func TestRedisDeletesTrimTheIndexes(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const live = 300
@@ -215,7 +215,7 @@ func TestRedisDeletesTrimTheIndexes(t *testing.T) {
 	}
 }
 
-// Batches leave what writes one by one leave, in every record and every index.
+// A batch leaves the same records and the same indexes as its writes one by one.
 func TestRedisBatchesAreThoseOfMemory(t *testing.T) {
 	const limit, tasks = 12, 16
 	for _, seed := range []uint64{1, 2, 3, 4} {

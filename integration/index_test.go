@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// An owner that never comes back leaves nothing, although nobody lists.
+// The keys of an owner go with its last task, without any listing.
 func TestRedisIndexDiesWithItsLastTask(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks, writers = 20_000, 8
@@ -37,7 +37,7 @@ func TestRedisIndexDiesWithItsLastTask(t *testing.T) {
 	require.Eventually(t, func() bool { return len(s.KeysLeft(t)) == 0 }, 30*time.Second, 50*time.Millisecond)
 }
 
-// Whatever way the last permanent task goes, the indexes get their TTL back.
+// The last permanent task may go in any way: the indexes then get their TTL back.
 func TestRedisIndexIsPermanentOnlyWhileATaskIs(t *testing.T) {
 	soon := func() taskstore.Value { return taskstore.Value{ExpiresAt: time.Now().Add(200 * time.Millisecond)} }
 	permanent := taskstore.Key{Owner: "o", Task: "permanent"}
@@ -77,8 +77,8 @@ type life struct {
 	dead   atomic.Int64 // it is gone for sure from here on
 }
 
-// Four writers create, update, expire, delete and create again while one lists.
-// What lived through a listing is in it once; what was dead before it is not.
+// Four writers create, update, expire, delete and create again while one lists. A record that
+// lived through a listing is in it once; a record that was dead before it is left out.
 func TestRedisListingUnderChurn(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const writers, names, duration = 4, 60, 10 * time.Second
@@ -203,8 +203,8 @@ func TestRedisListingUnderChurn(t *testing.T) {
 	s.CheckIndexes(t, "o")
 }
 
-// A member whose record is gone is removed by the listing that notices, and by
-// nothing that a task created meanwhile would suffer from.
+// A listing removes a member that has no record any more. A task that is created meanwhile
+// stays in the index.
 func TestRedisListingRepairsTheIndex(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	for i := range 200 {
@@ -221,8 +221,8 @@ func TestRedisListingRepairsTheIndex(t *testing.T) {
 	s.CheckIndexes(t, "o")
 }
 
-// The limit is exact under 1,000 concurrent creates, expired records included,
-// wherever the records are kept.
+// The limit is exact under 1,000 concurrent creates on every backend, expired records
+// included.
 func TestRecordLimitIsExact(t *testing.T) {
 	const limit, racers = 100, 1000
 	race := func(t *testing.T, b taskstore.StorageBackend) {
@@ -264,8 +264,8 @@ func TestRecordLimitIsExact(t *testing.T) {
 	})
 }
 
-// The order of creation survives a server's clock that is set back, or that
-// stands still: a later task never gets an earlier place.
+// The order of creation survives a server's clock that is set back, or that stands still: a
+// later task always gets a later place.
 func TestRedisOrderSurvivesAClockThatIsSetBack(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	_, err := s.Put(ctx, taskstore.Key{Owner: "o", Task: "first"}, hello)

@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// A meter counts what a client writes, and what one round trip reads.
+// A meter counts the bytes that a client writes, and those that it reads in a round trip.
 type meter struct {
 	written, trips, reply, longest atomic.Int64
 }
@@ -56,7 +56,7 @@ func (m *meter) reset() {
 	}
 }
 
-// What is longer than the server takes is refused, and not sent again and again.
+// A write that is longer than the server takes is refused after a few copies at most.
 func TestRedisWriteLongerThanTheServerTakesIsRefused(t *testing.T) {
 	const size = 16 << 20
 	for setting, value := range map[string]string{"proto-max-bulk-len": "1mb", "client-query-buffer-limit": "1mb"} {
@@ -136,7 +136,7 @@ func TestRedisBatchMayBeLongerThanOneRecord(t *testing.T) {
 	require.NoError(t, b.PutBatch(ctx, batch), "a connection that is lost does not say that it is too long")
 }
 
-// So is what is shorter than any such limit, and longer with what is sent besides it.
+// A write is refused too if its data is below every such limit, and its whole command above.
 func TestRedisWriteLongerThanTheServerTakesWithItsRestIsRefused(t *testing.T) {
 	server := redistest.Start(t, "--client-query-buffer-limit", "1mb")
 	m := new(meter)
@@ -155,8 +155,8 @@ func TestRedisWriteLongerThanTheServerTakesWithItsRestIsRefused(t *testing.T) {
 	}
 }
 
-// A page keeps to its bytes from the first batch on, and so does each round trip,
-// whatever lengths were met before.
+// A page keeps to its bytes from the first batch on, and so does each round trip, after
+// records of any length.
 func TestRedisListsKeepToTheirBytes(t *testing.T) {
 	const small, large, size = 150, 30, 512 << 10
 	s := storetest.New(t, taskstore.RedisOptions{})

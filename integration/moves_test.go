@@ -26,12 +26,12 @@ func (m *move) some(keys ...string) {
 	m.do(m.from, args...)
 }
 
-// While a slot moves key by key, the keys of an owner are on two nodes, and no script
-// can have them all. Updates that keep the expiry go on, wherever their record is,
-// with the answers that they have at any other time. Creates, deletes and changes of
-// the expiry wait for the end; what came of those that did not wait so long is not known,
-// so they are about records of their own. Reads of one record go on, those too of a
-// process that does not know the server's clock.
+// While a slot moves key by key, the keys of an owner are on two nodes, and a script cannot
+// have them all. Updates that keep the expiry go on, on either node, with the same answers as
+// at any other time. Creates, deletes and changes of the expiry wait for the end of the move.
+// If one of them runs out of time, its outcome is unknown, so these calls have records of
+// their own. Reads of one record go on, even in a process that does not know the server's
+// clock.
 func TestUpdatesGoOnWhileASlotIsMovedKeyByKey(t *testing.T) {
 	expiring := taskstore.Value{Data: []byte("hello"), ExpiresAt: time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()}
 	for name, opts := range map[string]taskstore.RedisOptions{

@@ -87,8 +87,8 @@ func (b *brokenScan) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// Another server may be there when a connection breaks, so the walk begins anew, and yields
-// nothing for a second time.
+// After a connection breaks, the client may reach another server. So the walk begins anew, and
+// yields each owner once.
 func TestAWalkOverOwnersOutlivesAConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

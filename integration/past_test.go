@@ -25,8 +25,8 @@ func past(t *testing.T, s storetest.Store, k taskstore.Key, at time.Time) {
 	require.NoError(t, s.Client.ZAddXX(ctx, s.ExpiryKey(k.Owner), redis.Z{Score: float64(at.UnixMilli()), Member: k.Task}).Err())
 }
 
-// What is past does not exist, for the short way of an update neither: a call may have
-// been on its way for any time.
+// A past record does not exist, even for the fast path of an update: a call may have been on
+// its way for any time.
 func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNoRecord(t *testing.T) {
 	for name, write := range map[string]func(s storetest.Store, v taskstore.Value) (taskstore.Version, error){
 		"Put": func(s storetest.Store, v taskstore.Value) (taskstore.Version, error) { return s.Put(ctx, key, v) },
@@ -54,7 +54,7 @@ func TestRedisUpdateThatKeepsTheExpiryOfAPastRecordFindsNoRecord(t *testing.T) {
 	}
 }
 
-// Nothing depends on when the server deletes: readers leave out what is past.
+// Readers leave out past records, however late the server deletes them.
 func TestRedisReadersHidePastRecordsThatAreStillThere(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	const tasks = 300
@@ -80,8 +80,8 @@ func TestRedisReadersHidePastRecordsThatAreStillThere(t *testing.T) {
 	assert.Len(t, list, tasks*2/3)
 }
 
-// A record that is created over one that is past has the newest place, also where the
-// old one is in the indexes yet.
+// A record that is created over a past one has the newest place, even if the indexes still
+// hold the old one.
 func TestRedisCreateOverAPastRecordIsTheYoungest(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, task := range []string{"a", "b"} {
@@ -100,7 +100,7 @@ func TestRedisCreateOverAPastRecordIsTheYoungest(t *testing.T) {
 	s.CheckIndexes(t, "o")
 }
 
-// Writes take what is past out of the indexes, some at a time, oldest first.
+// Writes take past records out of the indexes, some at a time, oldest first.
 func TestRedisWritesTrimTheIndexes(t *testing.T) {
 	const tasks, trimmed = 100, 64
 	for name, write := range map[string]func(s storetest.Store) error{
@@ -143,7 +143,7 @@ func TestRedisWritesTrimTheIndexes(t *testing.T) {
 	}
 }
 
-// A delete leaves nothing of its task in the indexes.
+// A delete removes every entry of its task from the indexes.
 func TestRedisDeleteLeavesNoIndexEntries(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	for _, at := range []time.Time{{}, time.Now().Add(time.Hour)} {
@@ -192,8 +192,8 @@ func TestRecordLimitCountsRecordsInTheirLastMillisecond(t *testing.T) {
 	assert.NotZero(t, met, "creates in that millisecond")
 }
 
-// A server whose clock steps back has deleted records that the indexes have as not past
-// yet. They do not count where it matters.
+// A server whose clock steps back has deleted records that are not yet past in the indexes.
+// The record limit leaves them out.
 func TestRecordLimitOmitsRecordsThatTheServerHasDeleted(t *testing.T) {
 	const limit = 10
 	for name, at := range map[string]time.Time{"Expiring": time.Now().Add(time.Hour), "Permanent": {}} {

@@ -42,7 +42,7 @@ func TestOpenRedisNamesTheFault(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", secret)
 	notRedis := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(notRedis.Close)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and stays silent
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -157,7 +157,7 @@ func TestRedisCloseLeavesALentClientOpen(t *testing.T) {
 	assert.NoError(t, s.Client.Ping(ctx).Err())
 }
 
-// What another program did to a record is told, and nothing is made worse.
+// Calls report the damage that another program did to a record, and make it no worse.
 func TestRedisDamagedRecords(t *testing.T) {
 	record := func(s storetest.Store, fields ...any) error {
 		if err := s.Client.Del(ctx, s.RecordKey(key)).Err(); err != nil {
@@ -167,8 +167,8 @@ func TestRedisDamagedRecords(t *testing.T) {
 	}
 	type damage struct {
 		do           func(s storetest.Store) error
-		writesMend   bool // what Put and PutIfVersion may repair: they replace it
-		deleteLeaves bool // what is at the key of an index
+		writesMend   bool // Put and PutIfVersion may repair it: they replace it
+		deleteLeaves bool // the damage is at the key of an index
 		readsAreFine bool
 	}
 	for name, d := range map[string]damage{
@@ -263,7 +263,8 @@ func TestRedisDamagedRecords(t *testing.T) {
 	}
 }
 
-// Versions are exact where Lua's numbers are not, and end with a clear error.
+// Versions are exact beyond the range that Lua's numbers hold exactly. Beyond the largest
+// version a write ends with a clear error.
 func TestRedisVersionsAreExact(t *testing.T) {
 	for _, from := range []string{
 		"99999999999999", "999999999999999", "9007199254740991", "9007199254740992", "9007199254740993",
@@ -301,7 +302,7 @@ func TestRedisVersionsAreExact(t *testing.T) {
 	})
 }
 
-// A server that refuses to begin a write has changed nothing, and says so.
+// A server that refuses to begin a write leaves the record as it was, and the error says so.
 func TestRedisRefusedWritesChangeNoRecord(t *testing.T) {
 	t.Run("OutOfMemory", func(t *testing.T) {
 		server := redistest.Start(t, "--maxmemory-policy", "noeviction")
@@ -342,7 +343,7 @@ func TestRedisRefusedWritesChangeNoRecord(t *testing.T) {
 	})
 }
 
-// A write whose answer does not come may have been applied.
+// A server may have applied a write although its answer does not come.
 func TestRedisLostAnswersAreUnknownOutcomes(t *testing.T) {
 	server := redistest.Start(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})

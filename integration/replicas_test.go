@@ -180,8 +180,8 @@ func TestWritesAreAcknowledgedWhileTheirSlotMoves(t *testing.T) {
 	c := redistest.StartCluster(t)
 	b := storetest.Open(t, c.URL(), taskstore.RedisOptions{MinReplicas: 1, Prefix: "p"})
 	key := taskstore.Key{Owner: "o", Task: "t"}
-	// Redis follows an ASK only where all keys of a script are there: an update of a
-	// record that expires has them.
+	// The node that an ASK names executes a script only if it has all of its keys. For an
+	// update of a record that expires, all of them exist.
 	hello := taskstore.Value{Data: []byte("hello"), ExpiresAt: time.Now().Add(time.Hour)}
 	_, err := b.PutIfVersion(ctx, key, hello, 0)
 	require.NoError(t, err)

@@ -102,8 +102,8 @@ func TestResentBatchIsFoundInAnyOfItsRecords(t *testing.T) {
 	})
 }
 
-// A batch that has removed all its records, or whose records have gone since, is unknown
-// where its first write names a version.
+// A batch may have removed all its records, or another caller may have deleted them since. If
+// its first write names a version, the outcome is unknown.
 func TestResentBatchOfRecordsThatAreGoneIsUnknown(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		for _, fault := range []faultproxy.Fault{lost, cut} {
@@ -137,7 +137,7 @@ func TestResentBatchOfCreatesThatAreGoneMakesThemAnew(t *testing.T) {
 	})
 }
 
-// The first write that surely conflicts is told with its place, and nothing is changed.
+// The error has the place of the first write that surely conflicts; no record is changed.
 func TestResentBatchThatLostIsAConflict(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		conflict := func(err error, index int, actual taskstore.Version) {
@@ -171,7 +171,7 @@ func TestResentBatchThatLostIsAConflict(t *testing.T) {
 	})
 }
 
-// What was made since the batch was first sent may be a successor of what it has made.
+// A record made since the batch was first sent may be a successor of the batch's own record.
 func TestResentBatchLeavesSuccessorsAlone(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		for _, fault := range []faultproxy.Fault{lost, cut} {
@@ -208,8 +208,8 @@ func TestResentBatchLeavesSuccessorsAlone(t *testing.T) {
 	})
 }
 
-// The records of a batch are not in its own way, and beyond a limit nobody knows whether
-// there was room before.
+// The batch's own records do not count against it. Beyond a limit the outcome is unknown,
+// because there may have been room before.
 func TestResentBatchThatFilledTheLimitSucceeds(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{MaxRecordsPerOwner: 1}, func(r *resending) {
 		r.next(lost, nil)
@@ -225,8 +225,8 @@ func TestResentBatchThatFilledTheLimitSucceeds(t *testing.T) {
 	})
 }
 
-// A first copy that arrives late changes nothing, where the record of a write that names
-// a version has gone on.
+// A first copy that arrives late changes no record, if a write names a version and its record
+// has gone on.
 func TestDelayedBatchIsHarmless(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.aged(r.key, text("first"))

@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A call does not outlast its ctx, whatever the client waits for: its own timeouts
+// A call does not outlast its ctx, even if the client still waits: the client's own timeouts
 // of seconds play no part.
 func TestCallsEndWithTheirContextWithoutAnswers(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
@@ -58,7 +58,7 @@ func TestCallsEndWithTheirContextWithoutAnswers(t *testing.T) {
 	})
 }
 
-// What never reached a server is no unknown outcome.
+// A write that reached no server says so: its outcome is known.
 func TestUnsentWritesSaySo(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

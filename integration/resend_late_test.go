@@ -12,8 +12,8 @@ import (
 	"github.com/taskstore/taskstore/internal/faultproxy"
 )
 
-// A first copy that arrives after the answer to the second changes nothing, where
-// the write names a version.
+// A first copy of a write that names a version changes no record if it arrives after the
+// answer to the second.
 func TestDelayedPutIfVersionIsHarmless(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.aged(r.key, text("first"))
@@ -28,7 +28,8 @@ func TestDelayedPutIfVersionIsHarmless(t *testing.T) {
 	})
 }
 
-// What the documentation of RedisBackend says is outside the promise, happens.
+// A delayed Put overwrites a later write. The promise of RedisBackend leaves that out, as its
+// documentation says.
 func TestDelayedPutOverwritesALaterWrite(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		r.next(faultproxy.Delay, nil)

@@ -18,8 +18,8 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// The answer is lost and then the server: a backend that knows nothing of it yet
-// learns what became of the write when the server is back.
+// The answer is lost and then the server. A backend that has not noticed yet learns the
+// outcome of its write when the server is back.
 func TestWritesOutlastARestart(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	setup := storetest.Open(t, server.URL(), taskstore.RedisOptions{Prefix: "p"})

@@ -154,7 +154,7 @@ func TestResentPutIfVersionThatLostIsAConflict(t *testing.T) {
 	})
 }
 
-// Where more writes came between than a record remembers, nobody can tell.
+// If more writes came between than a record remembers, the outcome is unknown.
 func TestResentPutIfVersionAfterManyWritesIsUnknown(t *testing.T) {
 	onEachClient(t, taskstore.RedisOptions{}, func(r *resending) {
 		for _, fault := range []faultproxy.Fault{lost, cut} {

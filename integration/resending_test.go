@@ -17,8 +17,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A resending is a backend whose writes meet faults, and another one on the same
-// records whose writes meet none.
+// A resending is a backend whose writes meet faults, and another one on the same records that
+// reaches the server directly.
 type resending struct {
 	t     *testing.T
 	proxy *faultproxy.Proxy
@@ -80,8 +80,8 @@ func resendingOn(t *testing.T, opts taskstore.RedisOptions, open func(p *faultpr
 	return r
 }
 
-// loadScripts has the server know the scripts, so that what meets a fault is a write
-// and not the question for a script.
+// loadScripts has the server know the scripts, so that the fault meets a write and not the
+// question for a script.
 func (r *resending) loadScripts() {
 	_, err := r.other.Put(ctx, r.key, text("first"))
 	require.NoError(r.t, err)

@@ -21,7 +21,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A user who may do everything on a server but some things.
+// restricted returns a client whose user may do everything on the server but for these rules.
 func restricted(t *testing.T, server *redistest.Server, rules ...any) *redis.Client {
 	t.Helper()
 	for _, rule := range append([]any{"on", ">secret", "~*", "&*", "+@all"}, rules...) {
@@ -32,9 +32,8 @@ func restricted(t *testing.T, server *redistest.Server, rules ...any) *redis.Cli
 	return c
 }
 
-// A right that is missing inside a script is named. Where the script was stopped
-// before it changed the record, that is no unknown outcome, and the record is as it
-// was.
+// The error names a right that is missing inside a script. If the script was stopped before it
+// changed the record, the outcome is known, and the record is as it was.
 func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	server := redistest.Start(t)
 	all, err := taskstore.NewRedisBackend(admin(t, server), nil)
@@ -68,7 +67,7 @@ func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 					k := taskstore.Key{Owner: command + name, Task: string(v.Data)}
 					switch name {
 					case "create":
-					case "crowded": // by what is past, and counts once more
+					case "crowded": // by past entries, so the script counts again
 						k.Owner += string(v.Data)
 						for _, index := range []string{"idx", "exp"} {
 							require.NoError(t, admin(t, server).ZAdd(ctx, "taskstore:"+index+":{"+k.Owner+"}", redis.Z{Score: 1, Member: "past"}).Err())
@@ -108,9 +107,9 @@ func TestRightsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	}
 }
 
-// A command that was taken away from the server, as managed services do, is named as a
-// right is. Where the script was stopped before it changed the record, that is no
-// unknown outcome, and the record is as it was.
+// The error names a command that was taken away from the server, as managed services do, like
+// a missing right. If the script was stopped before it changed the record, the outcome is
+// known, and the record is as it was.
 func TestCommandsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	temporary := taskstore.Value{Data: []byte("temporary"), ExpiresAt: time.Now().Add(time.Hour)}
 	for _, command := range []string{"time", "exists", "zadd", "hset", "pexpireat"} {
@@ -129,9 +128,8 @@ func TestCommandsThatAreMissingInsideScriptsAreNamed(t *testing.T) {
 	}
 }
 
-// Hints come from the writes, which do not say that nothing is published. So a user
-// who may not publish, or a server that cannot, ends the watch with that error, on
-// every kind of client.
+// The writes publish the hints, and do not report a failure to publish. So the watch ends with
+// an error, on every kind of client, if the user may not publish or the server cannot.
 func TestWatchesEndIfHintsCannotBePublished(t *testing.T) {
 	watch := func(t *testing.T, c redis.UniversalClient, says string) {
 		t.Helper()
@@ -156,7 +154,7 @@ func TestWatchesEndIfHintsCannotBePublished(t *testing.T) {
 	})
 	for name, rules := range map[string][]any{
 		"ClusterNoRight": {"-spublish"},
-		// Where the server has no sharded channels, the others.
+		// A server without sharded channels has the ordinary ones.
 		"ClusterNoRightAtAll": {"-publish", "-spublish"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,7 +271,7 @@ func TestALatePasswordIsRiddenOut(t *testing.T) {
 	}
 }
 
-// A password that stays wrong is said in the end.
+// In the end calls and watches report a password that stays wrong.
 func TestAPasswordThatStaysWrongEndsCallsAndWatches(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -308,7 +306,7 @@ func TestAPasswordThatStaysWrongEndsCallsAndWatches(t *testing.T) {
 	all.Wait()
 }
 
-// A client that knows one server, and that server is one of many.
+// A client for one server may meet one of many: the call says so at once.
 func TestAPlainClientOnANodeOfAClusterIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.SharedCluster(t)

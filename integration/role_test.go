@@ -139,7 +139,7 @@ func TestReadsAndWatchesFollowTheWritesToAnotherServer(t *testing.T) {
 			version, err := b.Put(ctx, key, hello)
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { return latest.Load() == uint64(version) }, 20*time.Second, time.Millisecond)
-			// The feed knows by now that servers count who receives a message.
+			// By now the feed knows that servers count the receivers of a message.
 			f.failOver()
 			write := func() {
 				version, err = b.PutIfVersion(ctx, key, hello, version)
@@ -162,8 +162,8 @@ func TestReadsAndWatchesFollowTheWritesToAnotherServer(t *testing.T) {
 	}
 }
 
-// A master that was demoted and has not found the new one may refuse everything. That is
-// a replica's word too, and a call that hears it ends up at the new master.
+// A master that was demoted and has not found the new one may refuse everything. Its refusal
+// too says that it is a replica, and a call that gets it ends up at the new master.
 func TestACallLeavesAReplicaThatHasLostItsMaster(t *testing.T) {
 	for name, opts := range forwardedOptions {
 		for call, do := range map[string]func(ctx context.Context, b *taskstore.RedisBackend) error{
@@ -201,7 +201,7 @@ func TestACallLeavesAReplicaThatHasLostItsMaster(t *testing.T) {
 	}
 }
 
-// A process that only reads notices too, whatever it reads with.
+// A process that only reads notices too, with any method that reads.
 func TestReadersNoticeThatTheirServerWasReplaced(t *testing.T) {
 	type reader func(b *taskstore.RedisBackend) (taskstore.Version, error)
 	for name, read := range map[string]reader{
@@ -233,7 +233,7 @@ func TestReadersNoticeThatTheirServerWasReplaced(t *testing.T) {
 					v, err := read(b)
 					return assert.NoError(t, err) && v == version
 				}, 20*time.Second, 10*time.Millisecond)
-				// Whichever connections it takes from now on.
+				// Its later connections lead to the new server too.
 				var all sync.WaitGroup
 				for range 12 {
 					all.Go(func() {
@@ -273,7 +273,7 @@ func TestTheFirstReadAfterAPauseIsOfThePresent(t *testing.T) {
 	}
 }
 
-// A server that is a replica is no master, whatever it answers.
+// Ping does not take a replica for a master, although it answers.
 func TestPingOfAReplicaSaysSo(t *testing.T) {
 	t.Parallel()
 	f := newForwarded(t)

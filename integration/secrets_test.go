@@ -39,9 +39,8 @@ const (
 	secretPassword = "password-" + planted
 )
 
-// Nothing that a process prints of its failures holds a secret: not an error in
-// any form, not what go-redis logs. The process is one of its own, with all that
-// it writes in hand.
+// A process prints its failures without secrets: errors in every form, and the log of
+// go-redis. The test runs a process of its own, and has all of that process's output in hand.
 func TestRedisFailuresHoldNoSecrets(t *testing.T) {
 	const inChild = "TASKSTORE_TEST_SECRETS"
 	if os.Getenv(inChild) != "" {
@@ -64,7 +63,7 @@ func TestRedisFailuresHoldNoSecrets(t *testing.T) {
 	assert.Contains(t, output, "redis: connection pool: failed to dial", "go-redis logs this")
 }
 
-// The search finds what it is to find.
+// The search finds a planted secret in each form.
 func TestLeaksAreFound(t *testing.T) {
 	for name, text := range map[string]string{
 		"Plain":     "x " + planted + " y",
@@ -81,7 +80,7 @@ func TestLeaksAreFound(t *testing.T) {
 // leaks returns the lines that hold a secret in some form.
 func leaks(text string) (lines []string) {
 	forms := []string{planted, hex.EncodeToString([]byte(planted))}
-	for shift := range 3 { // what of it does not depend on its neighbours
+	for shift := range 3 { // the part that does not depend on its neighbours
 		encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + planted))
 		forms = append(forms, strings.ToLower(encoded[(shift*8+5)/6:len(encoded)-1]))
 	}
@@ -113,7 +112,7 @@ func say(err error) {
 	say(errors.Unwrap(err))
 }
 
-// sayEveryCall prints what all calls on a record say.
+// sayEveryCall prints the errors of all calls on a record.
 func sayEveryCall(b *taskstore.RedisBackend) {
 	short := func(f func(ctx context.Context) error) {
 		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
@@ -228,8 +227,8 @@ func provokeFailures(t *testing.T) {
 	cannotOpen(withSecrets(server.Addr()))
 	cannotOpen(withSecrets(server.Addr()) + "?addr=" + server.Addr())
 	sayEveryCall(lendNew(t, server))
-	// Not as a Sentinel: of one without AUTH, before 5.0.1, go-redis logs what it
-	// says, and that quotes the password.
+	// A Sentinel is left out here: one before 5.0.1 has no AUTH, and go-redis logs its answer,
+	// which quotes the password.
 
 	fmt.Println("== lost answers")
 	server, _ = start()

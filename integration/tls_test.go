@@ -19,7 +19,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// tlsServers are what is reached over TLS: the arguments are those of TLS.
+// tlsServers start the servers that are reached over TLS: the arguments are those of TLS.
 var tlsServers = map[string]func(t *testing.T, args ...string){
 	"OneServer": func(t *testing.T, args ...string) { redistest.Start(t, args...) },
 	"Cluster": func(t *testing.T, args ...string) {
@@ -45,9 +45,9 @@ func works(t *testing.T, b *taskstore.RedisBackend) {
 	}
 }
 
-// A rediss URL is checked with the authorities that the system trusts. Those are
-// read once in the life of a process, so this is one of its own; SSL_CERT_FILE
-// says what it trusts.
+// A rediss URL is checked with the authorities that the system trusts. Go reads those once in
+// the life of a process, so the test runs a process of its own; SSL_CERT_FILE names its
+// authorities.
 func TestRedissURLTrustsTheSystemsAuthorities(t *testing.T) {
 	const tlsURL = "TASKSTORE_TEST_REDISS_URL"
 	if url := os.Getenv(tlsURL); url != "" {
@@ -70,8 +70,7 @@ func TestRedissURLTrustsTheSystemsAuthorities(t *testing.T) {
 	}
 }
 
-// Who trusts an authority of one's own, or has a certificate to show, lends a
-// client.
+// A caller that trusts an authority of its own, or has a certificate to show, lends a client.
 func TestRedisClientWithTLS(t *testing.T) {
 	t.Parallel()
 	for name, start := range tlsServers {
@@ -92,7 +91,7 @@ func TestRedisClientWithTLS(t *testing.T) {
 	}
 }
 
-// What keeps TLS from working is told apart.
+// The error names the fault that keeps TLS from working.
 func TestOpenRedisNamesTheFaultOfTLS(t *testing.T) {
 	secure, strict := redistest.NewTLS(t), redistest.NewTLS(t)
 	server := redistest.Start(t, secure.Args()...)

@@ -23,10 +23,10 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// A faultyWatch is a process that watches an owner while another one creates
-// tasks of that owner, each with a name of its own, through whatever happens to
-// the servers. The watcher does what a program should: it looks at the task of a
-// hint, and at everything after a Resync. Nothing but its Watch tells it anything.
+// A faultyWatch is a process that watches an owner while another one creates tasks of that
+// owner, each with a name of its own, during any fault of the servers. The watcher does as a
+// program should: it looks at the task of a hint, and at everything after a Resync. Its Watch
+// is its only source.
 type faultyWatch struct {
 	t       *testing.T
 	owner   string
@@ -108,7 +108,7 @@ func (f *faultyWatch) notice(task string) {
 func (f *faultyWatch) write(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		task := strconv.Itoa(n)
-		// What a dead server holds up must not hold up all that follows.
+		// The limit keeps a call that a dead server holds up from holding up the next ones.
 		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		_, err := f.writer.PutIfVersion(short, taskstore.Key{Owner: f.owner, Task: task}, hello, 0)
 		cancel()
@@ -175,9 +175,9 @@ func (f *faultyWatch) writesAgain(after time.Time) (at time.Time) {
 	return at
 }
 
-// knowsEverything asserts that the watcher comes to know of every task that there
-// is (a failover may lose tasks that were created), and logs what that took since
-// the fault and since the instant at which writes succeeded again.
+// knowsEverything asserts that the watcher comes to know of every task that there is (a
+// failover may lose tasks that were created). It logs the time that this took since the fault,
+// and since the instant at which writes succeeded again.
 func (f *faultyWatch) knowsEverything(fault, again time.Time, limit time.Duration) {
 	f.t.Helper()
 	more := f.created.Load() + 100
@@ -327,7 +327,7 @@ func masterOf(t *testing.T, cluster *redistest.Cluster, key string) *redistest.S
 	return cluster.Masters[i]
 }
 
-// newClient returns a client for what redistest started.
+// newClient returns a client for a server, a Sentinel or a Cluster of redistest.
 func newClient(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
 	var client redis.UniversalClient

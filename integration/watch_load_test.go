@@ -24,9 +24,9 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// A reader that does not read costs nobody anything: writers go on, the memory of
-// its process and of the server stays what it was, and what it gets in the end is
-// one hint a record, or a Resync where there would be too many.
+// A reader that does not read costs the others no time: writers go on, and the memory of its
+// process and of the server stays the same. In the end the reader gets one hint a record, or a
+// Resync if there would be too many hints.
 func TestRedisWatchWithASlowReader(t *testing.T) {
 	const changes = 100_000
 	for _, records := range []int{1000, 2000} {
@@ -76,7 +76,7 @@ func TestRedisWatchWithASlowReader(t *testing.T) {
 	}
 }
 
-// hints publishes what so many writes to records in turn do.
+// hints publishes the messages of so many writes to records in turn.
 func hints(t *testing.T, c *redis.Client, channel string, records, writes int) {
 	for from := 0; from < writes; from += 1000 {
 		_, err := c.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -133,7 +133,7 @@ func pubsubConnections(t *testing.T, server *redistest.Server) ([]string, error)
 	return slices.Collect(strings.Lines(list)), err
 }
 
-// Nothing is left of watches that ended, on either side.
+// A watch that has ended frees all it held, in the process and on the server.
 func TestRedisWatchesFreeAllTheyHold(t *testing.T) {
 	server := redistest.Start(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
@@ -146,8 +146,8 @@ func TestRedisWatchesFreeAllTheyHold(t *testing.T) {
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
-// noMoreGoroutines waits until there are no more goroutines than that. It starts
-// none itself, as Eventually would.
+// noMoreGoroutines waits until there are no more goroutines than that. It polls by itself,
+// because Eventually would start some.
 func noMoreGoroutines(t *testing.T, most int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > most; time.Sleep(10 * time.Millisecond) {
@@ -177,7 +177,7 @@ func watch200(t *testing.T, b *taskstore.RedisBackend, goOn func(taskstore.Chang
 	wg.Wait()
 }
 
-// Close ends watches at once that are busy reconnecting, and leaves nothing.
+// Close ends watches at once that are busy reconnecting, and frees all they held.
 func TestRedisCloseWhileWatchesReconnect(t *testing.T) {
 	for name, c := range map[string]struct {
 		start func(testing.TB, ...string) *redistest.Server

@@ -20,11 +20,11 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// The slot of an owner may move to another node of a Cluster: its watch moves
-// along, and those of other owners, on the same connection, notice nothing.
+// The slot of an owner may move to another node of a Cluster. The owner's watch moves along,
+// and the watches of other owners, on the same connection, go on undisturbed.
 func TestRedisWatchFollowsAMovedSlot(t *testing.T) {
 	t.Parallel()
-	redistest.Need(t, redistest.ShardedChannels) // others are heard wherever the slot is
+	redistest.Need(t, redistest.ShardedChannels) // other channels are heard on every node
 	cluster := redistest.StartCluster(t)
 	f := watchUnderFaults(t, cluster.URL())
 	from := masterOf(t, cluster, f.channel)
@@ -66,8 +66,8 @@ func TestRedisWatchFollowsAMovedSlot(t *testing.T) {
 	}
 }
 
-// A write while the slot is on its way is done by its new master already, where
-// nobody is subscribed yet. The watch hears of it when the slot has arrived.
+// While the slot moves, its new master already does a write, before a watch has subscribed
+// there. The watch hears of the write when the slot has arrived.
 func TestRedisWatchHearsOfWritesWhileASlotMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -104,8 +104,8 @@ func shardChannels(t *testing.T, server *redistest.Server) []string {
 	return channels
 }
 
-// A Cluster whose servers have them is watched through sharded channels, each on
-// the master that has the owner, and nothing is subscribed anywhere else.
+// In a Cluster with sharded channels, a watch uses them on the master that has the owner, and
+// on no other node.
 func TestRedisClusterWatchesAreSharded(t *testing.T) {
 	t.Parallel()
 	redistest.Need(t, redistest.ShardedChannels)

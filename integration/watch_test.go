@@ -21,7 +21,7 @@ import (
 	"github.com/taskstore/taskstore/internal/storetest"
 )
 
-// A thousand watches of a process are one connection, and none when they end.
+// A thousand watches of a process share one connection, which ends with the last of them.
 func TestRedisWatchesShareAConnection(t *testing.T) {
 	server := redistest.Start(t)
 	b := storetest.Open(t, server.URL(), taskstore.RedisOptions{})
@@ -140,8 +140,7 @@ func TestRedisWithoutHints(t *testing.T) {
 	assert.True(t, everyVerb(t, s.RedisBackend, key, taskstore.Key{Owner: key.Owner, Task: "taskette"}))
 }
 
-// What another program publishes on the channel is taken for a sign to look
-// again, never for a hint.
+// The watch takes a message of another program for a sign to look again, not for a hint.
 func TestRedisWatchIgnoresOtherMessages(t *testing.T) {
 	s := storetest.New(t, taskstore.RedisOptions{})
 	resyncs := 0
@@ -185,8 +184,8 @@ func (asksCounted) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	return next
 }
 
-// As long as all is well a watch says Resync once, also where the server does not
-// tell how many received what was published.
+// As long as all is well a watch says Resync once, even if the server does not count the
+// receivers of a message.
 func TestRedisWatchSaysResyncOnceWhileAllIsWell(t *testing.T) {
 	for name, c := range map[string]struct {
 		start   func(testing.TB, ...string) *redistest.Server

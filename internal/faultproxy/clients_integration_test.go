@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// Every kind of client, and what connects it through the proxy. They do not resend
-// unless the test asks for it.
+// kinds connects every kind of client through the proxy. A client resends only if the test
+// asks for it.
 var kinds = map[string]func(t *testing.T, p *Proxy, resends int) redis.UniversalClient{
 	"one server": func(t *testing.T, p *Proxy, resends int) redis.UniversalClient {
 		addr, err := p.Addr(redistest.Shared(t).Addr())

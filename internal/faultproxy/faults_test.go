@@ -75,7 +75,7 @@ func TestDelayDeliversTheCommandAfterItsResend(t *testing.T) {
 	c.send(incr + incr)
 	c.receives(":1\r\n")
 	c.isCut()
-	p.Cut() // does not reach what is held back
+	p.Cut() // does not reach the delayed command
 	c = dial()
 	c.send(incr)
 	c.receives(":2\r\n")
@@ -94,7 +94,8 @@ func TestDelayEndsByItself(t *testing.T) {
 	eventually(t, func() bool { return server.count() == 1 && p.Counts().LateArrivals == 1 })
 }
 
-// The moment at which a delayed command is delivered.
+// The proxy delivers a delayed command at a random moment, but waits for the answer to its
+// later copy until the hold ends.
 func TestDelayWaitsForTheLaterCopy(t *testing.T) {
 	wait := func(t *testing.T, operation string, meanwhile func(p *Proxy)) (waited time.Duration) {
 		synctest.Test(t, func(t *testing.T) {

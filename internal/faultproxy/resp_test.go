@@ -63,8 +63,7 @@ func TestOtherProtocolsAreErrors(t *testing.T) {
 	}
 }
 
-// Whatever comes, a frame is the beginning of it and ends the same when it is read
-// again.
+// For any input, a frame is the beginning of it and ends the same when it is read again.
 func FuzzFrames(f *testing.F) {
 	for _, seed := range []string{"*2\r\n$3\r\nGET\r\n$1\r\nx\r\n", "%1\r\n+a\r\n|1\r\n+b\r\n:1\r\n_\r\n", "$3\r\nabc\r\n", "PING\r\n"} {
 		f.Add([]byte(seed))

@@ -103,7 +103,7 @@ func (c conn) send(text string) {
 	require.NoError(c.t, err)
 }
 
-// receives checks what comes next.
+// receives checks the next reply.
 func (c conn) receives(want string) {
 	c.t.Helper()
 	raw, _, err := readReply(c.r)

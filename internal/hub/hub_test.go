@@ -109,7 +109,7 @@ func TestTheLastWatcherOfAScopeFreesIt(t *testing.T) {
 	assert.Empty(t, pending(t, second), "a watcher that has left gets no hint")
 }
 
-// A writer that nobody watches pays for no lock.
+// A writer pays for no lock while there is no watcher.
 func TestAHintWithoutWatchersTakesNoLock(t *testing.T) {
 	var h Hub
 	h.mu.Lock()
@@ -180,7 +180,8 @@ func TestAHintThatComesWhileOneIsYieldedIsYieldedToo(t *testing.T) {
 	})
 }
 
-// The last hint of each task reaches a watcher, whatever the others do at once.
+// The last hint of each task reaches a watcher, even if writers and watchers come and go at
+// once.
 func TestNoLastHintIsLost(t *testing.T) {
 	var h Hub
 	const writers, last = 4, 2000

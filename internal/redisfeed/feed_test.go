@@ -12,7 +12,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redislink"
 )
 
-// failures keeps what a Feed says of channels that cannot be subscribed.
+// failures keeps a Feed's errors about channels that cannot be subscribed.
 type failures struct {
 	mu  sync.Mutex
 	all map[string]error
@@ -64,7 +64,7 @@ func TestAClosedClientFailsChannels(t *testing.T) {
 	assert.True(t, redislink.ClientClosed(to.of("channel")))
 }
 
-// A channel that was left is routed no more, and nothing is said of it.
+// A feed routes no message for a channel that was left, and reports no failure of it.
 func TestLeaveEndsAChannel(t *testing.T) {
 	f, to, _ := nobody(t)
 	f.Join("channel")

@@ -15,14 +15,14 @@ import (
 	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
-// slots is the answer to CLUSTER SLOTS of a Cluster whose slots are all at one node.
+// slots is the answer to CLUSTER SLOTS of a Cluster that has all slots at one node.
 func slots(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
 	return "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n" + fakeredis.Bulk(host) + ":" + port + "\r\n" + fakeredis.Bulk("id")
 }
 
-// serveNode starts a node of a Cluster that says that all slots are its own. Of other
-// commands it says what answer says.
+// serveNode starts a node of a Cluster that says that all slots are its own. It passes other
+// commands to answer.
 func serveNode(t *testing.T, answer func(args []string) string) *fakeredis.Server {
 	var s *fakeredis.Server
 	s = fakeredis.Serve(t, func(args []string) string {
@@ -62,8 +62,9 @@ func TestForEachMasterReloadsFirst(t *testing.T) {
 	}
 }
 
-// A pipeline that a Cluster redirects is written again. A command whose answer is lost then
-// keeps the error of the first time, unless writing it took that away, as an attempt does.
+// A Cluster's client writes a redirected pipeline again. If the answer to a command is then
+// lost, the command keeps the error of the first time, unless writing it took that away, as an
+// attempt does.
 func TestARedirectedPipelineKeepsItsFirstError(t *testing.T) {
 	ctx := t.Context()
 	other := serveNode(t, func([]string) string { return fakeredis.HangUp })
@@ -103,9 +104,9 @@ func (c curious) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// A hook on a node that looks at a command of the queue waits for ever where go-redis sees
-// no more of the command than a Cmder, as with once. So what may be in a queue is a type of
-// its own, onceScript or onceRead.
+// A hook on a node that looks at a command of the queue waits for ever if go-redis sees no
+// more of the command than a Cmder, as with once. So the commands for a queue have types of
+// their own, onceScript and onceRead.
 func TestAHookHangsOnABareCmderInAQueue(t *testing.T) {
 	for name, c := range map[string]struct {
 		wrap  func(args ...any) redis.Cmder
@@ -118,7 +119,7 @@ func TestAHookHangsOnABareCmderInAQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serveNode(t, func([]string) string { return "*0\r\n" })
 			client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr}, Protocol: 2, DisableIdentity: true})
-			if !c.hangs { // for Close would wait for what hangs
+			if !c.hangs { // Close would wait for the command that hangs
 				defer client.Close()
 			}
 			hook := curious{make(chan struct{}, 1)}

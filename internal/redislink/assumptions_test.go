@@ -60,8 +60,7 @@ func TestTheQueueMarshalsArguments(t *testing.T) {
 	require.NoError(t, future.WaitContext(t.Context()))
 }
 
-// A command whose NoRetry says so is sent once, by itself, with others in a pipeline, and
-// in a queue.
+// A command with NoRetry is sent once, by itself, with others in a pipeline, and in a queue.
 func TestNoRetryIsHeeded(t *testing.T) {
 	ctx := t.Context()
 	for name, send := range map[string]func(client *redis.Client, cmd redis.Cmder){
@@ -163,8 +162,8 @@ func TestREADONLYDropsTheConnection(t *testing.T) {
 	}
 }
 
-// A server that refuses the password says so to a command by itself. Of a pipeline's the
-// pipeline has the error, and they have neither error nor answer.
+// A server that refuses the password says so to a command by itself. In a pipeline only the
+// pipeline has the error: its commands have neither error nor answer.
 func TestARefusedPasswordIsToldOfThePipeline(t *testing.T) {
 	ctx := t.Context()
 	s := fakeredis.Serve(t, func([]string) string { return "-WRONGPASS invalid username-password pair or user is disabled.\r\n" })
@@ -279,7 +278,7 @@ func TestASubscriptionThatDialsHoldsUpItsMethods(t *testing.T) {
 	<-ended
 }
 
-// The members of a sorted set are strings, whatever the protocol.
+// The members of a sorted set are strings, in each protocol.
 func TestScoredMembersAreStrings(t *testing.T) {
 	s := fakeredis.Serve(t, func(args []string) string {
 		switch strings.Join(args, " ") {

@@ -40,7 +40,7 @@ func TestAttemptIsSentOrAbandoned(t *testing.T) {
 	assert.Empty(t, write(f), "it stays abandoned")
 }
 
-// What go-redis knew of a command before it wrote it again is not true any more.
+// A command that go-redis writes again forgets the error of its earlier sending.
 func TestAttemptForgetsTheErrorOfAnEarlierSending(t *testing.T) {
 	f := &attempt{script: []byte("script")}
 	f.cmd = redis.NewCmd(context.Background())

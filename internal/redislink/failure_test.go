@@ -18,15 +18,15 @@ type serverError string
 func (e serverError) Error() string { return string(e) }
 func (serverError) RedisError()     {}
 
-// What an attempt that failed says: whether a server may have executed it, and
-// whether another may do better.
+// A failed attempt tells whether a server may have executed it, and whether another attempt
+// may do better.
 func TestFailuresAreClassified(t *testing.T) {
 	const executed, not, again, final = true, false, true, false
 	for _, c := range []struct {
 		err                 error
 		executed, transient bool
 	}{
-		{notSent{context.Canceled}, not, again}, // what wait makes of a done ctx is its own matter
+		{notSent{context.Canceled}, not, again}, // wait handles a done ctx by itself
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, not, again},
 		{redis.ErrPoolTimeout, not, again},
 		{redis.ErrPoolExhausted, not, again},
@@ -44,9 +44,10 @@ func TestFailuresAreClassified(t *testing.T) {
 		{fmt.Errorf("failed to authenticate: %w", serverError("NOAUTH Authentication required.")), not, again},
 		{fmt.Errorf("failed to authenticate: %w", serverError("ERR AUTH <password> called without any password configured for the default user.")), not, again},
 		{notSent{errors.New("circuit breaker is open")}, not, final},
-		{errors.New("circuit breaker is open"), not, final}, // what waits in AutoPipeline's queue counts as sent
+		{errors.New("circuit breaker is open"), not, final}, // a command in AutoPipeline's queue counts as sent
 		{notSent{errors.New("hystrix: circuit open")}, not, final},
-		// Neither is an open circuit: an address that reads like one, and one that opened behind an attempt.
+		// Two errors only look like an open circuit: an address that reads like one, and one
+		// that opened behind an attempt.
 		{&net.OpError{Op: "read", Net: "unix", Addr: &net.UnixAddr{Name: "/circuit/opened.sock"}, Err: errors.New("reset")}, executed, again},
 		{fmt.Errorf("circuit breaker is open, after: %w", io.EOF), executed, again},
 		{serverError("READONLY You can't write against a read only replica. script: 2b, on @user_script:1."), not, again},
@@ -75,8 +76,8 @@ func TestFailuresAreClassified(t *testing.T) {
 	}
 }
 
-// The servers' words for a command that the user may not run inside a script, and
-// what is made of them: the right that is missing, and no name of a user.
+// Servers differ in their words for a command that the user may not run inside a script. The
+// error names the right that is missing, and leaves out the user.
 func TestMissingRightsInsideScriptsAreNamed(t *testing.T) {
 	s := &Script{Name: "test", Source: "local settings\nlocal t = redis.call('HMGET', KEYS[1], 'a')\nlocal t = redis.call('TIME')\nreturn redis.call('ZREM', 'a') + redis.call('ZADD', 'b')"}
 	for text, want := range map[string][]string{

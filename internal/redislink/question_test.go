@@ -57,8 +57,8 @@ func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// node answers as a server that is the whole of a Cluster, or none. It asks the first
-// script to be sent to the node where it is being moved, which is the same one.
+// node answers as the only node of a Cluster, and as a server without one. It redirects the
+// first script to the node that its slot moves to, which is node itself.
 func node(t *testing.T) *fakeredis.Server {
 	var asked atomic.Bool
 	var s *fakeredis.Server
@@ -193,8 +193,8 @@ func TestOnlyQuestionsMayBeResentByTheClient(t *testing.T) {
 	}
 }
 
-// A question outlives connections that break, where the client's user has it resent; other
-// commands are the link's to resend.
+// A question survives broken connections if the client's user has it resent; the link resends
+// the other commands.
 func TestQuestionsOutliveBrokenConnections(t *testing.T) {
 	ctx := t.Context()
 	var broken atomic.Int32 // connections that break before one works

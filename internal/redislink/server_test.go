@@ -43,7 +43,7 @@ func connect(t *testing.T, s *fakeredis.Server, o redis.Options) *redis.Client {
 	return client
 }
 
-// hold has one connection of client wait for an answer, and returns what ends with it.
+// hold has one connection of client wait for an answer, and returns a channel with its end.
 func hold(t *testing.T, s *fakeredis.Server, client *redis.Client) (done chan error) {
 	done = make(chan error, 1)
 	go func() { done <- client.Process(context.Background(), redis.NewCmd(context.Background(), "hold")) }()

@@ -13,8 +13,8 @@ import (
 	"github.com/taskstore/taskstore/internal/fakeredis"
 )
 
-// A write whose answer was lost is held to scores of the index, so the node that has the
-// index tells the time: while a slot moves, the record may be on another.
+// A lost write is held to scores of the index, so the node that has the index tells the time:
+// while a slot moves, the record may be on another.
 func TestTheNodeOfTheIndexTellsTheTimeOfALostWrite(t *testing.T) {
 	first, again, clock := NewScript("first", "1"), NewScript("again", "2"), NewScript("clock", "3")
 	s := fakeredis.Serve(t, func(args []string) string {

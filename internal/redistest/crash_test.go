@@ -21,8 +21,8 @@ import (
 // victimEnv makes the test binary start servers, say so, and wait for its death.
 const victimEnv = "REDISTEST_VICTIM"
 
-// dead is gone for processes that are not our children: their new parent may
-// reap them late, or never in a container.
+// dead is gone for processes that are not our children: their new parent may reap them late,
+// or not at all in a container.
 func dead(pid int) bool {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, state, _ := strings.Cut(string(stat), ") ")

@@ -35,7 +35,8 @@ func client(tb testing.TB, url string) *redis.Client {
 
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// run runs a subtest and checks that nothing of the servers it returns is left.
+// run runs a subtest and checks that the servers that it returns leave no process and no
+// directory.
 func run(t *testing.T, name string, f func(t *testing.T) []*Server) {
 	var servers []*Server
 	t.Run(name, func(t *testing.T) { servers = f(t) })
@@ -236,7 +237,7 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-// What Need says of a server is what the server says when it is asked.
+// Need reports a feature exactly if the server has it.
 func TestFeaturesAreThoseOfTheServer(t *testing.T) {
 	c := client(t, Start(t).URL())
 	sharded, err := hasFeature(ShardedChannels)
