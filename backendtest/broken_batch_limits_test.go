@@ -4,8 +4,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// onLimits gives the creates of a batch other limits; most is that of the write, which
-// comes behind earlier and before later, and 0 is none.
+// onLimits gives each write of a batch the limit of records that limit returns; 0 or less
+// means no limit. The parameter most is the write's own limit; earlier and later are the
+// writes before and behind it.
 func onLimits(limit func(f *fake, ctx ctxt, w write, most int, earlier, later []write) int) func(f *fake) {
 	return onBatch(func(f *fake, ctx ctxt, writes []write) []write {
 		given := append([]write(nil), writes...)

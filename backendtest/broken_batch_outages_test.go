@@ -8,8 +8,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// onOutage makes PutBatch do something else where the connection is cut, or the store
-// ends, while it is at work.
+// onOutage replaces PutBatch by batch, which can ask out for an outage since the call
+// began: the connection was cut, or the store ended.
 func onOutage(batch func(f *fake, ctx ctxt, writes []write, out func() bool) error) func(f *fake) {
 	return func(f *fake) {
 		var outages atomic.Int64

@@ -43,7 +43,7 @@ func onRefusal(alter func(writes []write, refused *taskstore.BatchError) error) 
 	}
 }
 
-// takes makes PutBatch make what it should refuse, in batches that are legal.
+// takes makes PutBatch accept writes that it should refuse, as several legal batches.
 func takes(split func(f *fake, ctx ctxt, writes []write) [][]write) func(f *fake) {
 	return func(f *fake) {
 		f.batch = func(ctx ctxt, writes []write) error {
@@ -338,7 +338,7 @@ var brokenBatches = []breach{
 	}},
 }
 
-// refuses makes PutBatch refuse what it should make.
+// refuses makes PutBatch refuse batches that it should accept.
 func refuses(why func(f *fake, ctx ctxt, writes []write) error) func(f *fake) {
 	return func(f *fake) {
 		f.batch = func(ctx ctxt, writes []write) error {
@@ -360,7 +360,7 @@ func (f *fake) conflict(ctx ctxt, writes []write) error {
 	return nil
 }
 
-// hintsOfBatches leaves out hints of what a batch wrote, by its place in the batch.
+// hintsOfBatches drops hints of a batch's writes, chosen by their place in the batch.
 func hintsOfBatches(hinted func(i int, c change) bool) func(f *fake) {
 	return func(f *fake) {
 		var places sync.Map

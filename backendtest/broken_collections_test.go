@@ -7,7 +7,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// noCollection is what a backend makes of keys that knows owners and tasks only.
+// noCollection reads a key as a backend does that knows owners and tasks only.
 func noCollection(k key) key { return of(k.Owner, k.Task) }
 
 // renamed makes every method use another collection than the one that it is given.

@@ -28,7 +28,7 @@ func onOldExpiry(choose func(before, now time.Time) time.Time) func(f *fake) {
 	})
 }
 
-// onRead makes Get and ListByPrefix alter what they return.
+// onRead makes Get and ListByPrefix alter the records that they return.
 func onRead(alter func(*entry)) func(f *fake) {
 	return func(f *fake) {
 		f.get = func(ctx ctxt, k key) (entry, error) {

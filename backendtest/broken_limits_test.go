@@ -7,10 +7,10 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// deaf returns a ctx that is never done.
+// deaf returns a ctx without an end.
 func deaf(ctx ctxt) ctxt { return context.WithoutCancel(ctx) }
 
-// plain returns a ctx that ends with ctx and holds nothing.
+// plain returns a ctx that ends with ctx and holds no values.
 func plain(ctx ctxt) ctxt {
 	bare, cancel := context.WithCancel(context.Background())
 	context.AfterFunc(ctx, cancel)
@@ -20,8 +20,8 @@ func plain(ctx ctxt) ctxt {
 	return bare
 }
 
-// counting makes the limit of records what refuses says of a write that creates
-// or updates.
+// counting replaces the limit of records: refuses decides about each write, and learns
+// whether the write creates or updates.
 func counting(refuses func(f *fake, ctx ctxt, k key, create bool) bool) func(f *fake) {
 	return func(f *fake) {
 		if f.records == 0 {
@@ -143,7 +143,7 @@ var brokenLimits = []breach{
 	}},
 }
 
-// onLongData makes the limit of data what tooLong says.
+// onLongData replaces the limit of data: tooLong decides about each write.
 func onLongData(tooLong func(n, most int) bool) func(f *fake) {
 	return func(f *fake) {
 		f.m = taskstore.NewMemoryBackend(nil)

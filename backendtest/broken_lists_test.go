@@ -27,7 +27,7 @@ func (f *fake) inOrder(ctx ctxt, order *[]key, prefix key) (records []entry, err
 	return records, nil
 }
 
-// onList makes ListByPrefix alter what it returns.
+// onList makes ListByPrefix alter the records that it returns.
 func onList(alter func([]entry) []entry) func(f *fake) {
 	return func(f *fake) {
 		f.list = func(ctx ctxt, prefix key) ([]entry, error) {
@@ -136,7 +136,7 @@ var brokenLists = []breach{
 	}},
 }
 
-// bothLives puts the life before in front where something came again.
+// bothLives puts the life before in front of a list with a record that came again.
 func bothLives(records []entry) []entry {
 	for _, r := range records {
 		if string(r.Data) == "again" {
@@ -157,7 +157,7 @@ func onPage(alter func(page []entry, limit int) []entry) func(f *fake) {
 	}
 }
 
-// withOffsets makes cursors plain offsets into what list lists.
+// withOffsets makes cursors plain offsets into the list that list returns.
 func withOffsets(list func(f *fake, ctx ctxt, prefix key) ([]entry, error)) func(f *fake) {
 	return func(f *fake) {
 		f.page = func(ctx ctxt, prefix key, cursor string, limit int) ([]entry, string, error) {

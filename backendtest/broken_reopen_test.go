@@ -9,8 +9,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// onRestart makes of every record something else when the store is opened again. A
-// nil value leaves none.
+// onRestart changes every record when the store is opened again. A nil value deletes the
+// record.
 func onRestart(change func(r entry) *value) func(f *fake) {
 	return func(f *fake) {
 		f.restart = func() {

@@ -65,7 +65,7 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// TestEveryRuleIsBroken checks that there is no rule that never fails.
+// TestEveryRuleIsBroken checks that each rule fails for some backend.
 func TestEveryRuleIsBroken(t *testing.T) {
 	broken := make(map[string]bool)
 	for _, b := range breaches() {

@@ -14,7 +14,7 @@ import (
 // pause makes races certain.
 func pause() { time.Sleep(3 * time.Millisecond) }
 
-// version returns the version of k, 0 for none.
+// version returns the version of k, 0 if k has no record.
 func (f *fake) version(ctx ctxt, k key) version {
 	r, _ := f.m.Get(ctx, k)
 	return r.Version

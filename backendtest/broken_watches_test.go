@@ -303,8 +303,8 @@ var brokenConnections = []breach{
 	})},
 }
 
-// onCut makes a Watch that does something else than to watch again when it was
-// cut. What again returns says whether the loop is still there.
+// onCut makes a Watch that calls instead when it was cut, in place of watching again. The
+// function again reports whether the caller's loop is still there.
 func onCut(instead func(yield func(change, error) bool, again func() bool)) func(f *fake) {
 	return func(f *fake) {
 		f.watch = func(ctx ctxt, prefix key) seq {

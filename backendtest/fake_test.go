@@ -21,9 +21,8 @@ type (
 	ctxt    = context.Context
 )
 
-// A fake is a backend whose methods can be replaced one by one. As it comes it
-// is a legal one, with every optional power, whose connections can be cut and which can
-// be opened again.
+// A fake is a backend with methods that a breach replaces one by one. As it comes it is a
+// legal one with every optional power. A rule can cut its connections and open it again.
 type fake struct {
 	m              *taskstore.MemoryBackend
 	records, bytes int // its limits
@@ -47,7 +46,7 @@ type fake struct {
 	closed   bool
 	stubborn bool // goes on when it is closed
 	watchers map[*context.CancelCauseFunc]struct{}
-	ghosts   map[key]entry // what was written last, deleted or not
+	ghosts   map[key]entry // the last write of each key, deleted or not
 	first    []key         // in order of their first write
 	latest   []key         // in order of their last write
 }
@@ -171,7 +170,7 @@ func (f *fake) refused() error {
 	return nil
 }
 
-// note keeps what a write wrote, for those that remember too much.
+// note keeps the record of a write, for breaches that remember too much.
 func (f *fake) note(k key, v value, made version, err error) {
 	if err != nil {
 		return
@@ -210,7 +209,7 @@ func (f *fake) keys(order *[]key) (list []key) {
 	return list
 }
 
-// interrupt ends what rewatch is watching.
+// interrupt ends the watches of rewatch.
 func (f *fake) interrupt(why error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

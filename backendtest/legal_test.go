@@ -180,7 +180,7 @@ func TestOneForAll(t *testing.T) {
 	Run(t, func(testing.TB) taskstore.StorageBackend { return shared }, hooksOf(newFake))
 }
 
-// stepwise makes batches as taskstore.PutBatch does where there is no Batcher.
+// stepwise makes batches as taskstore.PutBatch does over a backend that is no Batcher.
 type stepwise struct {
 	taskstore.StorageBackend
 	taskstore.Pager
@@ -194,7 +194,7 @@ func (s stepwise) PutBatch(ctx ctxt, writes []write) error {
 }
 
 // TestStepwise is for PutBatch over a backend that is no Batcher: it keeps the rules of
-// batches that are alone and refused for what is there when they begin.
+// batches that run alone and are refused for the records that they find at their begin.
 func TestStepwise(t *testing.T) {
 	t.Parallel()
 	open := func(records, bytes int) taskstore.StorageBackend {
@@ -203,7 +203,7 @@ func TestStepwise(t *testing.T) {
 	}
 	hooks := &Hooks{OpenLimited: func(_ testing.TB, records, bytes int) taskstore.StorageBackend { return open(records, bytes) }}
 	for _, r := range rules() {
-		// The others hold what PutBatch does not promise then: the first write is made last.
+		// The others hold more than PutBatch promises then: it makes the first write last.
 		if strings.HasPrefix(r.name, "batch/") && r.name != "batch/order" || r.name == "batch-races/unseen" {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()

@@ -12,11 +12,11 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// littlePatience is for rules that are to fail. A correct backend keeps every
-// rule with it as well, so that none fails only because of it.
+// littlePatience is for rules that are to fail. A correct backend keeps every rule with it
+// as well, so a failure has another cause.
 const littlePatience = 2 * time.Second
 
-// A recorder is a reporter that keeps what a rule reports.
+// A recorder is a reporter that keeps the reports of a rule.
 type recorder struct {
 	ctx context.Context
 

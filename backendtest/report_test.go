@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// report runs check as a rule and returns what it prints.
+// report runs check as a rule and returns its reports.
 func report(t *testing.T, check func(t *trial)) *recorder {
 	t.Helper()
 	return record(t, rule{name: "some/rule", text: "Some sentence.", check: check}, newFake)

@@ -103,8 +103,8 @@ func TestMeasuredBackendHasThePowersOfItsBackend(t *testing.T) {
 	}
 }
 
-// Whatever else the backend can do, each of its powers is measured. To have it is not
-// enough: As also finds the power of the backend within.
+// Each power of a backend is measured, beside any other powers. The test counts measurements:
+// a wrapper that lacks a power has As find the power of the backend within, unmeasured.
 func TestEachPowerIsMeasuredBesideAnyOther(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	p, a := pages{m}, batches{m}
@@ -204,7 +204,7 @@ func TestEachOperationIsMeasured(t *testing.T) {
 	}, e.counts("taskstore.operation.duration"))
 }
 
-// A failing backend fails, and its watches say what a test has them say.
+// A failing backend fails, and its watches yield the changes of a test.
 type failing struct {
 	taskstore.StorageBackend
 	err     error

@@ -25,8 +25,8 @@ type variant struct {
 	do   func()
 }
 
-// compare has variants take turns, so that what disturbs one disturbs all, and reports
-// their medians.
+// compare has variants take turns, so that a disturbance of the machine meets all of them,
+// and reports their medians.
 func compare(b *testing.B, variants ...variant) {
 	took := make([][]time.Duration, len(variants))
 	for n := 0; b.Loop(); n++ {

@@ -77,8 +77,8 @@ var (
 	legendKey  = regexp.MustCompile(`\{\{(\w+)\}\}`)
 )
 
-// checkExpression holds an expression to what is exported, and returns the series that it
-// names.
+// checkExpression holds an expression to the exported series and labels, and returns the
+// series that it names.
 func checkExpression(t *testing.T, where, expr string, labels []string, series map[string][]string) []string {
 	t.Helper()
 	names := seriesName.FindAllString(expr, -1)

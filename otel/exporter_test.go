@@ -19,7 +19,7 @@ import (
 	taskotel "github.com/taskstore/taskstore/otel"
 )
 
-// An exporter keeps in memory what a Telemetry exports.
+// An exporter keeps in memory the spans and metrics that a Telemetry exports.
 type exporter struct {
 	testing.TB
 	tracers *trace.TracerProvider
@@ -93,7 +93,8 @@ func (e *exporter) collect() map[string]metricdata.Metrics {
 	return metrics
 }
 
-// points returns what was counted, or how many values there were, by attributes.
+// points returns counters by their sum, and histograms by their number of values, by
+// attributes.
 func points(m metricdata.Metrics) map[string]int64 {
 	counts := map[string]int64{}
 	switch d := m.Data.(type) {

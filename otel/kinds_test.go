@@ -22,7 +22,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// constants returns the texts of the constants in a file whose names have the prefix.
+// constants returns the texts of those constants in a file that have the prefix in their
+// names.
 func constants(t *testing.T, path, prefix string) (texts []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -104,7 +105,7 @@ func TestTheSpanOfARunHasItsEnd(t *testing.T) {
 	}
 }
 
-// A span that nobody records is not stored as one to link to.
+// A span that is not sampled is not stored as one to link to.
 func TestASpanThatIsNotSampledIsNotNamed(t *testing.T) {
 	for sampler, named := range map[trace.Sampler]bool{trace.AlwaysSample(): true, trace.NeverSample(): false} {
 		tracers := trace.NewTracerProvider(trace.WithSampler(sampler))

@@ -125,7 +125,7 @@ func TestPersonalDataIsNotExported(t *testing.T) {
 	store.armed = true
 	r.do(ctx, user, "tasks/get", map[string]any{"taskId": ids[0]})
 	store.armed = false
-	// Tasks of another program, whose request is its own affair.
+	// Tasks of another program, with a request in a form of its own.
 	plain, err := tasks.New(e.Backend(store), &tasks.Options{Observer: e.TasksObserver(), MaxInputKeyBytes: 1})
 	require.NoError(t, err)
 	task, _, err := plain.Create(ctx, user, tasks.CreateParams{
@@ -168,7 +168,7 @@ func TestPersonalDataIsNotExported(t *testing.T) {
 
 type jsonRaw = json.RawMessage
 
-// Whatever names clients make up, attributes have those of the server.
+// Attributes have only names that the server knows; clients make up others in vain.
 func TestNamesThatClientsMakeUpAreNoAttributes(t *testing.T) {
 	e := newExporter(t)
 	refuse := false

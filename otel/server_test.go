@@ -22,8 +22,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// A replica is a server whose telemetry goes to an exporter. Its users are whom the
-// bearer token names.
+// A replica is a server with telemetry that goes to an exporter. The bearer token names the
+// user.
 type replica struct {
 	testing.TB
 	tasks *mcptasks.Tasks
@@ -80,7 +80,7 @@ type reply struct {
 	} `json:"error"`
 }
 
-// do sends a request of a user whose span is that of ctx.
+// do sends a request of a user, under the span of ctx.
 func (r *replica) do(ctx context.Context, user, method string, params map[string]any) (got reply) {
 	r.Helper()
 	meta := map[string]any{

@@ -17,7 +17,7 @@ import (
 	"github.com/taskstore/taskstore/mcptasks"
 )
 
-// A mortal store belongs to a process that can die: then it neither writes nor reads.
+// A mortal store belongs to a process that can die: then all reads and writes fail.
 type mortal struct {
 	taskstore.StorageBackend
 	dead atomic.Bool
@@ -61,7 +61,7 @@ func TestTracesOfATaskThatOutlivesItsReplicaAreJoined(t *testing.T) {
 			_, work := a.tracers.Tracer("work").Start(ctx, "work")
 			work.End()
 			if runs.Add(1) == 1 {
-				<-stuck // a dead process runs nothing
+				<-stuck // a dead process stands still
 			}
 			return text("done"), nil, nil
 		}, &mcptasks.ToolOptions{Retry: true})
@@ -119,7 +119,7 @@ func TestTracesOfATaskThatOutlivesItsReplicaAreJoined(t *testing.T) {
 	})
 }
 
-// A third replica finds what the second one has stored.
+// A third replica finds the span that the second one has stored.
 func TestARunIsLinkedToTheRunBefore(t *testing.T) {
 	e, store := newExporter(t), taskstore.NewMemoryBackend(nil)
 	tools := func(ts *mcptasks.Tasks, server *mcp.Server) {

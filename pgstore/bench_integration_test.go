@@ -54,8 +54,8 @@ func BenchmarkWatch(b *testing.B) {
 	}
 }
 
-// What the server logs for the renewal of a lease, which writes a record anew and keeps
-// its expiry, and the share of updates that write no index.
+// BenchmarkRenewal measures the bytes that the server logs for the renewal of a lease, which
+// writes a record anew and keeps its expiry, and the share of updates that write no index.
 func BenchmarkRenewal(b *testing.B) {
 	s := pgtest.Start(b, "fsync=on", "full_page_writes=on", "checkpoint_timeout=1h")
 	root := admin(b, s.URL())
@@ -100,8 +100,8 @@ func BenchmarkRenewal(b *testing.B) {
 	}
 }
 
-// One poll of a process that watches so many owners, when nothing has changed and behind
-// a thousand writes of others.
+// BenchmarkPoll measures one poll of a process that watches so many owners: without changes,
+// and behind a thousand writes of others.
 func BenchmarkPoll(b *testing.B) {
 	s := durable(b)
 	for _, changed := range []int{0, 1000} {
@@ -132,7 +132,7 @@ func BenchmarkPoll(b *testing.B) {
 	}
 }
 
-// What a task takes on disk, indexes included.
+// BenchmarkSize reports the bytes that a task takes on disk, indexes included.
 func BenchmarkSize(b *testing.B) {
 	s := durable(b)
 	root := admin(b, s.URL())
@@ -152,8 +152,8 @@ func BenchmarkSize(b *testing.B) {
 	}
 }
 
-// A create as the function that it is, and as statements of a pgx batch that does less: it
-// neither looks for the record nor keeps a limit, nor hints.
+// BenchmarkCreateInOneTrip compares a create as a function of the server with statements of
+// a pgx batch. The batch does less: it skips the look for the record, the limit and the hint.
 func BenchmarkCreateInOneTrip(b *testing.B) {
 	s := durable(b)
 	data := []byte(strings.Repeat("x", 1024))

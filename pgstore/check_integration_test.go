@@ -42,7 +42,7 @@ func TestCheckFindsSettings(t *testing.T) {
 	for _, setting := range []string{"fsync is off", "full_page_writes is off", "synchronous_commit is off", "autovacuum is off"} {
 		assert.Contains(t, all, setting)
 	}
-	// What a caller's pool sets shows too.
+	// Check also sees the settings of a caller's pool.
 	config := admin(t, s.URL()).Config()
 	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "repeatable read"
 	b, err := New(adminOf(t, config), &Options{Schema: schema})
@@ -92,8 +92,8 @@ func TestCheckFindsASchemaOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// The rights that the documentation lists are enough for all that a backend does, and none
-// is too many.
+// The rights that the documentation lists are enough for all that a backend does, and it
+// needs each of them.
 func TestLeastRights(t *testing.T) {
 	s := pgtest.Start(t, "fsync=on")
 	schema := newSchema(t, s.URL())

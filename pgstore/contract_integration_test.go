@@ -55,7 +55,8 @@ func keepsTheContract(t *testing.T, s *pgtest.Server, opts Options) {
 		})
 }
 
-// A pooler that gives each transaction another connection changes nothing.
+// A backend keeps the contract behind a pooler that gives each transaction another
+// connection.
 func TestKeepsTheContractBehindPgBouncer(t *testing.T) {
 	s := pgtest.Shared(t)
 	bouncer := s.StartBouncer(t)

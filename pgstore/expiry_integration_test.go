@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore/internal/pgtest"
 )
 
-// A write that waits for a lock is judged by the time at which it gets it, whether or not
-// what held the lock has changed the record.
+// The server judges a write that waits for a lock by the time at which it gets the lock,
+// whether or not the holder has changed the record.
 func TestAWriteIsJudgedBehindItsWait(t *testing.T) {
 	s := pgtest.Shared(t)
 	root := admin(t, s.URL())
@@ -58,7 +58,7 @@ func TestAWriteIsJudgedBehindItsWait(t *testing.T) {
 	}
 }
 
-// What is past goes with writes, of whomever, and nothing of its owner stays.
+// A write of any owner sweeps expired records, and the scopes that they leave empty.
 func TestSweepsComeWithWrites(t *testing.T) {
 	s := pgtest.Shared(t)
 	schema := newSchema(t, s.URL())

@@ -18,8 +18,8 @@ import (
 	"github.com/taskstore/taskstore/internal/testproc"
 )
 
-// A full disk of the server refuses the write that does not fit, at once and with a reason, and
-// changes nothing. With space again everything goes on.
+// With a full disk the server refuses the write that does not fit, at once, with a reason and
+// without effect. With space again everything goes on.
 func TestAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {

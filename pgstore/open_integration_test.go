@@ -20,7 +20,7 @@ import (
 
 const secret = "s3cret&word"
 
-// refuses checks that Open says why it cannot use a store, and nothing that it must not say.
+// refuses checks that Open gives the reason why it cannot use a store, without secrets.
 func refuses(t *testing.T, url string, opts *Options, reason string) *taskstore.ConnectError {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -122,7 +122,7 @@ func TestOpenReportsAnUnreachableServer(t *testing.T) {
 	refuses(t, "postgres://"+pgtest.Guarded+":s3cret@no-such-host.invalid/no_such_database", nil, "")
 }
 
-// Whatever answers there, a server that speaks another protocol is told.
+// Open names a server of any other protocol as such.
 func TestOpenSaysThatItIsNoPostgreSQL(t *testing.T) {
 	for name, answer := range map[string]string{
 		"HTTP": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "Redis": "-ERR unknown command\r\n", "Nothing": "",
@@ -182,7 +182,7 @@ func TestMigrateMayRunAtOnce(t *testing.T) {
 	}
 }
 
-// Without its schema a backend on a caller's pool says what to do, at the first call.
+// Without its schema a backend on a caller's pool names the remedy, at the first call.
 func TestNewSaysThatTheSchemaIsMissing(t *testing.T) {
 	s := pgtest.Shared(t)
 	b, err := New(admin(t, s.URL()), &Options{Schema: "no_such_schema"})
@@ -199,7 +199,7 @@ func TestNewSaysThatTheSchemaIsMissing(t *testing.T) {
 	require.ErrorAs(t, err, &refusal)
 }
 
-// An error of the server carries keys and data in its details. None of it gets out.
+// An error of the server carries keys and data in its details. The backend redacts them.
 func TestErrorsHoldNoData(t *testing.T) {
 	s := pgtest.Shared(t)
 	schema := newSchema(t, s.URL())

@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/internal/pgtest"
 )
 
-// Pages of owners repeat and skip none, whatever comes, goes and has expired meanwhile.
+// A walk of many pages yields each owner once, while others come, go and expire.
 func TestOwnersOfManyPagesAreEachYieldedOnce(t *testing.T) {
 	s := pgtest.Shared(t)
 	b := open(t, s.URL(), Options{})
@@ -60,7 +60,8 @@ func TestOwnersOfManyPagesAreEachYieldedOnce(t *testing.T) {
 	}
 }
 
-// A walk goes on behind a lost connection, repeats nobody, and ends with its backend.
+// A walk goes on behind a lost connection, without repeating an owner, and ends with its
+// backend.
 func TestAWalkOverOwnersOutlivesItsConnection(t *testing.T) {
 	s := pgtest.Shared(t)
 	b := open(t, s.URL("application_name=owners-walk"), Options{})

@@ -20,7 +20,7 @@ import (
 	"github.com/taskstore/taskstore/internal/pgtest"
 )
 
-// countsAreRight checks that each scope counts its rows, and that none is empty.
+// countsAreRight checks that each scope counts its rows and has at least one.
 func countsAreRight(t *testing.T, root *pgxpool.Pool, schema string) {
 	t.Helper()
 	wrong := query[int](t, root, schema, `SELECT count(*) FROM $S.scope s WHERE n <> (SELECT count(*) FROM $S.record r WHERE r.scope = s.id) OR n = 0`)
@@ -90,7 +90,7 @@ func mixFor(t *testing.T) time.Duration {
 	return d
 }
 
-// Whatever is written at once, in whatever order batches name it, nothing waits in a circle.
+// Writers of the same records at once, in batches of any order, do not wait in a circle.
 func TestMixedBatchesDoNotDeadlock(t *testing.T) {
 	s := pgtest.Start(t)
 	schema := newSchema(t, s.URL())

@@ -14,7 +14,7 @@ import (
 	"github.com/taskstore/taskstore/internal/pgtest"
 )
 
-// losing returns a backend, and what has the next write meet a fault.
+// losing returns a backend, and a function that has the next write meet a fault.
 func losing(t *testing.T) (b *Backend, lose func(faultproxy.Fault)) {
 	s := pgtest.Shared(t)
 	p := faultproxy.NewPostgres()
@@ -29,7 +29,7 @@ func losing(t *testing.T) (b *Backend, lose func(faultproxy.Fault)) {
 	}
 }
 
-// A write whose answer was lost is made once, and succeeds, or says that it does not know.
+// A write with a lost answer is made once, and succeeds, or says that it does not know.
 func TestLostAnswers(t *testing.T) {
 	b, lose := losing(t)
 	root := admin(t, pgtest.Shared(t).URL())
@@ -47,7 +47,7 @@ func TestLostAnswers(t *testing.T) {
 		v, err := b.PutIfVersion(ctx, key, hello, 0)
 		require.NoError(t, err)
 		assert.Equal(t, taskstore.Version(1), v)
-		// What is as young as the call cannot be told from a successor.
+		// A record as young as the call cannot be told from a successor.
 		exec(t, root, b.opts.Schema, "UPDATE $S.record SET seq = seq - 10000000")
 		lose(fault)
 		v, err = b.PutIfVersion(ctx, key, hello, 1)

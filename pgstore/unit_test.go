@@ -62,7 +62,7 @@ func TestBackendPrintsNoSecret(t *testing.T) {
 	assert.ErrorIs(t, err, taskstore.ErrClosed)
 }
 
-// What no message to a server can hold is refused before it is sent.
+// A backend refuses a batch that exceeds a message to the server before it sends it.
 func TestABatchThatIsTooLongIsNotSent(t *testing.T) {
 	pool, err := pgxpool.New(context.Background(), "postgres://127.0.0.1:1/db")
 	require.NoError(t, err)

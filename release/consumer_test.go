@@ -13,8 +13,8 @@ import (
 
 const version = "v0.0.1"
 
-// Programs outside the repository fetch a release, build, run, and link no more than what
-// they use needs.
+// Programs outside the repository fetch a release, build and run. They link the modules that
+// they need and no others.
 func TestReleaseServesConsumers(t *testing.T) {
 	for _, name := range []string{"AUTHOR", "COMMITTER"} {
 		t.Setenv("GIT_"+name+"_NAME", "Test")
@@ -41,14 +41,14 @@ func TestReleaseServesConsumers(t *testing.T) {
 		}
 	})
 
-	// One cache for all consumers, empty before: nothing of this machine's gets in.
+	// One cache serves all consumers. It begins empty, to keep out the modules of this machine.
 	env, err := proxyEnv(proxy, t.TempDir())
 	require.NoError(t, err)
 
 	root := []string{rootPath, "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"}
 	for name, c := range map[string]struct {
 		get    []string
-		links  []string // modules, and none that is not among them; nil: any
+		links  []string // the only modules that it may link; nil: any
 		absent []string
 		prints string
 	}{

@@ -1,6 +1,6 @@
 // Command release releases all modules of this repository at one version: it makes a commit
-// whose go.mod files require that version instead of having replace directives, and a tag
-// for each module on it. It leaves the branch as it is and does not push.
+// with go.mod files that require that version instead of having replace directives, and a
+// tag for each module on it. It leaves the branch as it is and does not push.
 //
 //	go run . -version v0.1.0
 package main

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Runs the live tests of the store on one server program after the other, and
-# prints a table of what passed, failed and was skipped. It fails if a test did,
-# or if fewer servers ran than there should be.
+# prints a table of the tests that passed, failed and were skipped. It fails if a test
+# did, or if fewer servers ran than there should be.
 #
 #   TASKSTORE_REDIS_SERVERS   the programs, with spaces between; otherwise the one
 #                             that make test uses and all of fetch-servers.sh
 #   TASKSTORE_COMPAT_FETCH    of the latter only these, and not the former
 #   TASKSTORE_COMPAT_RUN      a pattern of tests, as go test -run takes it
 #
-# A test counts if it has no subtests: parents only repeat what these said. Those
-# that are skipped because the server lacks something are listed, and counted once
-# more; the others are skipped on every server.
+# A test counts if it has no subtests: parents only repeat the results of these. Tests
+# that skip because the server lacks a feature are listed, and counted once more; the
+# others skip on every server.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset TASKSTORE_REDIS_URL # each program is started, none is used that runs
@@ -60,7 +60,7 @@ results() {
 		}'
 }
 
-# They are in the root package, where they need its insides, and in integration.
+# Tests that need the insides of the root package are in it, the others in integration.
 packages=(. ./integration)
 for package in "${packages[@]}"; do
 	go test -c -tags integration -o "$out/$package/store.test" "$package"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prints the path of Chromium's or Chrome's program, and installs Chromium if there is none.
+# Prints the path of Chromium's or Chrome's program, and installs Chromium if both are missing.
 # Everything else it says goes to standard error.
 #
-# It installs Debian's package as root, or with sudo where CI=true; otherwise it says what to
-# run. The package has no service. Tests start and end browsers of their own, without a window.
+# It installs Debian's package as root, or with sudo if CI=true; otherwise it prints the command
+# to run. The package has no service. Tests start and end browsers of their own, without a window.
 set -euo pipefail
 
 say() { echo "ensure-chromium: $*" >&2; }

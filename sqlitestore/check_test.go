@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
-// foundIn returns what Check finds but for the disk's, which is the machine's.
+// foundIn returns the findings of Check but those about the disk, which is the machine's.
 func foundIn(t *testing.T, b *sqlitestore.Backend) (findings []taskstore.Finding) {
 	t.Helper()
 	all, err := b.Check(t.Context())
@@ -46,7 +46,7 @@ func TestCheckFindsSettings(t *testing.T) {
 	}
 }
 
-// A file that is damaged cannot be used, and what is told of it quotes nothing.
+// A damaged file cannot be used, and the findings about it quote none of its content.
 func TestCheckFindsDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	b := open(t, path, nil)

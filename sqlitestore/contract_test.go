@@ -28,7 +28,7 @@ func fresh(tb testing.TB, opts *sqlitestore.Options) *sqlitestore.Backend {
 	return open(tb, filepath.Join(tb.TempDir(), "tasks.db"), opts)
 }
 
-// paths remembers where and how a backend was opened, to open it again.
+// paths remembers the path and options of each backend, to open it again.
 type paths struct {
 	mu  sync.Mutex
 	all map[taskstore.StorageBackend]opened

@@ -12,7 +12,7 @@ import (
 )
 
 // Of four processes that write without pause the slowest makes at least half of its fair
-// share. SQLite's own waiting gives it nearly nothing.
+// share. SQLite's own waiting gives it hardly any.
 func TestWritersOfSeveralProcessesGetTheirShare(t *testing.T) {
 	creates := 600
 	if large {

@@ -14,7 +14,7 @@ import (
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
-// held returns what the process holds of the directory.
+// held returns the files of the directory that the process holds, open or mapped.
 func held(t *testing.T, dir string) (held []string) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -34,8 +34,7 @@ func held(t *testing.T, dir string) (held []string) {
 	return held
 }
 
-// Close lets go of all files, whatever the backend was used for, and so does an Open that
-// fails.
+// Close lets go of all files, after any use of the backend, and so does an Open that fails.
 func TestCloseClosesAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, filepath.Join(dir, "tasks.db"), nil)

@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
-// Whatever is called, SQLite answers as memory does, the reference of the contract: with
-// the same records, versions and errors.
+// SQLite answers every call as memory does, the reference of the contract: with the same
+// records, versions and errors.
 func TestSQLiteAnswersAsMemoryDoes(t *testing.T) {
 	runs := 20
 	if large {
@@ -36,7 +36,7 @@ func TestSQLiteAnswersAsMemoryDoes(t *testing.T) {
 	}
 }
 
-// randomCall returns a call on few keys, whose text tells all that it returned.
+// randomCall returns a call on few keys, as a function that prints all that it returned.
 func randomCall(random *rand.Rand) func(context.Context, taskstore.StorageBackend) string {
 	key := func() taskstore.Key {
 		return taskstore.Key{

@@ -127,7 +127,8 @@ func TestOpenRefusesOtherPaths(t *testing.T) {
 	}
 }
 
-// What is no store of ours is refused, and stays as it was: the file, and the directory.
+// Open refuses a file that is no store of ours, and leaves the file and its directory as they
+// were.
 func TestOpenRefusesOtherFiles(t *testing.T) {
 	foreign := func(t *testing.T, path string) {
 		db, err := sql.Open("sqlite", path)

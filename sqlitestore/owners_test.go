@@ -16,7 +16,7 @@ import (
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
-// Pages of owners repeat and skip none, whatever comes, goes and has expired meanwhile.
+// A walk of many pages yields each owner once, while others come, go and expire.
 func TestOwnersOfManyPagesAreEachYieldedOnce(t *testing.T) {
 	b := fresh(t, &sqlitestore.Options{SynchronousNormal: true})
 	name := func(i int) string { return fmt.Sprintf("%s%04d", strings.Repeat("x", 1000), i) }
@@ -64,7 +64,7 @@ func TestOwnersOfManyPagesAreEachYieldedOnce(t *testing.T) {
 	}
 }
 
-// A walk that is between two owners keeps nobody from writing, and ends with its backend.
+// A walk between two owners lets others write, and ends with its backend.
 func TestAWalkOverOwnersHoldsNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	b, other := open(t, path, nil), open(t, path, nil)

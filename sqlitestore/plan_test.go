@@ -46,7 +46,7 @@ func TestNoStatementScans(t *testing.T) {
 					step = strings.TrimPrefix(step, "SCAN walk")
 				}
 				assert.NotContains(t, step, "SCAN", statement)
-				if statement != matchSQL { // which orders what it has found
+				if statement != matchSQL { // it orders the records that it has found
 					assert.NotContains(t, step, "TEMP B-TREE", statement)
 				}
 			}

@@ -19,7 +19,7 @@ import (
 )
 
 // The tests run this binary again, as a process that has the file open too. It ends with
-// its standard input, so none outlives the tests.
+// its standard input, so it ends with the tests at the latest.
 const (
 	jobVariable  = "SQLITESTORE_TEST_JOB"
 	pathVariable = "SQLITESTORE_TEST_PATH"
@@ -93,7 +93,7 @@ type process struct {
 	lines *bufio.Scanner
 
 	mu   sync.Mutex
-	acks []time.Duration // the times of acknowledged creates, whose tasks count from 0
+	acks []time.Duration // the times of acknowledged creates; their tasks count from 0
 	read sync.WaitGroup
 }
 
@@ -119,7 +119,7 @@ func startProcess(tb testing.TB, job, path string) *process {
 	return p
 }
 
-// begin has the process begin, and counts what it acknowledges.
+// begin has the process begin, and records the creates that it acknowledges.
 func (p *process) begin(tb testing.TB) {
 	_, err := p.input.Write([]byte{'\n'})
 	require.NoError(tb, err)
@@ -143,5 +143,5 @@ func (p *process) acknowledged() []time.Duration {
 	return p.acks[:len(p.acks):len(p.acks)]
 }
 
-// owner is whose records the process creates.
+// owner is the owner of the records that the process creates.
 func (p *process) owner() string { return "owner-" + strconv.Itoa(p.Process.Pid) }

@@ -52,7 +52,7 @@ func TestExpiredRecordsMakeRoom(t *testing.T) {
 	require.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
 }
 
-// CleanupExpired tells what it removed, and the file becomes shorter.
+// CleanupExpired returns the number of records that it removed, and the file becomes shorter.
 func TestCleanupGivesSpaceBack(t *testing.T) {
 	b := newFile(t)
 	expired(t, b, 1500)
@@ -65,7 +65,7 @@ func TestCleanupGivesSpaceBack(t *testing.T) {
 	assert.Less(t, b.count(t, "PRAGMA page_count"), pages/4)
 }
 
-// A file whose records are deleted shrinks with the writes that follow, without a cleanup.
+// After deletes the file shrinks with the writes that follow, without a cleanup.
 func TestWritesGiveSpaceBack(t *testing.T) {
 	b := newFile(t)
 	key := task(1)
@@ -82,7 +82,7 @@ func TestWritesGiveSpaceBack(t *testing.T) {
 	assert.LessOrEqual(t, b.count(t, "PRAGMA freelist_count"), sparePages)
 }
 
-// The list of changes stays short, whatever is written.
+// The list of changes stays short behind any number of writes.
 func TestChangesAreTrimmed(t *testing.T) {
 	b := newFile(t)
 	_, err := b.w.conn.ExecContext(t.Context(), `WITH RECURSIVE i(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM i WHERE x < 10000)

@@ -23,7 +23,7 @@ func openAsNobody(t *testing.T, path string) (err error) {
 	go func() {
 		defer close(done)
 		if os.Geteuid() == 0 {
-			runtime.LockOSThread() // and never unlock: the thread ends with this
+			runtime.LockOSThread() // without unlocking: the thread ends with this goroutine
 			if err = unix.Setfsuid(65534); err != nil {
 				return
 			}
@@ -75,8 +75,8 @@ func TestOpenRefusesReadOnlyFiles(t *testing.T) {
 	}
 }
 
-// A full disk refuses the write that does not fit and no other, and changes nothing. With
-// space again everything goes on.
+// On a full disk only the write that does not fit is refused, without effect. With space
+// again everything goes on.
 func TestAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {

@@ -83,7 +83,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	assert.Equal(t, before, after)
 }
 
-// A backend whose file a newer library migrates meanwhile writes no more.
+// A backend stops writing when a newer library migrates its file.
 func TestAMigrationUnderAnOpenBackendStopsItsWrites(t *testing.T) {
 	path := fileWithRecord(t)
 	old := openFile(t, path)

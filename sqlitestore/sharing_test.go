@@ -26,7 +26,7 @@ func several(tb testing.TB, n int, opts sqlitestore.Options) (backends []*sqlite
 	return backends
 }
 
-// A limit is exact whoever else writes, expired records or not.
+// A limit is exact among any number of writers, expired records or not.
 func TestLimitsAreExactForAThousandRacers(t *testing.T) {
 	const racers, limit = 1000, 100
 	backends := several(t, 4, sqlitestore.Options{MaxRecordsPerOwner: limit, SynchronousNormal: true})

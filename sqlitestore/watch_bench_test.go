@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// BenchmarkLook measures what a watching process does at each interval, while it watches so
-// many owners: nothing has changed, or one record of another process has.
+// BenchmarkLook measures the look of a watching process at each interval, while it watches so
+// many owners: without a change, and with one of another process.
 func BenchmarkLook(b *testing.B) {
 	for _, owners := range []int{1, 100, 10_000} {
 		path := filepath.Join(b.TempDir(), "tasks.db")
@@ -87,8 +87,8 @@ func BenchmarkHint(b *testing.B) {
 	}
 }
 
-// BenchmarkSize reports what a task takes of the file, and what the update of one writes to
-// the log.
+// BenchmarkSize reports the bytes that a task takes of the file, and the bytes that an update
+// of one writes to the log.
 func BenchmarkSize(b *testing.B) {
 	for _, size := range []int{256, 1 << 10, 64 << 10} {
 		b.Run(fmt.Sprintf("data=%d", size), func(b *testing.B) {

@@ -152,7 +152,7 @@ func TestExpiredAndOrphanedTasksAreNotActive(t *testing.T) {
 		expiring := create(t, s, CreateParams{TTL: time.Second})
 		orphan := create(t, s, CreateParams{Holder: "x"})
 		refused(t, other, LimitActive, 2)
-		// Nobody reads them: the creates that are refused make the room.
+		// No client reads them: the creates that are refused make the room.
 		for range 2 {
 			require.Eventually(t, func() bool { _, _, err := other.Create(ctx, owner, CreateParams{}); return err == nil }, 20*time.Second, 20*time.Millisecond)
 		}
@@ -175,7 +175,7 @@ func TestLimitsOfOneOwnerAreNoOthers(t *testing.T) {
 	})
 }
 
-// What the backend is set up to hold is for those who use it directly.
+// The backend's own limits are for its direct users; the store sets others.
 func TestLimitsTakeThePlaceOfTheBackends(t *testing.T) {
 	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxRecordsPerOwner: 1}), &Options{MaxTasks: 60, MaxActive: 40})
 	for range 40 { // more than the registry has buckets
@@ -226,7 +226,7 @@ func TestIdempotentCreateAtTheLimits(t *testing.T) {
 	}
 }
 
-// A task that exists is counted, whatever the limit was when it was made.
+// The store counts every task that exists, also one made under another limit.
 func TestEntryLivesAsLongAsItsTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxActive: 1})

@@ -33,7 +33,7 @@ func (d *damaged) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
 	return d.StorageBackend.Delete(ctx, k)
 }
 
-// ways are those in which a task is written with what belongs to it.
+// ways are those in which a task is written together with its entry and key.
 var ways = map[string]func(s *Store, id string) error{
 	"Complete": func(s *Store, id string) error { _, err := s.Complete(ctx, owner, id, raw(`1`)); return err },
 	"Delete":   func(s *Store, id string) error { return s.Delete(ctx, owner, id) },
@@ -43,8 +43,8 @@ var ways = map[string]func(s *Store, id string) error{
 	},
 }
 
-// A damaged entry or key keeps its task neither from its end nor from being
-// deleted: it is made anew, or goes.
+// A task with a damaged entry or key can end and be deleted: the write makes the entry or
+// key anew, or removes it.
 func TestDamageBesideATaskStopsNoWrite(t *testing.T) {
 	for name, write := range ways {
 		t.Run(name, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestDamageBesideATaskStopsNoWrite(t *testing.T) {
 	}
 }
 
-// Where it is an index that cannot be read, the records stay: a key that went would let
-// its task be made twice.
+// If an index cannot be read, the records stay: without its key a task could be made
+// twice.
 func TestADamagedIndexCostsNoRecord(t *testing.T) {
 	for name, write := range ways {
 		for _, index := range []string{activeCollection, keyCollection} {

@@ -14,8 +14,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// What is left where a process dies between two calls of its backend, or is never told
-// what became of the last one.
+// A process dies between two calls of its backend, or before the answer to the last one.
+// These tests hold the state that it leaves.
 
 var errDied = errors.New("died")
 
@@ -82,7 +82,7 @@ func (m mortalBatches) PutBatch(ctx context.Context, writes []taskstore.Write) e
 	return err
 }
 
-// What processes do: before makes a task, or none, and do is what one dies in.
+// operations are those in which a process dies, with or without a task made before.
 var operations = func() map[string]operation {
 	all := map[string]operation{}
 	for i, p := range everyCreate {
@@ -123,8 +123,8 @@ type operation struct {
 
 func second[T any](_ T, err error) error { return err }
 
-// dying calls check for each call of each operation, where a process died that did it at
-// that call, once before and once after it got through.
+// dying has a process die at each backend call of each operation, once before and once
+// after the backend applied the call. It calls check after each death.
 func dying(t *testing.T, open func(m *mortal) taskstore.StorageBackend, check func(t *testing.T, s *Store, o operation, task Task)) {
 	for name, o := range operations {
 		for _, applied := range []bool{false, true} {
@@ -150,8 +150,8 @@ func dying(t *testing.T, open func(m *mortal) taskstore.StorageBackend, check fu
 	}
 }
 
-// whole expects that each task of the owner has what belongs to it, and that there is
-// nothing else.
+// whole expects that each task of the owner has the records that belong to it, and that
+// the owner has no others.
 func whole(t *testing.T, s *Store) {
 	t.Helper()
 	want := map[taskstore.Key]time.Time{}
@@ -184,14 +184,14 @@ func TestAProcessThatDiesAtAnyPointLeavesWholeTasks(t *testing.T) {
 	batches := func(m *mortal) taskstore.StorageBackend { return mortalBatches{m} }
 	dying(t, batches, func(t *testing.T, s *Store, _ operation, _ Task) {
 		whole(t, s)
-		tasksOf(t, s)                                       // settles what is to be settled
+		tasksOf(t, s)                                       // settles the tasks that are due
 		for made := activeEntries(t, s); made < 5; made++ { // the limit is exact
 			create(t, s, CreateParams{TTL: 23 * time.Hour})
 		}
 		_, _, err := s.Create(ctx, owner, CreateParams{})
 		isLimit(t, err, LimitActive, 5)
 		time.Sleep(entryGrace + time.Millisecond)
-		orphans(t, s) // whoever meets an entry of the registry that nobody needs removes it
+		orphans(t, s) // a replica that meets an unused entry of the registry removes it
 		whole(t, s)
 		left := 0
 		for _, task := range tasksOf(t, s) {
@@ -207,7 +207,7 @@ func TestAProcessThatDiesAtAnyPointLeavesWholeTasks(t *testing.T) {
 }
 
 // A backend that makes the writes of a batch one by one is left with some of them: the
-// documentation tells which. Whoever comes next can go on, and in the end nothing stays.
+// documentation tells which. The next caller can go on, and in the end all of them go.
 func TestAProcessThatDiesBetweenTheWritesOfABatchIsNoObstacle(t *testing.T) {
 	single := func(m *mortal) taskstore.StorageBackend { return m }
 	dying(t, single, func(t *testing.T, s *Store, o operation, task Task) {
@@ -237,7 +237,7 @@ func TestAProcessThatDiesBetweenTheWritesOfABatchIsNoObstacle(t *testing.T) {
 	})
 }
 
-// Whatever becomes of the answers, a Create that fails leaves nothing.
+// A Create that fails leaves no records, even if answers of its calls get lost.
 func TestCreateOfUnknownOutcome(t *testing.T) {
 	for _, c := range []struct{ applied, repeatable, readable bool }{
 		{true, true, true}, {true, false, true}, {false, true, true}, // reading again tells
@@ -288,8 +288,8 @@ func tasksOf(tb testing.TB, s *Store) []Task {
 	return page
 }
 
-// The caller that loses the race for a key leaves the winner's task counted until
-// its end, wherever it stands still meanwhile.
+// The caller that loses the race for a key leaves the winner's task counted until the
+// task's end, at any point at which the loser is held up.
 func TestLoserOfAKeyLeavesTheWinnersEntries(t *testing.T) {
 	for name, before := range map[string]func(taskstore.Key) bool{"registry": isEntry, "batch": isTask} {
 		for _, ended := range []bool{false, true} {

@@ -51,7 +51,7 @@ func TestDeleteMeetsAChange(t *testing.T) {
 	assert.ErrorIs(t, s.Delete(ctx, owner, task.ID), ErrNotFound)
 }
 
-// Nothing is left after many tasks and abandoned waits.
+// Many tasks and abandoned waits leave no goroutine.
 func TestWaitsLeakNoGoroutines(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) { // not parallel: it counts goroutines
@@ -63,7 +63,7 @@ func TestWaitsLeakNoGoroutines(t *testing.T) {
 					break
 				}
 			}
-			wait() // what a backend keeps for itself it has now
+			wait() // the backend now has the goroutines that it keeps
 			time.Sleep(50 * time.Millisecond)
 			before := runtime.NumGoroutine()
 			for range 200 {

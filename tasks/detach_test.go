@@ -12,7 +12,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// detached makes a task whose work goes on elsewhere, and opens it.
+// detached makes a task with work that goes on elsewhere, and opens it.
 func detached(tb testing.TB, s *Store, p CreateParams, deadline time.Duration) (Ref, *Run) {
 	tb.Helper()
 	p.Holder = "handler"
@@ -95,7 +95,7 @@ func TestAStaleReferenceIsRefused(t *testing.T) {
 	})
 }
 
-// A cancel is a request while the work goes on, and nothing after its end.
+// A cancel is a request while the work goes on. After the end it is without effect.
 func TestTheFirstEndOfDetachedWorkWins(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		_, run := detached(t, s, CreateParams{}, 0)
@@ -168,7 +168,7 @@ func TestADeadlineMoves(t *testing.T) {
 		assert.Equal(t, before, got.Lease.ExpiresAt, "Extend keeps a later deadline")
 		time.Sleep(61 * time.Second)
 		assert.False(t, get(t, s, run.id).Lease.IdleSince.IsZero(), "suspected")
-		got, err = run.SetStatusMessage(ctx, "I live") // late, and nobody has settled it
+		got, err = run.SetStatusMessage(ctx, "I live") // late, but before a replica settles it
 		require.NoError(t, err)
 		assert.True(t, got.Lease.IdleSince.IsZero())
 		for _, d := range []time.Duration{0, -1, time.Microsecond, maxDuration + 1} {
@@ -217,7 +217,7 @@ func TestMaxTTLEndsDetachedWork(t *testing.T) {
 	})
 }
 
-// A Detach that fails for good has changed nothing.
+// A Detach that fails for good leaves the task as it was.
 func TestAFailedDetachKeepsTheTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, is := range map[string]func(taskstore.Key) bool{

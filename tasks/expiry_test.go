@@ -12,8 +12,8 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The rule that these tests hold: what is kept beside a task lasts at least as
-// long as the task, whoever extends it and whatever fails.
+// The rule that these tests hold: the records beside a task last at least as long as
+// the task, after extensions by any caller and behind any failure.
 
 func atLeast(ttl time.Duration) func(*Task) error {
 	return func(t *Task) error { t.TTL = max(t.TTL, ttl); return nil }
@@ -178,7 +178,7 @@ func TestQuestionTakenBackOffersTheTask(t *testing.T) {
 		abandon(t, s)
 		assert.Equal(t, Failed, get(t, s, task.ID).Status)
 
-		task = takeBack(reach(t, s, InputRequired).ID) // never under a lease
+		task = takeBack(reach(t, s, InputRequired).ID) // it had no lease
 		assert.Zero(t, task.Lease)
 		time.Sleep(1000 * time.Hour)
 		assert.Equal(t, Working, get(t, s, task.ID).Status)

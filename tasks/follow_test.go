@@ -100,7 +100,7 @@ func TestChangesOfSeesOrphansAndExpiry(t *testing.T) {
 	})
 }
 
-// A take-over is a state of its own, as in Changes; a renewal is none.
+// ChangesOf yields a take-over as a state of its own, as Changes does, and skips renewals.
 func TestChangesOfSeesTakeOversAndNoRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
@@ -183,7 +183,7 @@ func TestChangesOfCostsOneWatchForAnOwner(t *testing.T) {
 		stop()
 		<-done
 		for range s.ChangesOf(ctx, named) {
-			assert.Zero(t, b.watching.Load()) // none before there is something to wait for
+			assert.Zero(t, b.watching.Load()) // the first state comes before the watch
 			break
 		}
 	})
@@ -219,7 +219,7 @@ func TestChangesOfLooksAtAResyncAndSeldomWithoutHints(t *testing.T) {
 	})
 }
 
-// A resyncing backend hints nothing, and says so after ten seconds.
+// A resyncing backend drops all hints, and yields a Resync after ten seconds.
 type resyncing struct{ plain }
 
 func (resyncing) Watch(ctx context.Context, k taskstore.Key) iter.Seq2[taskstore.Change, error] {

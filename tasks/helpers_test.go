@@ -19,7 +19,7 @@ var ctx = context.Background()
 
 const owner = "owner"
 
-// backends are what every test without a clock of its own runs on. The
+// Every test without a clock of its own runs on each of the backends. The
 // integration tests add Redis.
 var backends = map[string]func(testing.TB) taskstore.StorageBackend{
 	"Memory": func(testing.TB) taskstore.StorageBackend { return taskstore.NewMemoryBackend(nil) },
@@ -65,8 +65,8 @@ func running(tb testing.TB, s *Store) (Task, *Run) {
 // grace is how long a suspicion lasts before a task is settled.
 func (s *Store) grace() time.Duration { return s.idleEnough(Lease{}).Sub(time.Time{}) }
 
-// abandon has the leases of the owner's tasks run out, somebody suspect that, and the
-// grace pass. Whoever comes next settles.
+// abandon lets the leases of the owner's tasks run out, suspects the tasks by a List, and
+// lets the grace pass. The next read settles them.
 func abandon(tb testing.TB, s *Store) {
 	tb.Helper()
 	time.Sleep(s.opts.Lease + time.Millisecond)
@@ -129,7 +129,7 @@ func (c *counting) Delete(ctx context.Context, k taskstore.Key) (bool, error) {
 // A plain backend has no optional power.
 type plain struct{ taskstore.StorageBackend }
 
-// A deaf backend watches and never hears a thing.
+// A deaf backend watches without hearing any write.
 type deaf struct{ plain }
 
 func (deaf) Watch(ctx context.Context, k taskstore.Key) iter.Seq2[taskstore.Change, error] {
@@ -182,7 +182,7 @@ func (s *script) PutBatch(ctx context.Context, writes []taskstore.Write) error {
 	return write()
 }
 
-// dump returns what a backend lists of prefix.
+// dump returns the records that the backend lists under prefix.
 func dump(tb testing.TB, s *Store, prefix taskstore.Key) []taskstore.Record {
 	tb.Helper()
 	records, err := s.backend.ListByPrefix(ctx, prefix)
@@ -236,7 +236,7 @@ func registryEntriesOf(tb testing.TB, s *Store, id string) (n int) {
 type hooked struct {
 	taskstore.StorageBackend
 	before  func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error
-	written func(v taskstore.Value)                                  // is told of what was written
+	written func(v taskstore.Value)                                  // gets each value that was written
 	around  func(writes []taskstore.Write) (handled bool, err error) // stands in the place of a batch
 }
 
@@ -280,7 +280,8 @@ func (h *hooked) Put(ctx context.Context, k taskstore.Key, v taskstore.Value) (t
 	return version, err
 }
 
-// PutBatch lets a test stand before each of the writes, of which none is made until then.
+// PutBatch calls the test's hook before each of the writes, and makes the first write after
+// the last hook.
 func (h *hooked) PutBatch(ctx context.Context, writes []taskstore.Write) error {
 	for _, w := range writes {
 		if err := h.call("write", w.Key, w.Value, w.Expected); err != nil {

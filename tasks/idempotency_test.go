@@ -75,8 +75,8 @@ func TestIdempotentCreateHasOneWinner(t *testing.T) {
 	t.Run("SixMethods", func(t *testing.T) { check(t, newStore(t, plain{taskstore.NewMemoryBackend(nil)}, nil)) })
 }
 
-// halfDone leaves what a process leaves that dies between the writes of a backend that
-// has to make them one by one: all but the task, which comes last.
+// halfDone makes the writes of a process that dies in a Create, over a backend that makes
+// them one by one: all but the task, which comes last.
 func halfDone(t testing.TB, s *Store, p CreateParams) *record {
 	now, err := s.now(ctx)
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestHalfDoneCreateIsFinished(t *testing.T) {
 	t.Run("SixMethods", func(t *testing.T) { check(t, newStore(t, plain{taskstore.NewMemoryBackend(nil)}, nil)) })
 }
 
-// An end that drops the request for want of room leaves the key what it stood for.
+// A key stands for the same request after an end that drops the request for want of room.
 func TestKeyOfATaskThatLostItsRequest(t *testing.T) {
 	p := CreateParams{Holder: "x", Request: jsonOf(500), IdempotencyKey: "key"}
 	probe := memoryStore(t, nil)
@@ -166,7 +166,7 @@ func TestKeyExpiresWithItsTask(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			assert.Empty(t, everything(t, s))
 		}
-		// It never ends before the task, also when that is extended.
+		// The key lasts as long as the task, also if a caller extends the task.
 		task := create(t, s, CreateParams{IdempotencyKey: "key"})
 		_, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.TTL = 10 * time.Hour; return nil })
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A parked task has both the questions and the state, or neither.
+// RequireInput writes the questions and the state together, or fails without effect.
 func TestParkIsOneWrite(t *testing.T) {
 	c := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	s := newStore(t, c, &Options{MaxStateBytes: 5})
@@ -70,7 +70,7 @@ func TestInputRounds(t *testing.T) {
 		assert.Equal(t, inputs("b"), got.InputRequests)
 		assert.Equal(t, map[string]json.RawMessage{"a": raw(`"A"`)}, got.InputResponses)
 
-		// Answered already: ignored, nothing written.
+		// Answered already: the store ignores the answer and writes no record.
 		again, err := s.ProvideInput(ctx, owner, task.ID, map[string]json.RawMessage{"a": raw(`"other"`)}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, got, again)
@@ -154,7 +154,7 @@ func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
 		assert.Equal(t, boom, err)
 		assert.Equal(t, asked, get(t, s, task.ID))
 	}
-	for _, answers := range []map[string]json.RawMessage{nil, inputs("unknown")} { // nothing to refuse
+	for _, answers := range []map[string]json.RawMessage{nil, inputs("unknown")} { // no answers to refuse
 		got, err := s.ProvideInput(ctx, owner, task.ID, answers, refuse)
 		require.NoError(t, err)
 		assert.Equal(t, asked, got)
@@ -202,7 +202,7 @@ func TestProvideInputAsksBeforeItTakesAnswers(t *testing.T) {
 	assert.Equal(t, inputs("b"), get(t, s, task.ID).InputRequests)
 }
 
-// asTasks takes back what a test has put into the copies that it was given.
+// asTasks undoes the test's changes to the copies that it got.
 func asTasks(all []Task, invented string) []Task {
 	for i := range all {
 		delete(all[i].InputRequests, invented)
@@ -211,7 +211,7 @@ func asTasks(all []Task, invented string) []Task {
 	return all
 }
 
-// Of all who answer one question, one is heard, and one answer makes it work on.
+// The store takes one of many answers to each question, and one caller resumes the task.
 func TestConcurrentAnswers(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		task, run := running(t, s)

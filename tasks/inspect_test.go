@@ -71,7 +71,7 @@ func getOf(t *testing.T, s *Store, owner, id string) Task {
 	return task
 }
 
-// Owners are those of tasks, whatever else is on the backend.
+// An Inspector yields the owners of tasks, and skips other records on the backend.
 func TestAnInspectorYieldsOwnersOfTasks(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	s := newStore(t, m, nil)
@@ -95,7 +95,7 @@ func TestAnInspectorYieldsOwnersOfTasks(t *testing.T) {
 	}
 }
 
-// What cannot be read is named, and the rest is yielded.
+// An Inspector names the tasks that it cannot read, and yields the rest.
 func TestAnInspectorSkipsUnreadableTasks(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	s := newStore(t, m, nil)

@@ -43,7 +43,7 @@ func TestAnInspectorWatchesTheTasksOfAnOwner(t *testing.T) {
 	}
 }
 
-// An error says what cannot be watched, and ends the loop.
+// A watch that fails yields its error, and ends the loop.
 func TestAnInspectorReportsFailedWatches(t *testing.T) {
 	m := taskstore.NewMemoryBackend(nil)
 	first := func(i *Inspector, owner, id string) (err error) {

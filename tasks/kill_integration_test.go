@@ -29,7 +29,7 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// victimEnv has this test binary be a victim, and holds what it needs for that.
+// victimEnv has this test binary be a victim, and holds the victim's configuration.
 const victimEnv = "TASKSTORE_TASKS_VICTIM"
 
 type victimConfig struct {
@@ -63,7 +63,7 @@ func victim(config string) error {
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		return err
 	}
-	go func() { // nor does it outlive who started it
+	go func() { // the victim ends with its parent
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
@@ -130,7 +130,7 @@ func misbehave(s *Store, rng *rand.Rand, mine *[]Task) (did string, err error) {
 		did = "renew"
 		_, err = s.RunOf(t).Renew(ctx)
 	case 6:
-		drop() // it expires, or is settled by whoever reads it
+		drop() // it expires, or its next reader settles it
 		did = "leave"
 	case 7:
 		did = "list"
@@ -234,8 +234,8 @@ func TestKilledProcessesLeaveNoKey(t *testing.T) {
 	nothingLeft(t, c)
 }
 
-// wholeAfterKill looks at what one owner has while nobody writes; what expires on the way
-// it leaves out. It returns how many tasks there are.
+// wholeAfterKill checks the records of one owner while all victims are dead. It leaves out
+// records that expire on the way, and returns the number of tasks.
 func wholeAfterKill(t *testing.T, s *Store, owner string) int {
 	t.Helper()
 	list := func(prefix taskstore.Key) []taskstore.Record {

@@ -11,6 +11,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
+// A task that has a runner, or may get one, fails at MaxTTL, and its client sees that.
 func TestTaskFailsAtMaxTTL(t *testing.T) {
 	opts := &Options{MaxTTL: time.Hour, DefaultTTL: time.Minute}
 	for name, c := range map[string]struct {
@@ -113,12 +114,13 @@ func TestAnEndBeforeMaxTTLIsNoticedCounts(t *testing.T) {
 	})
 }
 
+// Without a reader that notices MaxTTL the record goes a lease after it.
 func TestNoRecordOutlivesMaxTTLByMoreThanALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxTTL: time.Hour, DefaultTTL: time.Minute})
 		create(t, s, CreateParams{Resumable: true})
 		_, run := running(t, s)
-		renewFor(t, s, run, time.Hour-10*time.Second) // within the last leases the cap is what counts
+		renewFor(t, s, run, time.Hour-10*time.Second) // within the last leases the cap counts
 		parked, err := run.RequireInput(ctx, inputs("a"))
 		require.NoError(t, err)
 		latest := parked.CreatedAt.Add(time.Hour + 30*time.Second)
@@ -151,6 +153,7 @@ func TestWithoutMaxTTLWorkingTasksGoOn(t *testing.T) {
 	})
 }
 
+// An external job has no lease: its record lasts for the TTL that the client was told.
 func TestTaskWithoutALeaseIsKeptForItsTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, &Options{MaxTTL: time.Hour})

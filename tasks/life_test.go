@@ -15,7 +15,7 @@ import (
 // The rule that these tests hold: no record expires while somebody works on its task or
 // may go on with it, and each task comes to a visible end at MaxTTL.
 
-// renewFor renews run at a third of the lease for d, and looks at what the backend has.
+// renewFor renews run at a third of the lease for d, and checks the stored record.
 func renewFor(t testing.TB, s *Store, run *Run, d time.Duration) {
 	t.Helper()
 	for begin := time.Now(); time.Since(begin) < d; {
@@ -63,8 +63,8 @@ func TestTaskLivesWhileItIsWorkedOn(t *testing.T) {
 	}
 }
 
-// A client that polls sees what became of a task whose runner died, whatever its TTL; no
-// client does, and it is gone all the same.
+// A client that polls sees the failure of a task after its runner died, however short the
+// TTL. Without a client that polls the task expires all the same.
 func TestShortTTLOfATaskIfItsRunnerDies(t *testing.T) {
 	for _, polls := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestLateSuspicionKeepsTheRecordUntilTheTaskIsSettled(t *testing.T) {
 	})
 }
 
-// What a renewal has to extend with the task makes its write a bigger one: it does so
-// seldom.
+// A renewal that extends the entry and the key along with the task is a bigger write, so
+// extensions are seldom.
 func TestExtensionsAreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
@@ -154,11 +154,8 @@ func TestRenewalThatCannotExtendItsTasksEntriesFails(t *testing.T) {
 	}
 }
 
-// At MaxTTL a task that somebody runs, or may run, fails where its client sees it.
-// Nobody notices: then the record goes a lease after MaxTTL.
-// External jobs have no lease, and what the client was told is what holds.
-// A question that is asked late leaves time to answer, one that is asked early changes
-// nothing.
+// A question that is asked late extends the task, so that its client has time to answer. One
+// that is asked early leaves the expiry as it was.
 func TestQuestionGivesTimeToAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		opts   Options

@@ -118,7 +118,7 @@ func TestBackendLimitsComeThrough(t *testing.T) {
 	assert.Equal(t, task, get(t, s, task.ID))
 }
 
-// What a task ends with comes before its request, which nobody will run again.
+// The result or error of a task takes the room of its request, which is run no more.
 func TestTaskThatFillsItsRecordEnds(t *testing.T) {
 	long := Error{Code: 1, Message: strings.Repeat("x", 300)}
 	for name, end := range map[string]func(s *Store, run *Run) (Task, error){
@@ -140,7 +140,7 @@ func TestTaskThatFillsItsRecordEnds(t *testing.T) {
 			assert.Equal(t, got, get(t, s, task.ID))
 			assert.Zero(t, activeEntries(t, s))
 
-			s, task = fullRecord(t, 400) // where there is room it stays
+			s, task = fullRecord(t, 400) // with enough room the request stays
 			got, err = end(s, s.RunOf(task))
 			require.NoError(t, err)
 			assert.Equal(t, task.Request, got.Request)
@@ -148,7 +148,8 @@ func TestTaskThatFillsItsRecordEnds(t *testing.T) {
 	}
 }
 
-// Where the request makes too little room nothing changes, and a smaller end fits.
+// If the request makes too little room, the end is refused without effect, and a smaller
+// end fits.
 func TestTaskGoesOnIfItsEndDoesNotFit(t *testing.T) {
 	s, task := fullRecord(t, 0)
 	run := s.RunOf(task)
@@ -164,7 +165,7 @@ func TestTaskGoesOnIfItsEndDoesNotFit(t *testing.T) {
 	assert.Equal(t, got, get(t, s, task.ID))
 }
 
-// No print of an error or a task shows what may be personal.
+// Prints of errors and tasks redact all that may be personal.
 func TestPrintsAreDiscreet(t *testing.T) {
 	s := memoryStore(t, nil)
 	const secret = "SECRET"
@@ -219,7 +220,7 @@ func TestPrintsAreDiscreet(t *testing.T) {
 	}
 }
 
-// A message is for people: it is cut, and decides over nothing.
+// A status message is for people: the store cuts it, and makes no decision by it.
 func TestLongStatusMessagesAreCut(t *testing.T) {
 	for message, want := range map[string]string{
 		"exactly 10":        "exactly 10",

@@ -14,8 +14,8 @@ import (
 // The rule that these tests hold: no id is used again once there was a task of it,
 // however slow or dead a caller is.
 
-// hookedStore returns a store whose calls a test can stand before, and another on
-// the same records.
+// hookedStore returns a store with hooks before the calls of its backend, and another
+// store on the same records.
 func hookedStore(t testing.TB, opts *Options) (s, other *Store, b *hooked) {
 	b = &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}
 	return newStore(t, b, opts), newStore(t, b.StorageBackend, opts), b
@@ -50,7 +50,7 @@ func TestRunnerThatStoodStillDoesNotWriteOverALaterTask(t *testing.T) {
 		p := CreateParams{IdempotencyKey: "key", Request: raw(`1`), Holder: "old", TTL: time.Minute}
 		run := s.RunOf(create(t, s, p))
 		var later Task
-		// A message, not an end: nothing but the task is written.
+		// A message, not an end: the store writes the task only.
 		b.onceBefore("write", isTask, func() error {
 			time.Sleep(61 * time.Second)
 			p.Holder = "new"
@@ -189,7 +189,7 @@ func TestCreateMakesAFreshTaskIfItsOwnGoesMeanwhile(t *testing.T) {
 	})
 }
 
-// After a lost answer another task may stand there, whose versions begin anew.
+// After a lost answer another task may stand there. Its versions begin anew.
 func TestLostAnswerIsNotDecidedByALaterTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)

@@ -17,7 +17,7 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// A witness writes down what an Observer is told.
+// A witness writes down the calls of an Observer.
 type witness struct {
 	mu    sync.Mutex
 	lines []string
@@ -29,7 +29,7 @@ func (w *witness) say(format string, a ...any) {
 	w.lines = append(w.lines, fmt.Sprintf(format, a...))
 }
 
-// take returns what was said since the last call.
+// take returns the lines since the last call.
 func (w *witness) take() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -211,7 +211,7 @@ func TestTraceThatCannotBeStoredIsRefused(t *testing.T) {
 }
 
 // BenchmarkObserver is the life of a task: created, renewed and completed. The variants
-// take turns, so that what disturbs one disturbs all; medians are compared.
+// take turns, so that a disturbance of the machine meets all of them; medians are compared.
 func BenchmarkObserver(b *testing.B) {
 	variants := []struct {
 		name     string
@@ -225,7 +225,7 @@ func BenchmarkObserver(b *testing.B) {
 			Ended:    func(context.Context, *Task, bool) {},
 			Refused:  func(context.Context, *LimitError) {},
 		}},
-		{"nil again", nil}, // what chance alone makes of it
+		{"nil again", nil}, // the difference by chance alone
 	}
 	var stores []*Store
 	for _, v := range variants {

@@ -123,7 +123,7 @@ func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 		assert.Equal(t, got, get(t, s, task.ID))
 		assert.Zero(t, activeEntries(t, s))
 
-		s, task = fullRecord(t, 200) // where there is room it stays
+		s, task = fullRecord(t, 200) // with enough room the request stays
 		abandon(t, s)
 		got = get(t, s, task.ID)
 		assert.Equal(t, Failed, got.Status)
@@ -131,7 +131,7 @@ func TestOrphanThatFillsItsRecordIsSettled(t *testing.T) {
 	})
 }
 
-// An answered task whose answering replica died before it went on.
+// A client has answered the last question, and the replica died before the task went on.
 func TestAnsweredTaskWithoutARunnerIsAnOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memoryStore(t, nil)
@@ -146,7 +146,7 @@ func TestAnsweredTaskWithoutARunnerIsAnOrphan(t *testing.T) {
 		abandon(t, s)
 		assert.Equal(t, Failed, get(t, s, task.ID).Status)
 
-		// One that was never run here waits for whatever runs it.
+		// A task without a runner on any replica waits for its external job.
 		task = reach(t, s, InputRequired)
 		got, err = s.ProvideInput(ctx, owner, task.ID, inputs("q"), nil)
 		require.NoError(t, err)

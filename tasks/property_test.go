@@ -18,7 +18,7 @@ import (
 )
 
 // observed follows the records of a task as a backend sees them written, and
-// fails where the written states leave the table.
+// fails if the written states leave the table.
 type observed struct {
 	t    testing.TB
 	s    *Store
@@ -197,7 +197,7 @@ func observedStore(t testing.TB) (*Store, *observed) {
 	return o.s, o
 }
 
-// versions repairs what script does not return: the version of a handled write.
+// versions adds the result that script leaves out: the version of a handled write.
 type versions struct{ *script }
 
 func (b versions) PutIfVersion(c context.Context, k taskstore.Key, v taskstore.Value, e taskstore.Version) (taskstore.Version, error) {

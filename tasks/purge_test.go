@@ -81,7 +81,7 @@ func (b brief) ListPage(ctx context.Context, prefix taskstore.Key, cursor string
 	return pager.ListPage(ctx, prefix, cursor, 1)
 }
 
-// An owner who creates as fast as Purge removes does not keep it from ending.
+// Purge ends even if the owner creates as fast as Purge removes.
 func TestPurgeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := brief{&hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}}

@@ -72,8 +72,8 @@ func examples() map[string]*record {
 	}
 }
 
-// What this version writes, byte for byte. A change here needs a new format, or
-// older replicas refuse what newer ones write.
+// Golden files hold the records of this version, byte for byte. A change here needs a
+// new format, or older replicas refuse the records of newer ones.
 func TestGoldenFiles(t *testing.T) {
 	for name, r := range examples() {
 		golden(t, name, r, (*record).encode, decode)
@@ -85,7 +85,7 @@ func TestGoldenFiles(t *testing.T) {
 	golden(t, "key", keyRecord{id: id, request: hash("request")}, keyRecord.encode, decodeKey)
 }
 
-// golden compares what v is written as with a file, and v with what that is read as.
+// golden compares the encoding of v with a file, and v with the decoding of that file.
 func golden[T any](t *testing.T, name string, v T, encode func(T) []byte, decode func([]byte) (T, error)) {
 	t.Helper()
 	file := filepath.Join("testdata", name+".json")
@@ -282,7 +282,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keyRecord{id: id, request: hash("")}.encode())
 	f.Add(entry{owner: "\x00\xff", id: id, createdAt: at}.encode())
 	f.Add(entry{owner: "alice", id: id, service: "billing", createdAt: at}.encode())
-	f.Fuzz(func(t *testing.T, data []byte) { // what can be read is written so that it reads the same
+	f.Fuzz(func(t *testing.T, data []byte) { // a readable record is written so that it reads the same
 		if r, err := decode(data); err == nil {
 			again, err := decode(r.encode())
 			require.NoError(t, err)

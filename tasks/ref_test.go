@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a queue holds from an earlier version opens in a later one.
+// A reference that a queue holds from an earlier version opens in a later one.
 func TestGoldenReference(t *testing.T) {
 	key, err := decodeSecret(encodeSecret(bytes.Repeat([]byte{1, 2, 3, 4}, 8)))
 	require.NoError(t, err)

@@ -41,7 +41,7 @@ func TestRefusedCreateLeavesNoTask(t *testing.T) {
 	}
 }
 
-// A flood of creates that are refused writes little, whatever they ask for.
+// A flood of creates that are refused writes little, for requests of any size.
 func TestRefusedCreateWritesNoBigRequest(t *testing.T) {
 	s, other, b := hookedStore(t, &Options{MaxActive: 1})
 	create(t, other, CreateParams{})
@@ -71,7 +71,7 @@ func TestCreateLeavesNoTaskIfItsContextEnds(t *testing.T) {
 	}
 }
 
-// What another caller has claimed since is not for a refused one to remove.
+// A refused Create leaves in place the records that another caller has claimed since.
 func TestRefusedCreateKeepsTheWritesOfOthers(t *testing.T) {
 	s, other, b := hookedStore(t, nil)
 	p := CreateParams{IdempotencyKey: "k", Resumable: true}
@@ -90,9 +90,9 @@ func TestRefusedCreateKeepsTheWritesOfOthers(t *testing.T) {
 	assert.Equal(t, theirs, again)
 }
 
-// A write whose answer got lost may come late: then the registry has to have it.
+// A write with a lost answer may be applied late, so its entry stays in the registry.
 func TestCreateOfUnknownOutcomeStaysInTheRegistry(t *testing.T) {
-	for _, then := range []string{"write", "get"} { // the repetition, or the look at what became of it
+	for _, then := range []string{"write", "get"} { // the retry, or the read that looks for its effect
 		s, other, b := hookedStore(t, nil)
 		n := 0
 		b.before = func(op string, k taskstore.Key, v taskstore.Value, e taskstore.Version) error {
@@ -113,7 +113,7 @@ func TestCreateOfUnknownOutcomeStaysInTheRegistry(t *testing.T) {
 	}
 }
 
-// What went wrong while a conflict was looked into is what the caller is told.
+// The caller gets the error of the read that looks into a conflict, not the conflict.
 func TestCreateReportsItsFailure(t *testing.T) {
 	s, _, b := hookedStore(t, nil)
 	p := CreateParams{IdempotencyKey: "key"}

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A replica whose clock is wrong must not decide about a task.
+// A replica with a wrong clock must not decide about a task.
 func TestOnlyTheBackendTellsTheTime(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)

@@ -139,7 +139,7 @@ func TestNoWatchWithoutAWait(t *testing.T) {
 	assert.Zero(t, b.n.Load())
 }
 
-// A change between the first look and the start of the watch is hinted by nobody.
+// A change between the first look and the start of the watch comes without a hint.
 func TestWaitSeesChangesBeforeItsWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &hooked{StorageBackend: taskstore.NewMemoryBackend(nil)}

@@ -27,7 +27,7 @@ func TestRefusedCreatesDoNotReadTheOwnersTasksEachTime(t *testing.T) {
 			refused(t, s, LimitActive, active)
 		}
 		// A refusal is at most: the registry's entry, the batch, a look at the key, the
-		// turn, and what takes the entry back.
+		// turn, and the call that takes the entry back.
 		most := int64(100*len(everyCreate)*5 + active)
 		assert.LessOrEqual(t, c.calls.Load(), most)
 		time.Sleep(maxTurn + time.Millisecond)
@@ -118,7 +118,7 @@ func TestLooksThatAreCutShortComeToAllTasks(t *testing.T) {
 	})
 }
 
-// All replicas together look once, and what a look settles makes room at once.
+// All replicas together look once. The tasks that the look settles make room at once.
 func TestUnreadOrphansMakeRoom(t *testing.T) {
 	onEachTwo(t, &Options{MaxActive: 3, Lease: time.Second}, func(t *testing.T, s, other *Store) {
 		for range 3 {

@@ -55,7 +55,7 @@ func TestRunChanges(t *testing.T) {
 	})
 }
 
-// What follows an own task reads it and leaves it alone, however late the runner is.
+// Run.Changes only reads the task, however late the runner is.
 func TestRunChangesNeitherSuspectsNorSettles(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, _ time.Duration) {
 		for _, suspected := range []bool{false, true} {
@@ -83,7 +83,7 @@ func TestRunChangesNeitherSuspectsNorSettles(t *testing.T) {
 	})
 }
 
-// A runner that was taken for dead hears by the hint of it who goes on.
+// A runner that was taken for dead learns of the take-over by its hint.
 func TestRunChangesYieldsATakeOver(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, slack time.Duration) {
 		task := create(t, s, CreateParams{Holder: "x", Resumable: true})

@@ -124,7 +124,7 @@ func TestAcquireIsExclusive(t *testing.T) {
 	})
 }
 
-// Whatever way a lease is lost, the former runner cannot write any more.
+// A runner that has lost its lease, in any way, cannot write any more.
 func TestStaleRunnerIsFenced(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, s *Store, task Task, run *Run){
 		"TakenOver": func(t *testing.T, s *Store, task Task, _ *Run) {
@@ -240,7 +240,7 @@ func TestCancelIsCooperative(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, Completed, got.Status)
 
-		// Or ask, and then nobody is there any more.
+		// Or it asks, and then the task has no runner any more.
 		task, run = running(t, s)
 		_, err = s.Cancel(ctx, owner, task.ID)
 		require.NoError(t, err)
@@ -249,7 +249,7 @@ func TestCancelIsCooperative(t *testing.T) {
 		assert.Equal(t, Cancelled, got.Status)
 		assert.Empty(t, got.InputRequests)
 
-		// Nobody runs it: parked, unheld, answered, orphaned.
+		// Tasks without a runner: parked, unheld, answered, orphaned.
 		for name, prepare := range map[string]func() Task{
 			"unheld": func() Task { return create(t, s, CreateParams{}) },
 			"parked": func() Task { return reach(t, s, InputRequired) },
@@ -276,7 +276,8 @@ func TestCancelIsCooperative(t *testing.T) {
 	})
 }
 
-// A Run that is asked from several goroutines knows the latest state, whoever comes last.
+// A Run that several goroutines use keeps the latest state, also if an older one arrives
+// last.
 func TestRunKnowsTheLatestState(t *testing.T) {
 	s := memoryStore(t, nil)
 	task, run := running(t, s)

@@ -44,7 +44,7 @@ func reach(t *testing.T, s *Store, status Status) Task {
 	return task
 }
 
-// Every step by Update: the table decides, and a refusal changes nothing.
+// The table decides about every step by Update, and a refusal leaves the task as it was.
 func TestUpdateKeepsToTheTable(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		for _, from := range statuses {
@@ -70,7 +70,7 @@ func TestUpdateKeepsToTheTable(t *testing.T) {
 					assert.Equal(t, from, terminal.Status)
 					assert.Equal(t, task, got)
 					assert.Zero(t, calls, "fn ran on a task that has ended")
-				case from == to: // nothing changed, nothing written
+				case from == to: // no change, no write
 					require.NoError(t, err)
 					assert.Equal(t, task, got)
 				case from == Working && to == InputRequired: // takes RequireInput

@@ -184,7 +184,7 @@ func TestListPages(t *testing.T) {
 	t.Run("NoPager", func(t *testing.T) { check(t, newStore(t, plain{taskstore.NewMemoryBackend(nil)}, nil)) })
 }
 
-// What the caller does to its copies does not matter.
+// Tasks and payloads are copies: a caller may change them without effect on the store.
 func TestTasksAreCopies(t *testing.T) {
 	s := memoryStore(t, nil)
 	request := raw(`{"a":1}`)
@@ -226,7 +226,7 @@ func TestRoundTrips(t *testing.T) {
 	count(1, "Create", func() { task = create(t, s, CreateParams{Holder: "x"}) })
 	count(1, "Get", func() { get(t, s, task.ID) })
 	run := s.RunOf(task)
-	time.Sleep(2 * time.Millisecond) // within one, there is nothing to renew
+	time.Sleep(2 * time.Millisecond) // a renewal within one is left out
 	count(1, "Renew", func() { _, _ = run.Renew(ctx) })
 	count(1, "SetStatusMessage", func() { _, _ = run.SetStatusMessage(ctx, "m") })
 	count(1, "Update without a change", func() { _, _ = run.Update(ctx, func(*Task) error { return nil }) })

@@ -15,8 +15,9 @@ import (
 	"github.com/taskstore/taskstore"
 )
 
-// The rule that these tests hold: a task is taken from its runner only when somebody
-// has found the lease over and nobody has renewed it for a grace after that.
+// The rule that these tests hold: a replica takes a task from its runner only when a
+// reader has found the lease over and the runner has let a grace pass since, without a
+// renewal.
 
 func TestManyReadersSuspectOnce(t *testing.T) {
 	for name, open := range backends {
@@ -79,14 +80,14 @@ func TestAnyWriteOfTheRunnerTakesASuspicionBack(t *testing.T) {
 	}
 }
 
-// memoryStoreOn returns a store on the records of s that suspects nobody: its clock is
-// that much behind.
+// memoryStoreOn returns a store on the records of s that does not suspect runners: its
+// clock is that much behind.
 func memoryStoreOn(t testing.TB, s *Store, behind time.Duration) *Store {
 	ahead := -behind
 	return newStore(t, clocked{plain{s.backend}, &ahead}, &s.opts)
 }
 
-// An away backend answers nothing while it is away.
+// An away backend fails every call while it is away.
 func awayStore(t testing.TB, opts *Options) (s *Store, away *atomic.Bool) {
 	away = new(atomic.Bool)
 	s, _, b := hookedStore(t, opts)
@@ -100,7 +101,7 @@ func awayStore(t testing.TB, opts *Options) (s *Store, away *atomic.Bool) {
 }
 
 // work renews run until ctx ends, as a server does: at a third of the lease, soon
-// again where that fails, and at once where somebody suspects it.
+// again if that fails, and at once if a reader suspects it.
 func work(ctx context.Context, s *Store, run *Run, working *sync.WaitGroup) {
 	suspected := make(chan struct{}, 1)
 	working.Go(func() {
@@ -190,7 +191,7 @@ func TestTaskOfADeadRunnerHasFailedAfterALeaseAndAHalf(t *testing.T) {
 	})
 }
 
-// The read has brought what it was asked for.
+// A read has its result before it writes the suspicion, so it succeeds without that write.
 func TestReadSucceedsIfASuspicionCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, other, b := hookedStore(t, nil)
@@ -305,7 +306,7 @@ func TestOfferCanBeTakenUntilItsTaskIsSettled(t *testing.T) {
 	}
 }
 
-// A cancel of a task whose runner may be gone gives the runner the same grace.
+// A cancel that suspects the runner gives it the same grace.
 func TestCancelOfASuspectedTask(t *testing.T) {
 	for _, alive := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -332,8 +333,8 @@ func TestCancelOfASuspectedTask(t *testing.T) {
 	}
 }
 
-// A clock that steps back makes a lease no shorter, and one that steps forward over its
-// end costs a live runner nothing.
+// A clock that steps back makes a lease no shorter. After a step forward over the lease's
+// end a live runner still keeps its task.
 func TestClockThatSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead time.Duration
@@ -347,7 +348,7 @@ func TestClockThatSteps(t *testing.T) {
 		ahead = time.Minute
 		suspected := get(t, s, task.ID)
 		assert.NotZero(t, suspected.Lease.IdleSince)
-		ahead = 0 // back before the lease's end: the suspicion stays, and nothing comes of it
+		ahead = 0 // back before the lease's end: the suspicion stays, without effect
 		time.Sleep(30 * time.Second)
 		assert.Equal(t, suspected, get(t, s, task.ID))
 		_, err = s.Acquire(ctx, owner, task.ID, "y")

@@ -110,8 +110,8 @@ func TestAnUnreadableRecordHidesNoOther(t *testing.T) {
 	}
 }
 
-// unlistable says of some owners that nothing of theirs can be listed: a server holds
-// something else at the key of their index.
+// unlistable fails the lists of some owners, as a server does that holds another type of
+// value at the key of their index.
 type unlistable struct {
 	taskstore.StorageBackend
 	owners map[string]bool
@@ -124,8 +124,7 @@ func (u unlistable) ListByPrefix(ctx context.Context, prefix taskstore.Key) ([]t
 	return u.StorageBackend.ListByPrefix(ctx, prefix)
 }
 
-// Where an owner's records cannot be listed, a Purge does not say that it has removed
-// them.
+// A Purge fails if it cannot list the owner's records, rather than report them removed.
 func TestAPurgeWithoutAListFails(t *testing.T) {
 	b := unlistable{taskstore.NewMemoryBackend(nil), map[string]bool{userPrefix + owner: true}}
 	s := newStore(t, b, nil)

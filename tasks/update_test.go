@@ -153,7 +153,8 @@ func TestUpdateGivesUpInTheEnd(t *testing.T) {
 	})
 }
 
-// What becomes of a write whose answer got lost.
+// A write with a lost answer reports its outcome if a read can tell it, or
+// ErrOutcomeUnknown.
 func TestLostAnswers(t *testing.T) {
 	lost := errors.Join(taskstore.ErrOutcomeUnknown, errors.New("connection reset"))
 	once := func(f func(write func() error)) func(taskstore.Key, taskstore.Value, func() error) (bool, error) {
@@ -295,8 +296,8 @@ func TestLostAnswers(t *testing.T) {
 	})
 }
 
-// How a task ends is decided by what it is at the moment of the write: a cancel that was
-// acknowledged before it is seen.
+// The state of a task at the moment of the write decides how the task ends: the runner
+// sees a cancel that was acknowledged before.
 func TestRunDecidesItsEndInTheWrite(t *testing.T) {
 	for _, late := range []bool{true, false} {
 		s, other, b := hookedStore(t, nil)
@@ -322,7 +323,7 @@ func TestRunDecidesItsEndInTheWrite(t *testing.T) {
 		assert.Nil(t, got.Error)
 		assert.Equal(t, got, get(t, s, task.ID))
 
-		task, run = running(t, s) // and nobody cancels
+		task, run = running(t, s) // without a cancel
 		got, err = run.Update(ctx, end)
 		require.NoError(t, err)
 		assert.Equal(t, Failed, got.Status)

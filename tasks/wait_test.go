@@ -67,14 +67,14 @@ func TestWaitSeesAChange(t *testing.T) {
 		assert.Equal(t, uint64(2), got.Revision)
 		ended, err := run.Complete(ctx, raw(`1`))
 		require.NoError(t, err)
-		got, err = s.Wait(ctx, owner, task.ID, ended.Revision) // never to change
+		got, err = s.Wait(ctx, owner, task.ID, ended.Revision) // it stays so
 		require.NoError(t, err)
 		assert.Equal(t, ended, got)
 		assert.Equal(t, at, time.Now())
 	})
 }
 
-// Nobody writes when a lease or a task runs out; who waits notices all the same.
+// A lease or a task runs out without a write. A waiting caller notices all the same.
 func TestWaitSeesOrphansAndExpiry(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, _ time.Duration) {
 		task, _ := running(t, s)
@@ -117,7 +117,7 @@ func TestChangesYieldsUntilTheEnd(t *testing.T) {
 	})
 }
 
-// Renewals are hinted like any write, and wake nobody.
+// Renewals are hinted like any write, and leave waiting callers asleep.
 func TestRenewalWakesNoWaiter(t *testing.T) {
 	onEachWatch(t, func(t *testing.T, s *Store, _ time.Duration) {
 		task, run := running(t, s)
@@ -184,7 +184,7 @@ func TestTheWatchIsOverWhenTheLoopIs(t *testing.T) {
 			_, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.StatusMessage = "x"; return nil })
 			assert.NoError(t, err)
 		}()
-		watching := []int64{0, 1} // none before there is something to wait for
+		watching := []int64{0, 1} // the first state comes before the watch
 		for range s.Changes(ctx, owner, task.ID) {
 			synctest.Wait()
 			assert.Equal(t, watching[0], b.watching.Load())

@@ -96,7 +96,7 @@ func TestRefusedBatchesAreReadAsTheContractMeansThem(t *testing.T) {
 	assert.Equal(t, Result{Unknown: true}, got)
 }
 
-// batching is a backend whose batches always end the same.
+// batching is a backend with batches that always end the same.
 type batching struct {
 	taskstore.StorageBackend
 	err error
@@ -112,7 +112,7 @@ func (b apart) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.
 	return b.StorageBackend.PutIfVersion(ctx, key, v, expected)
 }
 
-// exposed is a backend whose batches keep other writers out, and let readers in between
+// exposed is a backend with batches that keep other writers out, and let readers in between
 // their writes.
 type exposed struct {
 	taskstore.StorageBackend

@@ -25,10 +25,10 @@ type campaign struct {
 	way      way
 	backends []taskstore.StorageBackend // of each caller
 	depth    depth
-	pictures string // the directory for pictures of broken histories; none: empty
+	pictures string // the directory for pictures of broken histories; empty: no pictures
 	tally    Tally
-	// disturb, if set, returns the owner that a history is about and what happens to
-	// the servers meanwhile.
+	// disturb, if set, returns the owner that a history is about and the event that
+	// the servers meet meanwhile.
 	disturb func(seed uint64) (owner string, event func())
 	// deposes says that this replaces a master in order. Reads meanwhile are left out:
 	// see TestDeposedMastersAnswerReads.

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The controls: what the backend does about lost answers is taken away, and the
-// same load under the same faults has to break.
+// The controls: each takes away a part of the backend's care for lost answers, and
+// the same load under the same faults has to break.
 
 // Without the backend's own resending, go-redis resends: a write that was applied
 // is applied, or refused, once more.
@@ -54,8 +54,8 @@ func breaks(t *testing.T, d deployment, class Class, some int, hook func() redis
 	}
 }
 
-// breaks records histories of a control, in a short run as many as some, and fails the
-// test if none is broken.
+// breaks records histories of a control, in a short run as many as some. The test fails if
+// all of them hold.
 func (c *campaign) breaks(t *testing.T, some int) {
 	c.pictures = ""
 	histories := either(*historiesFlag, some, 200)
@@ -83,7 +83,7 @@ func (resending) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// inner returns the command in a wrapper whose NoRetry is true.
+// inner unwraps the command from wrappers that answer NoRetry with true.
 func inner(cmd redis.Cmder) redis.Cmder {
 	for cmd.NoRetry() {
 		v := reflect.Indirect(reflect.ValueOf(cmd))

@@ -18,8 +18,8 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// An open opens a client of some deployment of Redis whose connections dial makes;
-// nil is the usual way.
+// An open opens a client of some deployment of Redis. The client dials with dial, or in
+// the usual way if that is nil.
 type open func(dial func(ctx context.Context, network, addr string) (net.Conn, error)) redis.UniversalClient
 
 // The clients have the settings that OpenRedis gives them.
@@ -50,7 +50,7 @@ type deployment struct {
 	open func(t *testing.T) open
 }
 
-// deployments are those that nothing happens to but faults of the network.
+// deployments are those that meet faults of the network only.
 var deployments = []deployment{
 	{"OneServer", func(t *testing.T) open { return toServer(redistest.Shared(t)) }},
 	{"ClusterOfOne", func(t *testing.T) open { return toCluster(redistest.StartClusterOfOne(t).Addr()) }},
@@ -66,8 +66,8 @@ type way struct {
 	pause     time.Duration
 }
 
-// ways are the two that everything has to stand. Where calls share batches there have
-// to be many in a process.
+// ways are the two that every load has to stand. A process with shared batches needs
+// many callers.
 var ways = []way{
 	{"", false, clients, 1, 500 * time.Microsecond},
 	{"AutoPipeline", true, 2, 12, 200 * time.Microsecond},

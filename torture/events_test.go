@@ -35,7 +35,7 @@ func TestLinearizableThroughFailover(t *testing.T) {
 	}
 }
 
-// What happens to servers in the course of a year does not reach the callers: with
+// The events that servers meet in the course of a year do not reach the callers: with
 // one writer for each record no call fails, and with several, calls fail only with
 // ErrOutcomeUnknown.
 func TestEventsDoNotReachTheCaller(t *testing.T) {
@@ -92,7 +92,7 @@ func TestEventsDoNotReachTheCaller(t *testing.T) {
 
 // When a replica of a Cluster takes over in order, the old master holds writes back
 // until it knows, and for some ten milliseconds goes on answering reads. So a Get of a
-// client that asks it can miss what another has already written to the new master.
+// client that asks it can miss a write that another has already made on the new master.
 func TestDeposedMastersAnswerReads(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	s := shardsOf(t, cluster)[0]
@@ -231,7 +231,7 @@ func reshard(t *testing.T, slot int, from, to *shard, all []*shard) {
 		for _, key := range keys {
 			args = append(args, key)
 		}
-		do(src, args...) // NOKEY where they have gone by themselves
+		do(src, args...) // NOKEY if they have gone by themselves
 	}
 	// The target first, then the source, as the manual has it.
 	do(dst, "cluster", "setslot", slot, "node", dstID)

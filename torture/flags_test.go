@@ -18,9 +18,9 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// The tests run for two minutes, or for an hour or so where the environment
-// variable TASKSTORE_TORTURE is "long", which takes a -timeout to match. What fails
-// says how to run it again.
+// The tests run for two minutes, or for an hour or so if the environment variable
+// TASKSTORE_TORTURE is "long", which takes a -timeout to match. A failure says how to
+// run it again.
 var (
 	seedFlag      = flag.Uint64("seed", 0, "seed of the first history; 0 means 1, and a new one in a long run")
 	historiesFlag = flag.Int("histories", 0, "number of histories of each test; 0 means the test's own")
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	redistest.Main(m)
 }
 
-// either returns what the flag says, or else the number for the kind of run.
+// either returns the flag's value, or else the number for the kind of run.
 func either(flag, short, inLong int) int {
 	switch {
 	case flag > 0:

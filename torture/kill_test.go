@@ -18,14 +18,14 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// acknowledgement is what a write asks of replicas.
+// acknowledgement returns options for writes that so many replicas acknowledge.
 func acknowledgement(replicas int) taskstore.RedisOptions {
 	return taskstore.RedisOptions{Prefix: uuid.NewString(), MinReplicas: replicas, ReplicaTimeout: time.Second}
 }
 
 // A master dies by SIGKILL while all write, and a replica takes its place. With
-// acknowledgement by a replica no acknowledged write is lost and nobody is told
-// anything wrong. Without it the losses are counted.
+// acknowledgement by a replica every acknowledged write stays and every answer is
+// right. Without it the test counts the losses.
 func TestMastersAreKilled(t *testing.T) {
 	for _, d := range []struct {
 		name  string
@@ -56,11 +56,11 @@ func TestMastersAreKilled(t *testing.T) {
 	}
 }
 
-// A mortal is a deployment whose master can be killed.
+// A mortal is a deployment with a master that the test kills.
 type mortal struct {
 	open open
-	// settle waits until the replicas follow the master, and returns it and an owner
-	// whose records it has.
+	// settle waits until the replicas follow the master, and returns the master and an
+	// owner of records on it.
 	settle func(round int) (master *redistest.Server, owner string)
 	// replaced reports whether another server has taken the place of the master that
 	// settle returned.
@@ -98,7 +98,7 @@ func mortalSentinel(t *testing.T) mortal {
 	}
 }
 
-// killed kills the master once, under load, and returns what became of the writes.
+// killed kills the master once, under load, and returns the audit of the writes.
 func killed(t *testing.T, m mortal, replicas, round int) (sum Audit) {
 	const writers = 4
 	master, owner := m.settle(round)
@@ -147,7 +147,7 @@ func killed(t *testing.T, m mortal, replicas, round int) (sum Audit) {
 	each(100)
 	master.Kill()
 	require.Eventually(t, func() bool { return m.replaced(master) }, patience, tick)
-	master.Restart() // not before: it has nothing left, and would be the master
+	master.Restart() // not before: it comes back empty, and would be the master
 	each(50)
 	close(stop)
 	all.Wait()

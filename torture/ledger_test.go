@@ -33,7 +33,7 @@ func TestLedgerOfAGoodBackendBalances(t *testing.T) {
 	assert.Equal(t, 8, l.pages)
 }
 
-// lying is a backend that tells something else of a write than what it did.
+// lying is a backend that reports another outcome of a write than the one it had.
 type lying struct {
 	taskstore.StorageBackend
 	lie func(b taskstore.StorageBackend, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error)

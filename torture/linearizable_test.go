@@ -9,7 +9,7 @@ import (
 	"github.com/taskstore/taskstore/internal/faultproxy"
 )
 
-// A level is what happens to the clients' scripts.
+// A level is the rate of the faults that the clients' scripts meet.
 type level struct {
 	name string
 	faultproxy.Faults
@@ -23,7 +23,7 @@ var (
 	delayed = level{"Delayed", faultproxy.Faults{DropReply: 0.05, Delay: 0.05, Hold: 10 * time.Millisecond}}
 )
 
-// promised is what each class of load has to stand without a broken history.
+// promised lists the levels that each class of load has to stand without a broken history.
 var promised = []struct {
 	class  Class
 	levels []level

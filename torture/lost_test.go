@@ -15,9 +15,9 @@ import (
 	"github.com/taskstore/taskstore/internal/faultproxy"
 )
 
-// A compare-and-swap whose answer was lost mostly still learns its outcome: always,
-// where nobody else writes the record, and in most cases with one other writer that
-// does nothing else.
+// A compare-and-swap with a lost answer mostly still learns its outcome: always as the
+// only writer of the record, and in most cases beside one other that writes all the
+// time.
 func TestLostAnswersAreFoundOut(t *testing.T) {
 	for _, d := range deployments {
 		t.Run(d.name, func(t *testing.T) {

@@ -129,7 +129,7 @@ func TestReadsThatAreForgottenDoNotCount(t *testing.T) {
 	assert.Len(t, stale.ops, 4, "other calls at that time do count")
 }
 
-// What a backend answers, as the model reads it.
+// The model reads the answers of a backend as the contract means them.
 func TestCallsAreReadAsTheContractMeansThem(t *testing.T) {
 	odd := errors.New("odd")
 	key := taskstore.Key{Owner: "o", Task: "t"}

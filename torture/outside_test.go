@@ -20,8 +20,8 @@ const (
 	tick     = 5 * time.Millisecond
 )
 
-// What lies outside the promise. Each of these histories is broken, and the
-// documentation says so of each: whoever mends one changes that too.
+// Histories outside the promise. Each of them is broken, and the documentation says so
+// of each: a change that mends one changes the documentation too.
 //
 // A's first copy is the one that the fault meets, and A's client resends it. B meets
 // no faults.
@@ -107,7 +107,7 @@ func newScene(t *testing.T) *scene {
 	open := toServer(redistest.Shared(t))
 	opts := taskstore.RedisOptions{Prefix: uuid.NewString()}
 	s.clients = [2]taskstore.StorageBackend{backend(t, open, s.proxy, opts), backend(t, open, nil, opts)}
-	// The server knows the scripts and the clients the clock: what comes is a call.
+	// The server knows the scripts and the clients the clock, so each later message is a call.
 	other := taskstore.Key{Owner: "other", Task: "task"}
 	for _, c := range s.clients {
 		_, err := taskstore.Now(ctx, c)
@@ -134,12 +134,12 @@ func (s *scene) do(client int, want seen) {
 	assert.Equal(s.t, describe(want.Call, want.Result), describe(want.Call, got))
 }
 
-// faults are what the next copies of A's scripts meet.
+// faults sets the faults that the next copies of A's scripts meet.
 func (s *scene) faults(plan ...faultproxy.Fault) {
 	s.proxy.Set(faultproxy.Faults{Plan: plan, Match: faultproxy.Commands("eval", "evalsha")})
 }
 
-// meanwhile lets A make a call whose second copy is swallowed, and goes on with it
+// meanwhile lets A make a call, and the proxy swallow its second copy. The call goes on
 // after f.
 func (s *scene) meanwhile(want seen, f func()) {
 	s.t.Helper()

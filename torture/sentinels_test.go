@@ -32,8 +32,7 @@ func sentinelsOf(t *testing.T) *sentinels {
 	return s
 }
 
-// master returns the server that is the master and that Sentinel says is, nil if
-// there is none.
+// master returns the server that is the master and that Sentinel calls so, or nil.
 func (s *sentinels) master() *redistest.Server {
 	addr, err := s.asked.GetMasterAddrByName(ctx, s.MasterName).Result()
 	if err != nil {

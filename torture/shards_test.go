@@ -50,7 +50,7 @@ func shardsOf(t *testing.T, c *redistest.Cluster) (shards []*shard) {
 	return shards
 }
 
-// owner returns an owner whose records are in the shard, another one for each n.
+// owner returns an owner with its records in the shard, another one for each n.
 func (s *shard) owner(n uint64) string {
 	for try := 0; ; try++ {
 		owner := fmt.Sprintf("owner-%d-%d", n, try)
@@ -159,8 +159,8 @@ func acknowledges(master *redis.Client, key string, replicas int) bool {
 	return err == nil && n >= replicas
 }
 
-// info returns the fields of a server's view of replication, none if it does not
-// answer.
+// info returns the fields of a server's view of replication, or nil if the server
+// does not answer.
 func info(c *redis.Client) map[string]string {
 	return c.InfoMap(ctx, "replication").Val()["Replication"]
 }

@@ -36,7 +36,7 @@ func init() {
 	}
 }
 
-// An order is a call that a process is to make, an answer what came of it.
+// An order is a call that a process is to make, an answer the result of that call.
 type order struct {
 	ID       int
 	Verb     Verb
@@ -117,21 +117,21 @@ func carryOut(b taskstore.StorageBackend, o order) (a answer) {
 	return a
 }
 
-// A remote is a backend whose calls a process makes. One that is killed is started again
-// by the next call.
+// A remote is a backend that has a process make its calls. If the process was killed, the
+// next call starts another.
 type remote struct {
 	taskstore.StorageBackend // for the methods that no history has
 	t                        *testing.T
 	path, breach             string
 
 	mu      sync.Mutex
-	cmd     *exec.Cmd // nil: there is none
+	cmd     *exec.Cmd // nil: no process runs
 	out     *gob.Encoder
 	ids     int
 	waiting map[int]chan<- answer
 }
 
-// errKilled is the end of a read whose process was killed.
+// errKilled is the end of a read in a process that was killed.
 var errKilled = errors.New("the process was killed")
 
 func newRemote(t *testing.T, path, breach string) *remote {
@@ -177,7 +177,7 @@ func (r *remote) start() {
 	}()
 }
 
-// kill kills the process, in the middle of whatever it does.
+// kill kills the process, in the middle of its work.
 func (r *remote) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,7 +186,7 @@ func (r *remote) kill() {
 	}
 }
 
-// do has the process make a call. ok is false where it was killed meanwhile.
+// do has the process make a call. ok is false if the process was killed meanwhile.
 func (r *remote) do(o order) (a answer, ok bool) {
 	r.mu.Lock()
 	if r.cmd == nil {
@@ -213,7 +213,7 @@ func (r *remote) write(o order) (answer, error) {
 func (a answer) err(key taskstore.Key) error {
 	switch {
 	case a.Conflict != nil:
-		a.Conflict.Key = key // which gob leaves out where it is empty
+		a.Conflict.Key = key // gob leaves out empty fields
 		return a.Conflict
 	case a.Missing:
 		return taskstore.ErrNotFound

@@ -18,7 +18,8 @@ import (
 )
 
 // Four processes have one SQLite file open, with two callers each, and are killed by
-// SIGKILL again and again. What their callers saw is linearizable, in every class of load.
+// SIGKILL again and again. The histories of their callers are linearizable, in every class
+// of load.
 func TestSQLiteProcessesAreKilled(t *testing.T) {
 	for _, class := range []Class{HotKeys, HotKeysWithPut, TaskIDs, OwnKeys, Batches} {
 		t.Run(class.Name, func(t *testing.T) {
@@ -28,7 +29,7 @@ func TestSQLiteProcessesAreKilled(t *testing.T) {
 	}
 }
 
-// The controls: what the store does is taken away, and the same load has to break.
+// The controls: each takes away a part of the store's work, and the same load has to break.
 var breaches = map[string]func(taskstore.StorageBackend) taskstore.StorageBackend{
 	"looks before it writes": func(b taskstore.StorageBackend) taskstore.StorageBackend { return looking{b} },
 	"answers too early":      func(b taskstore.StorageBackend) taskstore.StorageBackend { return hasty{b} },

@@ -36,7 +36,7 @@ func TestMemoryIsLinearizable(t *testing.T) {
 	}
 }
 
-// torn is a backend whose compare-and-swap is two steps.
+// torn is a backend with a compare-and-swap in two steps.
 type torn struct{ taskstore.StorageBackend }
 
 func (b torn) PutIfVersion(ctx context.Context, key taskstore.Key, v taskstore.Value, expected taskstore.Version) (taskstore.Version, error) {
@@ -73,7 +73,7 @@ func (b stale) Get(ctx context.Context, key taskstore.Key) (taskstore.Record, er
 	return rec, nil
 }
 
-// forgetful is a backend whose Delete does nothing.
+// forgetful is a backend with a Delete that has no effect.
 type forgetful struct{ taskstore.StorageBackend }
 
 func (forgetful) Delete(context.Context, taskstore.Key) (bool, error) { return true, nil }
@@ -102,7 +102,7 @@ func TestBackendsThatAreNotLinearizableAreFound(t *testing.T) {
 	}
 }
 
-// Clients make the same calls again where they are told the same.
+// Clients make the same calls again if they get the same answers.
 func TestOneSeedMakesTheSameCalls(t *testing.T) {
 	for _, class := range classes {
 		calls := func(seed uint64) (calls []string) {

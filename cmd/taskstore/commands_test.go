@@ -64,7 +64,8 @@ func TestTasksAreEnded(t *testing.T) {
 	})
 }
 
-// What cannot be undone is asked for, and refused where nobody can be asked.
+// The command asks the operator before a removal, as it cannot be undone. Without a terminal
+// to ask at it refuses.
 func TestRemovalIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)
@@ -137,7 +138,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 	}
 }
 
-// A bar is on a terminal and nowhere else, and not between the lines of a table.
+// The command shows a bar on terminals only, and not between the lines of a table.
 func TestProgressIsShownOnTerminals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)
@@ -159,7 +160,8 @@ func TestProgressIsShownOnTerminals(t *testing.T) {
 	})
 }
 
-// interrupting is a backend whose owners come and go on until the operator interrupts.
+// interrupting is a backend that lists its owners. Its reads of tasks call stop, the
+// operator's interrupt, and last until the command's context ends.
 type interrupting struct {
 	*taskstore.MemoryBackend
 	stop context.CancelFunc
@@ -208,7 +210,7 @@ func TestTheTimeoutEndsACommand(t *testing.T) {
 	})
 }
 
-// A record that cannot be read is told of, and hides nothing.
+// The command reports a record that it cannot read, and shows all others.
 func TestUnreadableTasksAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)
@@ -231,7 +233,7 @@ func TestUnreadableTasksAreReported(t *testing.T) {
 	})
 }
 
-// spoil writes data over the record of a task, wherever that is.
+// spoil writes data over the record of a task, in any layout.
 func spoil(t *testing.T, b taskstore.StorageBackend, task tasks.Task, data string) {
 	t.Helper()
 	records, err := b.ListByPrefix(t.Context(), taskstore.Key{Owner: "u:" + task.Owner})
@@ -247,7 +249,7 @@ func spoil(t *testing.T, b taskstore.StorageBackend, task tasks.Task, data strin
 	t.Fatal(errors.New("the record was not found"))
 }
 
-// busy is a backend whose owner makes another task whenever one is removed.
+// busy is a backend with an owner that makes another task whenever one is removed.
 type busy struct {
 	*filled
 	another func()

@@ -172,7 +172,7 @@ func TestDoctorFindsRightsThatAreMissing(t *testing.T) {
 	assert.Empty(t, findings)
 }
 
-// late is a backend by whose clock it is earlier.
+// late is a backend with a clock that is slow.
 type late struct {
 	*taskstore.RedisBackend
 	by time.Duration
@@ -200,7 +200,7 @@ func TestDoctorFindsFaultsOfTasks(t *testing.T) {
 		return task
 	}
 	client := admin(t, server)
-	// recordKey is the key of a task's record, wherever the layout has it.
+	// recordKey finds the key of a task's record by its end, in any layout.
 	recordKey := func(task tasks.Task) string {
 		keys, err := client.Keys(t.Context(), "taskstore:tasks:{u*n*alice}:*"+task.ID).Result()
 		require.NoError(t, err)
@@ -306,7 +306,7 @@ func TestDoctorFindsFaultsOfACluster(t *testing.T) {
 		for _, master := range cluster.Masters {
 			masters = append(masters, master.Addr())
 		}
-		wrong := slices.Max(masters) // the first in order is what the others are compared with
+		wrong := slices.Max(masters) // doctor compares the others with the first in order
 		client.OnNewNode(func(node *redis.Client) {
 			if node.Options().Addr == wrong {
 				node.AddHook(ahead{5 * time.Second})
@@ -321,7 +321,7 @@ func TestDoctorFindsFaultsOfACluster(t *testing.T) {
 	})
 	t.Run("OpenSlot", func(t *testing.T) {
 		from := slices.IndexFunc(cluster.Masters, func(s *redistest.Server) bool {
-			return admin(t, s).Exists(t.Context(), "taskstore:idx:{x}").Err() == nil // others say where it is
+			return admin(t, s).Exists(t.Context(), "taskstore:idx:{x}").Err() == nil // the others redirect
 		})
 		require.GreaterOrEqual(t, from, 0)
 		move := cluster.BeginMove(t, "taskstore:idx:{x}", cluster.Masters[from], cluster.Masters[(from+1)%len(cluster.Masters)])

@@ -15,8 +15,8 @@ import (
 	"github.com/taskstore/taskstore/sqlitestore"
 )
 
-// The forms that programs read stay as they are, and the table as it is looked at, whatever
-// the store. SQLite goes by the clock of the process, which a bubble stands in for.
+// On every store the forms that programs read stay as they are, and so does the table that
+// people read. SQLite goes by the clock of the process, which a bubble stands in for.
 func TestFormsOfOutput(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

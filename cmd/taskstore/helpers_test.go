@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// A result is what a run of the command left.
+// A result holds the exit code and the output of a run of the command.
 type result struct {
 	code     int
 	out, err string

@@ -90,7 +90,7 @@ func TestManyTasksNeedLittleMemory(t *testing.T) {
 		count := 0 // the output is not kept: a process begins with the peak of the one that starts it
 		cmd.Stdout = writer(func(p []byte) (int, error) { count += bytes.Count(p, []byte("\n")); return len(p), nil })
 		err := cmd.Run()
-		if args == "doctor" { // the server keeps nothing
+		if args == "doctor" { // it finds a server without persistence
 			assert.Equal(t, 1, cmd.ProcessState.ExitCode())
 		} else {
 			require.NoError(t, err, "%s: %s", args, errs)

@@ -12,8 +12,8 @@ import (
 	"github.com/taskstore/taskstore/tasks"
 )
 
-// Every command works under the rights that the document recommends, where it does not need
-// to list owners; where it does, it says which right is missing, and works with that.
+// Every command that does not list owners works under the rights that the document
+// recommends. A command that lists owners names the missing right, and works with it.
 func TestTheCommandWorksUnderThePublishedRights(t *testing.T) {
 	t.Parallel()
 	server := startHealthy(t)

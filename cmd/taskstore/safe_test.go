@@ -18,7 +18,8 @@ import (
 // around, in sequences of seven and eight bits, whole and broken off.
 const harmful = "a\x1b[2Jb\x1b]0;title\x07c\x1b]52;c;cm0=\x1b\\d\u009b31me\u202ef\x08\x7f\r\x1b[g\u2028h\x1b"
 
-// Whatever a server or a client has stored, the terminal gets none of it as a command.
+// The command escapes all texts that a server or a client has stored, so the terminal reads
+// them as text.
 func TestNoSequenceReachesTheTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fill(t)

@@ -83,7 +83,7 @@ func works(t *testing.T, url string) {
 }
 
 // publishedOn makes the schema by the command, and the user that the document recommends. It
-// returns the user's URL, and what runs SQL as the superuser.
+// returns the user's URL, and a function that runs SQL as the superuser.
 func publishedOn(t *testing.T, s *pgtest.Server) (url string, admin func(sql string)) {
 	t.Helper()
 	r := runURL(t, s.URL(), "ls", "--all")
@@ -112,7 +112,7 @@ func publishedOn(t *testing.T, s *pgtest.Server) (url string, admin func(sql str
 }
 
 // Every command works on PostgreSQL under the rights that the document recommends, those that
-// ask all owners too. Where one is missing doctor names it, and others name what it is on.
+// ask all owners too. If one is missing, doctor names it, and others name the object it is on.
 func TestTheCommandWorksOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, "fsync=on")
@@ -153,7 +153,7 @@ func TestTheCommandWorksOnPostgreSQL(t *testing.T) {
 	assert.Empty(t, findings)
 }
 
-// What makes a PostgreSQL useless has doctor exit with 2, and say why.
+// On a PostgreSQL that cannot be used doctor exits with 2 and gives the reason.
 func TestDoctorFindsAPostgreSQLThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, "fsync=on")

@@ -63,8 +63,8 @@ func TestWaysToNameAStore(t *testing.T) {
 	assert.NotContains(t, r.out+r.err, "s3cret")
 }
 
-// The command looks into a file that is there, whatever its name, and makes none: a name that
-// is mistyped would else be a store without tasks.
+// The command opens a file of any name that exists, and creates no file: a mistyped name
+// would else be a store without tasks.
 func TestAFileThatIsNotThereIsNotMade(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "new", "tasks@home%20.db")

@@ -133,8 +133,8 @@ func cancelOn(t *testing.T, url, id string) {
 	require.Equal(t, http.StatusOK, response.StatusCode)
 }
 
-// The page tells what the server refuses, without the password; when it refuses no more the page
-// goes on.
+// The page shows a refusal of the server without the password, and goes on when the server
+// accepts again.
 func TestThePageShowsRefusalsOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := startHealthy(t)

@@ -103,7 +103,7 @@ func makeTasks(t *testing.T, b taskstore.StorageBackend, n int) (id string) {
 	return id
 }
 
-// The page shows all owners, or one; it says where it is and what it may.
+// The page shows all owners, or one; the command prints its address and its rights.
 func TestThePageIsServed(t *testing.T) {
 	b := taskstore.NewMemoryBackend(nil)
 	makeTasks(t, b, 3)
@@ -144,8 +144,8 @@ func TestThePageOnSQLite(t *testing.T) {
 	assert.Equal(t, 1, watched)
 }
 
-// A token is never in the command line; one that can be guessed is refused, and so is an
-// address that other machines reach without one.
+// The command takes a token from a file or the environment only. It refuses a token that can
+// be guessed, and without a token an address that other machines reach.
 func TestTheTokenOfThePage(t *testing.T) {
 	b := taskstore.NewMemoryBackend(nil)
 	file := func(text string) string {

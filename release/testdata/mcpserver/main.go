@@ -1,4 +1,4 @@
-// An MCP server whose tools are tasks.
+// An MCP server with tools that run as tasks.
 package main
 
 import (

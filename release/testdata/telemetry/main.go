@@ -1,4 +1,4 @@
-// An MCP server whose tasks are seen by OpenTelemetry.
+// An MCP server with tasks that OpenTelemetry sees.
 package main
 
 import (

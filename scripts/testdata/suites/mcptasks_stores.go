@@ -1,5 +1,5 @@
 // Test file of package mcptasks while `make suites` runs: the tests about more than one
-// replica, and about what is left behind, run on SQLite and PostgreSQL too. The module of
+// replica, and about the records left behind, run on SQLite and PostgreSQL too. The module of
 // mcptasks must not require either.
 
 package mcptasks_test

@@ -18,7 +18,7 @@ func cancelBody(t *testing.T, id string) string {
 	return string(body)
 }
 
-// A page that only reads cancels nothing, whatever is sent to it.
+// The server of a page that only reads refuses every cancel, however a client asks for it.
 func TestAPageThatOnlyReadsRefusesToCancel(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
@@ -31,7 +31,7 @@ func TestAPageThatOnlyReadsRefusesToCancel(t *testing.T) {
 	assert.False(t, task.CancelRequested)
 }
 
-// A request that changes something carries what only the page can read.
+// A request that changes something carries a value that only the page can read.
 func TestCancelNeedsTheValueOfThePage(t *testing.T) {
 	w := newWorld(t)
 	run := w.create("n:alice", "render")

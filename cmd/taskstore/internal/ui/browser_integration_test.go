@@ -41,7 +41,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(strings.TrimSpace(string(program))),
-		chromedp.NoSandbox, // root has none
+		chromedp.NoSandbox, // root has no sandbox
 		chromedp.DisableGPU,
 	)...)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 }
 
 // newBrowser opens a tab with cookies of its own. The test fails at every error that a page
-// logs, so also at what the policy forbids, and at every dialog that a script opens.
+// logs, violations of the policy included, and at every dialog that a script opens.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	all, err := chromium()
@@ -79,7 +79,7 @@ func (b *browser) hear(e any) {
 		if strings.Contains(e.Entry.Text, "This document requires 'Trusted") && b.expects.CompareAndSwap(true, false) {
 			return
 		}
-		// The browser tells refusals of the server there too; tests look at what the page says then.
+		// The browser logs refusals of the server too; for these, tests look at the page's text.
 		if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.Text, "the server responded with a status of 4") {
 			b.t.Errorf("the browser says: %s %s", e.Entry.Text, e.Entry.URL)
 		}

@@ -15,7 +15,8 @@ var guarded = []string{
 	"GET /api/config", "GET /api/events/tasks", "GET /api/events/task?id=x", "GET /api/payload?id=x", "POST /api/cancel", "POST /api/login",
 }
 
-// A name that an attacker resolves to this address reaches nothing, the page itself neither.
+// The server refuses a name that an attacker resolves to this address, for the page itself
+// and for every call.
 func TestAForeignHostIsRefused(t *testing.T) {
 	w := newWorld(t)
 	s := serve(t, w, Options{Write: true, Payload: true, Hosts: []string{"tasks.example"}})
@@ -65,8 +66,8 @@ func TestAForeignPageIsRefused(t *testing.T) {
 	}
 }
 
-// Every answer has the browser load nothing from elsewhere, run nothing in line, frame
-// nothing and keep nothing.
+// Every answer forbids the browser foreign content, scripts in line, frames and copies in
+// its cache.
 func TestAnswersAreHardened(t *testing.T) {
 	s := serve(t, newWorld(t), Options{})
 	for _, path := range []string{"/", "/app.js", "/style.css", "/api/config", "/api/events/tasks", "/api/nothing"} {

@@ -69,7 +69,7 @@ func (s *site) ask(method, path, body string, headers ...string) answer {
 	return answer{response, string(text)}
 }
 
-// csrf returns what the page sends along.
+// csrf returns the value that the page sends along.
 func (s *site) csrf() string {
 	var config struct{ CSRF string }
 	require.NoError(s.t, json.Unmarshal([]byte(s.ask("GET", "/api/config", "").body), &config))
@@ -132,7 +132,7 @@ func next[T any](t *testing.T, events <-chan event, name string, takes func(v T)
 // always takes the first event.
 func always[T any](T) bool { return true }
 
-// A past backend says that it is as long ago as its offset; what is created then is old.
+// A past backend has a clock that is slow by its offset, so it creates tasks that are old.
 type past struct {
 	*taskstore.MemoryBackend
 	offset time.Duration
@@ -158,7 +158,7 @@ func newWorld(t *testing.T) *world {
 	return &world{past: b, t: t, store: s}
 }
 
-// ago has what follows happen so long ago.
+// ago makes the writes that follow as old as d.
 func (w *world) ago(d time.Duration) *world {
 	w.offset = d
 	return w

@@ -13,7 +13,8 @@ import (
 
 const testToken = "0123456789abcdef"
 
-// With a token nothing of the store is told without it, by whatever way it is sent wrongly.
+// A server with a token refuses every call about the store that carries it wrongly or leaves
+// it out.
 func TestATokenIsAskedFor(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
@@ -55,7 +56,7 @@ func TestALoginGivesACookie(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, other.ask("GET", "/api/config", "", "Cookie", cookie.Name+"="+cookie.Value).StatusCode)
 }
 
-// Without a token there is nothing to log in with: an empty one is no key.
+// A server without a token refuses every login: an empty token is no key.
 func TestNoTokenIsNoLogin(t *testing.T) {
 	s := serve(t, newWorld(t), Options{})
 	assert.Equal(t, http.StatusUnauthorized, s.ask("POST", "/api/login", `{"token":""}`).StatusCode)

@@ -31,7 +31,7 @@ func TestAnOperatorFollowsAndCancelsATask(t *testing.T) {
 	require.NoError(t, err)
 	run := w.ago(0).create("n:alice", "render")
 	id := run.Task().ID
-	s := serve(t, w, Options{Write: true, Payload: true, Interval: time.Hour}) // what is seen is told by the store
+	s := serve(t, w, Options{Write: true, Payload: true, Interval: time.Hour}) // only the store's hints refresh the page
 	b := newBrowser(t)
 
 	b.do(chromedp.Navigate(s.url + "/"))
@@ -95,7 +95,7 @@ func TestAnOperatorFollowsAndCancelsATask(t *testing.T) {
 	b.until("document.querySelector('main').textContent.includes('There is no such task')")
 }
 
-// A page that only reads has no button, and the server refuses what is made by hand.
+// A page that only reads has no button, and the server refuses a request made by hand.
 func TestAReadOnlyPageHasNoButton(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")
@@ -117,7 +117,7 @@ func TestAReadOnlyPageHasNoButton(t *testing.T) {
 	assert.False(t, task.CancelRequested)
 }
 
-// Texts that servers and clients store stay text, wherever they are shown.
+// Texts that servers and clients store stay text in every part of the page.
 func TestAScriptStaysText(t *testing.T) {
 	const script = `<script>window.pwned=1</script><img src=x onerror="window.pwned=1"><b id=planted>`
 	w := newWorld(t)
@@ -155,7 +155,7 @@ func TestAScriptStaysText(t *testing.T) {
 	b.do(chromedp.Navigate(s.url + "/#/task/" + task.ID + "%3Cimg%20src=x%20onerror=%22window.pwned=1%22%3E"))
 	b.until("!document.querySelector('#problem').hidden")
 	stays()
-	// The policy holds even where a script of ours made an element of it.
+	// The policy holds even against a script of ours that would make an element of it.
 	b.expects.Store(true)
 	assert.Contains(t, eval[string](b, "(() => { try { document.body.innerHTML = %q; return '' } catch (err) { return err.message } })()", script), "TrustedHTML")
 	require.Eventually(t, func() bool { return !b.expects.Load() }, patience, 10*time.Millisecond)

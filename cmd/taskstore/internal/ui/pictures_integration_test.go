@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The page fits a telephone and a wide screen, in both schemes of colours. Pictures of it are
-// kept where TASKSTORE_SCREENSHOTS says.
+// The page fits a telephone and a wide screen, in both schemes of colours. The test keeps
+// pictures of it in the directory that TASKSTORE_SCREENSHOTS names.
 func TestThePageFitsTheScreen(t *testing.T) {
 	w := newWorld(t)
 	w.fill()

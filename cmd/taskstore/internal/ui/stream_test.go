@@ -95,7 +95,7 @@ func TestAListHasPages(t *testing.T) {
 	assert.Empty(t, before)
 }
 
-// Changes are shown as they happen, where the store tells of them: the interval is long.
+// The page shows a change when the store hints it: the interval is too long to be the cause.
 func TestAListIsLive(t *testing.T) {
 	w := newWorld(t)
 	run := w.create("n:alice", "render")
@@ -188,7 +188,7 @@ func TestAStoreRestsWhileNoPageIsOpen(t *testing.T) {
 	})
 }
 
-// The page says what is wrong with the store in the words of the command, and recovers.
+// The page names the store's fault in the words of the command, and recovers.
 func TestAPageNamesTheFaultOfTheStore(t *testing.T) {
 	w := newWorld(t)
 	id := w.id("n:alice", "render")

@@ -70,7 +70,7 @@ func TestTextsInAListAreCut(t *testing.T) {
 	assert.Equal(t, "short", cut("short"))
 }
 
-// The timeline tells what the record tells, in order, and what is to come.
+// The timeline shows the events of the record in order, and those to come.
 func TestATimelineShowsTheRecord(t *testing.T) {
 	words := func(task tasks.Task) (all []string) {
 		for _, m := range timelineOf(task, noon) {
@@ -123,7 +123,7 @@ func TestATimelineShowsTheRecord(t *testing.T) {
 	assert.Equal(t, []string{"start: created @1h0m0s", "bad: failed, after 59m0s @1m0s", "later: expires @-1h0m0s"}, words(ended))
 }
 
-// A label tells nothing of its owner, and is another one in each run.
+// A label hides its owner, and each run gives the owner another one.
 func TestLabelsStandForOwners(t *testing.T) {
 	l := newLabels()
 	l.keep([]string{"n:alice", "n:bob"})
