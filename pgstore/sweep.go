@@ -25,6 +25,7 @@ type sweeper struct {
 	mu      sync.Mutex
 	due     time.Time // of the next sweep
 	running sync.WaitGroup
+	over    bool // the backend closes
 	// Two readings of the horizon. Changes before the older one may be removed.
 	older, newer horizon
 }
@@ -40,7 +41,7 @@ func (s *sweeper) wrote(b *Backend) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if now.Before(s.due) || b.closed() {
+	if now.Before(s.due) || s.over {
 		return
 	}
 	first := s.due.IsZero()
@@ -55,11 +56,12 @@ func (s *sweeper) wrote(b *Backend) {
 	})
 }
 
-// wait waits for the sweep in progress. The backend must be closed.
+// wait keeps new sweeps from beginning, and waits for the one in progress.
 func (s *sweeper) wait() {
-	s.mu.Lock() // so that no sweep begins
-	defer s.mu.Unlock()
-	s.running.Wait()
+	s.mu.Lock()
+	s.over = true // no sweep begins
+	s.mu.Unlock()
+	s.running.Wait() // without mu, which the sweep needs
 }
 
 // sweep removes some expired records and old changes. It returns the number of records
