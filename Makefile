@@ -81,7 +81,6 @@ consumers: need-go ## have programs outside fetch a release of all modules from 
 release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45 min)
 	@[ -n "$(VERSION)" ] || { echo "Set the version: make release VERSION=v0.1.0"; exit 1; }
 	@bash .ci/run
-	@$(MAKE) consumers
 	@cd release && go run . -version $(VERSION)
 
 # FILES="mcptasks/wire.go tasks" restricts it.
