@@ -19,8 +19,8 @@ help: ## list the targets, with the time that each takes on two cores, once its 
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 # The tag only adds tests: one run has all of them. Tests mostly wait, for leases and
-# failovers, so two modules share the processors. The lines of a package come together..
-test: need-go ## run all tests but faults; finds redis-server, PostgreSQL, PgBouncer and Chromium or installs them (6 min)
+# failovers, so two modules share the processors. The lines of a package come together.
+test: need-go ## run the tests of the library, the command and the examples; finds redis-server, PostgreSQL, PgBouncer and Chromium or installs them (6 min)
 	@$(redis); $(postgres); $(chromium); \
 	echo "testing $(TESTED), two at a time"; \
 	$(MAKE) --no-print-directory --keep-going -j2 $(TESTED:%=in/%)
@@ -80,6 +80,7 @@ consumers: need-go ## have programs outside fetch a release of all modules from 
 
 release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45 min)
 	@[ -n "$(VERSION)" ] || { echo "Set the version: make release VERSION=v0.1.0"; exit 1; }
+	@cd release && go run . -version $(VERSION) -check
 	@bash .ci/run
 	@cd release && go run . -version $(VERSION)
 

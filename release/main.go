@@ -3,6 +3,8 @@
 // tag for each module on it. It leaves the branch as it is and does not push.
 //
 //	go run . -version v0.1.0
+//
+// With -check it only says whether the repository is ready for that.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 func main() {
 	version := flag.String("version", "", "version to release, as in v0.1.0")
 	repo := flag.String("repo", "..", "root of the repository")
+	check := flag.Bool("check", false, "only check that the version can be released")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fail(fmt.Errorf("unexpected argument %q: the command takes flags only", flag.Arg(0)))
@@ -24,6 +27,9 @@ func main() {
 	}
 	if err := checkRepo(*repo, *version); err != nil {
 		fail(err)
+	}
+	if *check {
+		return
 	}
 	proxy, err := os.MkdirTemp("", "taskstore-release-")
 	if err != nil {

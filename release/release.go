@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,7 +45,7 @@ func checkRepo(repo, version string) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(string(log), "## "+version) {
+	if !regexp.MustCompile(`(?m)^## ` + regexp.QuoteMeta(version) + `\s`).Match(log) {
 		return fmt.Errorf("CHANGELOG.md has no heading \"## %s\"; add it and describe the release there", version)
 	}
 	return nil
