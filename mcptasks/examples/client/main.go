@@ -18,10 +18,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/taskstore/taskstore/mcptasks"
 )
+
+// noShelf is the code of the error with which the tool refuse fails its task.
+const noShelf = -32004
 
 func main() {
 	url := flag.String("url", "http://127.0.0.1:8080/", "URL of the server")
@@ -40,6 +44,8 @@ func main() {
 		log.Fatalf("-to is %d: give a number from 1, or leave it out", *to)
 	case atURL && flag.NArg() > 0:
 		log.Fatalf("give -url or the command of a server, not both; the command began with %q", flag.Arg(0))
+	case strings.Contains(flag.Arg(0), "://"):
+		log.Fatalf("%q is no command; give the URL of a server as -url %[1]s", flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -75,16 +81,20 @@ func run(ctx context.Context, url string, to int, command []string) error {
 	}
 	session, err := client.Connect(ctx, transport, nil)
 	if err != nil && len(command) == 0 {
-		return fmt.Errorf("no MCP server answers at %s; start the example server, or give its URL with -url: %w", url, err)
+		return fmt.Errorf("no session with an MCP server at %s; start the example server, or give its URL with -url: %w", url, err)
 	}
 	if err != nil {
-		return fmt.Errorf("%s does not speak MCP on stdio: %w", command[0], err)
+		return fmt.Errorf("no session with %s as an MCP server on stdio: %w", command[0], err)
 	}
 	defer session.Close()
 
 	call := func(ctx context.Context, tool string, arguments map[string]any) error {
 		fmt.Printf("%s %v\n", tool, arguments)
 		res, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: arguments})
+		if failure := (*jsonrpc.Error)(nil); errors.As(err, &failure) && failure.Code == noShelf {
+			fmt.Printf("=> the task failed: %s\n", failure.Message)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -105,6 +115,7 @@ func run(ctx context.Context, url string, to int, command []string) error {
 		{"count", map[string]any{"to": 5}},
 		{"delete", map[string]any{"file": "notes.txt"}},
 		{"fail", map[string]any{}},
+		{"refuse", map[string]any{}},
 	} {
 		if err := call(ctx, c.tool, c.arguments); err != nil {
 			return err

@@ -37,8 +37,13 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() > 0 {
+	atAddr := false
+	flag.Visit(func(f *flag.Flag) { atAddr = atAddr || f.Name == "addr" })
+	switch {
+	case flag.NArg() > 0:
 		log.Fatalf("unexpected argument %q: options begin with -, see -h", flag.Arg(0))
+	case *stdio && atAddr:
+		log.Fatal("give -stdio or -addr, not both")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -71,21 +76,22 @@ func run(ctx context.Context, addr, storeURL string, stdio bool) error {
 	if stdio {
 		return serveStdio(ctx, t, server)
 	}
+	hint := ", and kill this server meanwhile"
 	if storeURL == "memory:" {
-		fmt.Println("tasks are in memory and end with this process; -store sqlite:tasks.db keeps them")
+		hint = "\ntasks are in memory and end with this process; -store sqlite:tasks.db keeps them"
 	}
-	return serveHTTP(ctx, addr, t, server)
+	return serveHTTP(ctx, addr, hint, t, server)
 }
 
 // serveHTTP serves until ctx ends. Then Run hands over the tasks that another replica can
 // resume and waits for the others, while clients can still poll them.
-func serveHTTP(ctx context.Context, addr string, t *mcptasks.Tasks, server *mcp.Server) error {
+func serveHTTP(ctx context.Context, addr, hint string, t *mcptasks.Tasks, server *mcp.Server) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("cannot serve at %s; choose another address, or -addr 127.0.0.1:0 for any port: %w", addr, err)
 	}
-	fmt.Printf("serving MCP at http://%s/\n"+
-		"try: client -url http://%[1]s/ -to 20, and kill this server meanwhile\n", listener.Addr())
+	fmt.Printf("serving MCP at http://%s/ with the tools count, delete, fail and refuse\n"+
+		"try: client -url http://%[1]s/ -to 20%s\n", listener.Addr(), hint)
 	web := &http.Server{
 		Handler:           t.HTTPHandler(func(*http.Request) *mcp.Server { return server }, nil),
 		ReadHeaderTimeout: 10 * time.Second,
