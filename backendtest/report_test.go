@@ -2,6 +2,8 @@ package backendtest
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -94,6 +96,20 @@ func TestRulesAreInTheOrderOfMending(t *testing.T) {
 			if place[order[i]] >= place[order[i+1]] {
 				t.Errorf("%s comes after %s", order[i], order[i+1])
 			}
+		}
+	}
+}
+
+// The pages name the number of rules.
+func TestThePagesNameTheNumberOfRules(t *testing.T) {
+	want := fmt.Sprintf("%d rules", len(rules()))
+	for _, page := range []string{"../docs/proof.md", "../docs/own-backend.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say that the contract has %s", page, want)
 		}
 	}
 }

@@ -24,6 +24,9 @@ func main() {
 	log.SetFlags(0)
 	url := flag.String("store", "memory:", "URL of the store: memory: or redis://HOST")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q: options begin with -, see -h", flag.Arg(0))
+	}
 	ctx := context.Background()
 
 	store, err := taskstore.Open(ctx, *url)

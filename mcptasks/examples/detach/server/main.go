@@ -36,6 +36,9 @@ func main() {
 	lease := flag.Duration("lease", 30*time.Second, "lease: how long a silent server keeps its tasks")
 	pickUp := flag.Duration("pickup", time.Minute, "how long a job may wait for a worker")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q: options begin with -, see -h", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *url, *prefix, *lease, *pickUp); err != nil {

@@ -49,6 +49,9 @@ func main() {
 	silence := flag.Duration("silence", 5*time.Minute, "how long a worker may be away before its tasks fail")
 	step := flag.Duration("step", time.Second, "how long a step of the work takes")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q: options begin with -, see -h", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *url, *prefix, *name, *lease, *silence, *step); err != nil && ctx.Err() == nil {
