@@ -141,23 +141,25 @@ func (b *bench) sheet(s sheet) *sheet {
 }
 
 // contest holds a contest, and adds its result to a sheet.
-func (b *bench) contest(ctx context.Context, s *sheet, c Contest) (r Result, err error) {
+func (b *bench) contest(ctx context.Context, s *sheet, c Contest) (err error) {
 	if c.Rounds == 0 {
 		c.Rounds = b.Rounds
 	}
 	if c.Pinned {
 		unpin, pinErr := pin()
-		if b.unpinned = pinErr; pinErr == nil {
+		if pinErr != nil {
+			b.unpinned = pinErr
+		} else {
 			defer func() { err = errors.Join(err, unpin()) }()
 		}
 	}
 	start := time.Now()
-	r, err = c.run(ctx)
+	r, err := c.run(ctx)
 	b.log("  %s: %s: %v", s.file, r.name(), time.Since(start).Round(10*time.Millisecond))
 	if err == nil {
 		s.results = append(s.results, r)
 	}
-	return r, err
+	return err
 }
 
 // payload returns data that looks like a task's: text that varies.

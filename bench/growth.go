@@ -163,7 +163,7 @@ func (b *bench) grown(ctx context.Context, s *sheet, keys []string, places []pla
 	if len(c.Contestants) == 0 {
 		return nil
 	}
-	_, err := b.contest(ctx, s, c)
+	err := b.contest(ctx, s, c)
 	for _, reset := range resets {
 		err = errors.Join(err, reset(ctx))
 	}

@@ -31,8 +31,7 @@ func (b *bench) hints(ctx context.Context, all []kept) error {
 			return b.watchStore(ctx, k.backend)
 		}})
 	}
-	_, err := b.contest(ctx, s, c)
-	return err
+	return b.contest(ctx, s, c)
 }
 
 // A trip is a turn of watching: the times at which changes were sent and at which they, or

@@ -62,9 +62,9 @@ func (b *bench) lists(ctx context.Context, s *sheet, all []peers.Peer, n int) er
 		read := func(ctx context.Context, _ int) error { return b.limitList(ctx, owner, n) }
 		list.Contestants = append(list.Contestants, Contestant{Name: "go-redis, pipelines of HMGET", Sample: averaged(max(1, b.Calls/n), 1e3, read)})
 	}
-	_, err := b.contest(ctx, s, list)
+	err := b.contest(ctx, s, list)
 	if err == nil {
-		_, err = b.contest(ctx, s, page)
+		err = b.contest(ctx, s, page)
 	}
 	return err
 }

@@ -46,7 +46,7 @@ func (b *bench) quotaTopic(ctx context.Context) error {
 				return errors.Join(err, p.Delete(ctx, owner, "one-more"))
 			})})
 		}
-		if _, err := b.contest(ctx, s, c); err != nil {
+		if err := b.contest(ctx, s, c); err != nil {
 			return err
 		}
 	}

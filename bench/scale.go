@@ -45,7 +45,7 @@ func (b *bench) scale(ctx context.Context, s *sheet, p place) error {
 		}},
 	} {
 		contest := Contest{Keys: []string{c.work, p.name}, Rounds: b.Turns, Contestants: []Contestant{b.loaded(strconv.Itoa(scaleCallers), scaleCallers, 1, c.do)}}
-		if _, err := b.contest(ctx, s, contest); err != nil {
+		if err := b.contest(ctx, s, contest); err != nil {
 			return err
 		}
 	}

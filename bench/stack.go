@@ -76,7 +76,7 @@ func (b *bench) stackTopic(ctx context.Context) (err error) {
 			}))
 		}
 		for _, c := range []Contest{get, create} {
-			if _, err := b.contest(ctx, s, c); err != nil {
+			if err := b.contest(ctx, s, c); err != nil {
 				return err
 			}
 		}

@@ -44,7 +44,7 @@ func (b *bench) work(ctx context.Context, s *sheet, all []peers.Peer, size, call
 			}
 			c.Contestants = append(c.Contestants, b.loaded(p.Name, callers, every, do))
 		}
-		if _, err := b.contest(ctx, s, c); err != nil {
+		if err := b.contest(ctx, s, c); err != nil {
 			return err
 		}
 	}
@@ -133,7 +133,7 @@ func (b *bench) churn(ctx context.Context, s *sheet, all []peers.Peer, size, cal
 			return made, err
 		}})
 	}
-	_, err := b.contest(ctx, s, create)
+	err := b.contest(ctx, s, create)
 	s.results = append(s.results, deleted)
 	return err
 }
