@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 )
 
 // A Sample is one measurement. Metrics that were not measured are 0.
 type Sample struct {
-	Value    float64 // what the contest is about, in its unit
+	Value    float64 // the contest's figure, in its unit
 	P50, P99 float64 // of the time that a call took, µs
 	Allocs   float64 // allocations of the process per operation
 	Timed    int     // calls that the percentiles are of
-	Extra    float64 // what else a contest counts
+	Extra    float64 // a second figure of some contests
 }
 
 // A Contestant does the work of a contest and measures it.
@@ -26,27 +28,36 @@ type Contestant struct {
 
 // A Contest has several contestants do the same work, in turns and several times.
 type Contest struct {
-	Name        string
+	Keys        []string // the circumstances, in the columns of its sheet
 	Contestants []Contestant
 	Rounds      int
-	NoWarmup    bool // for work that takes long: the first turn counts
+	NoWarmup    bool // the first turn counts; for work that takes seconds
+	Pinned      bool // this process has one core, the servers another
 }
 
 // A Result has the samples of a contest: Samples[name][round].
 type Result struct {
-	Name    string
+	Keys    []string
 	Names   []string
 	Samples map[string][]Sample
 }
 
-// run holds the contest. Each round has a turn of everybody, in an order that is
-// drawn for it: nobody always comes after the same other, whose traces in caches
-// and in the scheduler would be taken for its own. A round before the first, which
-// is not counted, warms up pools and caches.
+func newResult(keys ...string) Result { return Result{Keys: keys, Samples: make(map[string][]Sample)} }
+
+func (r *Result) add(name string, s Sample) {
+	if !slices.Contains(r.Names, name) {
+		r.Names = append(r.Names, name)
+	}
+	r.Samples[name] = append(r.Samples[name], s)
+}
+
+// run holds the contest. Each round has a turn of every contestant, in an order that is drawn
+// for it, because a turn leaves traces in caches and in the scheduler for the next one. A
+// round before the first, which does not count, warms up pools and caches.
 func (c Contest) run(ctx context.Context) (Result, error) {
-	r := Result{Name: c.Name, Samples: make(map[string][]Sample)}
-	for _, who := range c.Contestants {
-		r.Names = append(r.Names, who.Name)
+	r := newResult(c.Keys...)
+	for _, contestant := range c.Contestants {
+		r.Names = append(r.Names, contestant.Name)
 	}
 	first := -1
 	if c.NoWarmup {
@@ -54,35 +65,42 @@ func (c Contest) run(ctx context.Context) (Result, error) {
 	}
 	for round := first; round < c.Rounds; round++ {
 		for _, i := range rand.Perm(len(c.Contestants)) {
-			who := c.Contestants[i]
-			if who.Reset != nil {
-				if err := who.Reset(ctx); err != nil {
-					return r, fmt.Errorf("%s: %s: prepare: %w", c.Name, who.Name, err)
+			contestant := c.Contestants[i]
+			if contestant.Reset != nil {
+				if err := contestant.Reset(ctx); err != nil {
+					return r, fmt.Errorf("%s: %s: prepare: %w", r.name(), contestant.Name, err)
 				}
 			}
-			runtime.GC() // nobody pays for what another left behind
-			s, err := who.Sample(ctx)
+			runtime.GC() // each turn pays for its own garbage
+			s, err := contestant.Sample(ctx)
 			if err != nil {
-				return r, fmt.Errorf("%s: %s: %w", c.Name, who.Name, err)
+				return r, fmt.Errorf("%s: %s: %w", r.name(), contestant.Name, err)
 			}
 			if round >= 0 {
-				r.Samples[who.Name] = append(r.Samples[who.Name], s)
+				r.add(contestant.Name, s)
 			}
 		}
 	}
 	return r, nil
 }
 
+func (r Result) name() string { return strings.Join(r.Keys, ", ") }
+
 // A metric picks a number of a sample.
 type metric func(Sample) float64
 
 func value(s Sample) float64  { return s.Value }
 func p50(s Sample) float64    { return s.P50 }
-func p99(s Sample) float64    { return s.P99 }
 func allocs(s Sample) float64 { return s.Allocs }
 func extra(s Sample) float64  { return s.Extra }
 
-func timedCalls(s Sample) float64 { return float64(s.Timed) }
+// p99 is that of turns with enough calls to speak of the hundredth part, otherwise 0.
+func p99(s Sample) float64 {
+	if s.Timed < 200 {
+		return 0
+	}
+	return s.P99
+}
 
 func (r Result) values(name string, m metric) []float64 {
 	values := make([]float64, 0, len(r.Samples[name]))

@@ -10,7 +10,7 @@ import (
 
 func TestContestantsTakeTurns(t *testing.T) {
 	var order []string
-	who := func(name string) Contestant {
+	contestant := func(name string) Contestant {
 		n := 0.0
 		return Contestant{Name: name, Sample: func(context.Context) (Sample, error) {
 			order = append(order, name)
@@ -18,7 +18,7 @@ func TestContestantsTakeTurns(t *testing.T) {
 			return Sample{Value: n}, nil
 		}}
 	}
-	r, err := Contest{Contestants: []Contestant{who("a"), who("b"), who("c")}, Rounds: 2}.run(t.Context())
+	r, err := Contest{Contestants: []Contestant{contestant("a"), contestant("b"), contestant("c")}, Rounds: 2}.run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestContestantsTakeTurns(t *testing.T) {
 		t.Error("the result has other participants")
 	}
 	order = nil
-	if _, err := (Contest{Contestants: []Contestant{who("a")}, Rounds: 1, NoWarmup: true}).run(t.Context()); err != nil || len(order) != 1 {
+	if _, err := (Contest{Contestants: []Contestant{contestant("a")}, Rounds: 1, NoWarmup: true}).run(t.Context()); err != nil || len(order) != 1 {
 		t.Errorf("without warm-up: %v, %v", order, err)
 	}
 }
@@ -43,9 +43,9 @@ func TestContestNamesTheFailedParticipant(t *testing.T) {
 	broken := errors.New("broken")
 	fails := func(context.Context) (Sample, error) { return Sample{}, broken }
 	resets := func(context.Context) error { return broken }
-	for _, who := range []Contestant{{Name: "who", Sample: fails}, {Name: "who", Sample: fails, Reset: resets}} {
-		_, err := Contest{Name: "work", Contestants: []Contestant{who}, Rounds: 1}.run(t.Context())
-		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "work: who") {
+	for _, c := range []Contestant{{Name: "it", Sample: fails}, {Name: "it", Sample: fails, Reset: resets}} {
+		_, err := Contest{Keys: []string{"work"}, Contestants: []Contestant{c}, Rounds: 1}.run(t.Context())
+		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "work: it") {
 			t.Error(err)
 		}
 	}

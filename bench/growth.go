@@ -5,327 +5,193 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 
 	"github.com/taskstore/taskstore"
 )
 
-// A place is a store as it has grown, and the owner in it that is worked with.
+// A place is a store of its own with many tasks or owners, alike each: it has grown.
 type place struct {
-	name  string
-	size  int // what is plotted
-	store taskstore.StorageBackend
-	full  taskstore.StorageBackend // the same with a limit that owner has reached; nil: not measured
-	owner string                   // empty: any of size owners
-	tasks int                      // of an owner
+	name          string // how many there are
+	owners, tasks int    // tasks of each owner
+	store         taskstore.StorageBackend
+	full          taskstore.StorageBackend // the same, with a limit that its owners have reached
 
-	versions *versions // of its tasks
+	mu       *sync.Mutex
+	versions map[taskstore.Key]taskstore.Version // of updated tasks; others are at 1
 }
 
-// versions are those of tasks that have been updated; others are at 1.
-type versions struct {
-	mu    sync.Mutex
-	known map[taskstore.Key]taskstore.Version
+// key returns the i-th key of those that are there, spread over all.
+func (p place) key(i int) taskstore.Key {
+	const prime = 7919
+	i = i * prime % (p.owners * p.tasks)
+	return taskstore.Key{Owner: fmt.Sprint("owner-", i%p.owners), Task: taskName(i / p.owners)}
 }
 
-func newVersions() *versions { return &versions{known: make(map[taskstore.Key]taskstore.Version)} }
+func (p place) anyKey() taskstore.Key { return p.key(rand.IntN(1 << 30)) }
 
-// update writes a task that nobody else writes at the time.
-func (p place) update(ctx context.Context, key taskstore.Key, v taskstore.Value) error {
-	p.versions.mu.Lock()
-	version := max(p.versions.known[key], 1)
-	p.versions.mu.Unlock()
-	version, err := p.store.PutIfVersion(ctx, key, v, version)
-	p.versions.mu.Lock()
-	defer p.versions.mu.Unlock()
-	p.versions.known[key] = version
+// update writes a task. Each task has one writer at a time.
+func (p place) update(ctx context.Context, key taskstore.Key) error {
+	p.mu.Lock()
+	version := max(p.versions[key], 1)
+	p.mu.Unlock()
+	version, err := p.store.PutIfVersion(ctx, key, grownValue(), version)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.versions[key] = version
 	return err
 }
 
-// key returns the i-th of the keys that work goes to, which are spread over all
-// there are.
-func (p place) key(i int) taskstore.Key {
-	const prime = 7919
-	if p.owner != "" {
-		return taskstore.Key{Owner: p.owner, Task: taskName(i * prime % p.tasks)}
-	}
-	return taskstore.Key{Owner: fmt.Sprint("owner-", i*prime%p.size), Task: taskName(i / p.size % p.tasks)}
-}
+// Work whose cost may grow, besides that on single tasks.
+const (
+	workLimited = "create under a limit"
+	workRefused = "create beyond the limit"
+	workOneList = "list of one owner"
+)
 
-// total is how many tasks there are.
-func (p place) total() int {
-	if p.owner != "" {
-		return p.tasks
-	}
-	return p.size * p.tasks
-}
+// Numbers that grow.
+const (
+	growTasks  = "tasks of one owner"
+	growOwners = "owners"
+)
 
-// The work whose cost may grow.
-var growing = []string{"create", refused, "get", "update", "first page"}
-
-const refused = "create, refused by a limit"
-
-// growthSections measures cost against the number of tasks and of owners.
-func (b *bench) growthSections(ctx context.Context) error {
+// growthTopic measures the cost of work against the number of tasks of one owner, and against
+// the number of owners with ten tasks each: on Redis the server's time, in memory a call's.
+func (b *bench) growthTopic(ctx context.Context) error {
+	s := b.sheet(sheet{file: "growth", keys: []string{"store", "of", "work"}, names: "number", columns: []column{{"us", value}}})
+	scale := b.sheet(sheet{file: "scale", keys: []string{"work", "tasks"}, names: "callers", columns: []column{{"ops_per_s", value}}})
 	for _, g := range []struct {
-		title, text, axis, file string
-		redis, memory           func(context.Context) ([]place, error)
-	}{{
-		"Growth: tasks of one owner", "One owner has more and more tasks of 1 KiB; all sizes are there at once and measured in turns.",
-		"tasks of the owner", "growth-tasks", b.tasksOnRedis, b.tasksInMemory,
-	}, {
-		"Growth: owners", fmt.Sprintf("More and more owners with %d tasks of 1 KiB each; work goes to any of them.", b.PerOwner),
-		"owners", "growth-owners", b.ownersOnRedis, b.ownersInMemory,
-	}} {
-		s := b.report.section(g.title)
-		s.text("%s The ratios are to the smallest; a page is of %d tasks, or as many as there are. Work goes to tasks at random: "+
-			"with many of them it pays for memory that is in no cache of the processor. Creates are left out where they would make a place much larger. "+
-			"One caller waits for each answer, on Redis with a ctx that cannot end.\n", g.text, pageSize)
-		places, err := g.redis(ctx)
-		if err != nil {
-			return err
-		}
-		served, err := b.grown(ctx, places, b.servedPlace)
-		if err != nil {
-			return err
-		}
-		if g.axis != "owners" {
-			if err := b.scaleRates(ctx, places[len(places)-1]); err != nil {
+		of             string
+		counts         []int
+		owners, tasks  func(n int) int
+		redis, inStore []string
+	}{
+		{growTasks, b.GrowthTasks, func(int) int { return 1 }, func(n int) int { return n },
+			[]string{workLimited, workRefused, workGet, workUpdate, workPage}, []string{workCreate, workGet, workUpdate, workPage}},
+		{growOwners, b.GrowthOwners, func(n int) int { return n }, func(int) int { return b.PerOwner },
+			[]string{workLimited, workGet, workUpdate, workPage}, []string{workCreate, workGet, workUpdate, workPage, workOneList}},
+	} {
+		for _, onRedis := range []bool{true, false} {
+			var places []place
+			for i, n := range g.counts {
+				p := place{name: strconv.Itoa(n), owners: g.owners(n), tasks: g.tasks(n), mu: new(sync.Mutex), versions: make(map[taskstore.Key]taskstore.Version)}
+				if err := b.open(ctx, &p, i, onRedis); err != nil {
+					return err
+				}
+				places = append(places, p)
+			}
+			store, works, call := "redis", g.redis, b.served
+			if !onRedis {
+				store, works, call = "memory", g.inStore, b.called
+			}
+			for _, work := range works {
+				if err := b.grown(ctx, s, []string{store, g.of, work}, places, call); err != nil {
+					return err
+				}
+			}
+			if last := places[len(places)-1]; onRedis && g.of == growTasks {
+				if err := b.scale(ctx, scale, last); err != nil {
+					return err
+				}
+			}
+			if err := b.flush(ctx); err != nil {
 				return err
 			}
 		}
-		if err := b.flush(ctx); err != nil {
-			return err
-		}
-		if places, err = g.memory(ctx); err != nil {
-			return err
-		}
-		called, err := b.grown(ctx, places, b.calledPlace)
+	}
+	return b.plotGrowth(s)
+}
+
+// open gives a place its store, and fills it. On Redis every place has a database.
+func (b *bench) open(ctx context.Context, p *place, i int, onRedis bool) (err error) {
+	p.store = taskstore.NewMemoryBackend(nil)
+	if onRedis {
+		c := b.client(dbGrowth + i)
+		backend, err := taskstore.NewRedisBackend(c, &taskstore.RedisOptions{MaxRecordsPerOwner: 1 << 30})
 		if err != nil {
 			return err
 		}
-		if g.axis == "owners" {
-			one, err := b.listOfOne(ctx, places)
-			if err != nil {
-				return err
-			}
-			called = append(called, one)
-			first, last := one.Names[0], one.Names[len(one.Names)-1]
-			b.report.atMost(1.5, one.ratio(last, first, value), "memory, list of one owner: with %s against %s", last, first)
+		if _, err := backend.Now(ctx); err != nil { // a reading of the clock is not to be measured
+			return err
 		}
-		b.showGrowth(s, g.axis, g.file+"-redis.svg", "Redis: µs of the server", served, value)
-		b.showGrowth(s, g.axis, "", "Redis: µs at a caller", served, p50)
-		b.showGrowth(s, g.axis, g.file+"-memory.svg", "In memory: µs", called, value)
-	}
-	return nil
-}
-
-// tasksOnRedis has one owner for each number of tasks, all in one database.
-func (b *bench) tasksOnRedis(ctx context.Context) (places []place, err error) {
-	c := b.client(dbGrowth)
-	store, err := taskstore.NewRedisBackend(c, nil)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range b.GrowthTasks {
-		full, err := taskstore.NewRedisBackend(c, &taskstore.RedisOptions{MaxRecordsPerOwner: n})
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, place{recordsText(n), n, store, full, fmt.Sprint("owner-", n), n, newVersions()})
-	}
-	return places, b.populate(ctx, places)
-}
-
-func (b *bench) tasksInMemory(ctx context.Context) (places []place, err error) {
-	store := taskstore.NewMemoryBackend(nil)
-	for _, n := range b.GrowthTasks {
-		places = append(places, place{recordsText(n), n, store, nil, fmt.Sprint("owner-", n), n, newVersions()})
-	}
-	return places, b.populate(ctx, places)
-}
-
-// ownersOnRedis has a database for each number of owners: they are apart then.
-func (b *bench) ownersOnRedis(ctx context.Context) (places []place, err error) {
-	for i, n := range b.GrowthOwners {
-		store, err := taskstore.NewRedisBackend(b.client(dbOwners+i), nil)
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner, newVersions()})
-		if err := b.settle(ctx, store, n); err != nil {
-			return nil, err
-		}
-	}
-	return places, nil
-}
-
-func (b *bench) ownersInMemory(ctx context.Context) (places []place, err error) {
-	for _, n := range b.GrowthOwners {
-		store := taskstore.NewMemoryBackend(nil)
-		places = append(places, place{ownersText(n), n, store, nil, "", b.PerOwner, newVersions()})
-		if err := b.settle(ctx, store, n); err != nil {
-			return nil, err
-		}
-	}
-	return places, nil
-}
-
-func ownersText(n int) string {
-	if n == 1 {
-		return "1 owner"
-	}
-	return countText(n) + " owners"
-}
-
-// populate gives the places' owners their tasks.
-func (b *bench) populate(ctx context.Context, places []place) error {
-	for _, p := range places {
-		if err := put(ctx, p.store, p.tasks, func(i int) taskstore.Key { return taskstore.Key{Owner: p.owner, Task: taskName(i)} }); err != nil {
+		p.store = backend
+		if p.full, err = taskstore.NewRedisBackend(c, &taskstore.RedisOptions{MaxRecordsPerOwner: p.tasks}); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// settle gives so many owners their tasks.
-func (b *bench) settle(ctx context.Context, store taskstore.StorageBackend, owners int) error {
-	return put(ctx, store, owners*b.PerOwner, func(i int) taskstore.Key {
-		return taskstore.Key{Owner: fmt.Sprint("owner-", i/b.PerOwner), Task: taskName(i % b.PerOwner)}
-	})
-}
-
-func put(ctx context.Context, store taskstore.StorageBackend, n int, key func(i int) taskstore.Key) error {
-	v := grownValue()
-	return fill(ctx, n, func(ctx context.Context, i int) error {
-		_, err := store.PutIfVersion(ctx, key(i), v, 0)
+	return fill(ctx, p.owners*p.tasks, func(ctx context.Context, i int) error {
+		_, err := p.store.PutIfVersion(ctx, p.key(i), grownValue(), 0)
 		return err
 	})
 }
 
-// grownValue is what all tasks have, before and after an update, so that it keeps
-// their expiry.
+// grownValue is that of all tasks, before and after an update, so that they keep their expiry.
 func grownValue() taskstore.Value {
 	return taskstore.Value{Data: payload(1 << 10), ExpiresAt: grownExpiry}
 }
 
 var grownExpiry = tomorrow()
 
-// grown measures each work at all places.
-func (b *bench) grown(ctx context.Context, places []place, sampled func(p place, work string) (Contestant, error)) (results []Result, err error) {
-	for _, work := range growing {
-		c := Contest{Name: work}
-		for _, p := range places {
-			if p.full == nil && work == refused || p.total() < b.Calls && work == "create" {
-				continue
-			}
-			who, err := sampled(p, work)
-			if err != nil {
-				return nil, err
-			}
-			who.Name = p.name
-			c.Contestants = append(c.Contestants, who)
-		}
-		if len(c.Contestants) == 0 {
+// called makes a contestant that is measured by the time of a call.
+func (b *bench) called(name string, f func(ctx context.Context, i int) error) Contestant {
+	return Contestant{Name: name, Sample: averaged(b.Calls, 1e6, f)}
+}
+
+// grown measures a work at all places. Creates leave out places that they would make much
+// larger.
+func (b *bench) grown(ctx context.Context, s *sheet, keys []string, places []place, call func(string, func(context.Context, int) error) Contestant) error {
+	c := Contest{Keys: keys, Pinned: keys[0] == "redis"}
+	var resets []func(context.Context) error
+	for _, p := range places {
+		work := keys[2]
+		if (work == workCreate || work == workLimited) && p.owners*p.tasks < b.Calls {
 			continue
 		}
-		r, err := b.contest(ctx, c)
-		if err != nil {
-			return nil, err
+		more := func(i int) taskstore.Key {
+			return taskstore.Key{Owner: p.key(i).Owner, Task: fmt.Sprint("more-", i)}
 		}
-		results = append(results, r)
-	}
-	return results, nil
-}
-
-// servedPlace measures a work by the server's time.
-func (b *bench) servedPlace(p place, work string) (Contestant, error) {
-	do, reset := p.work(work, b.Calls)
-	who := Contestant{Reset: reset}
-	onRedis, ok := p.store.(*taskstore.RedisBackend)
-	if !ok {
-		return who, errors.New("only Redis tells the server's time")
-	}
-	c := b.client(dbScratch)
-	who.Sample = func(ctx context.Context) (Sample, error) {
-		if _, err := onRedis.Now(ctx); err != nil { // not to be measured
-			return Sample{}, err
-		}
-		return serverTime(ctx, c, b.Calls, do)
-	}
-	return who, nil
-}
-
-// calledPlace measures a work by what a call takes.
-func (b *bench) calledPlace(p place, work string) (Contestant, error) {
-	do, reset := p.work(work, b.Calls)
-	return Contestant{Reset: reset, Sample: func(ctx context.Context) (Sample, error) {
-		s, err := timed(func() error {
-			for i := range b.Calls {
-				if err := do(ctx, i); err != nil {
-					return err
-				}
+		contestant := call(p.name, func(ctx context.Context, i int) error { return p.do(ctx, work, more(i)) })
+		if work == workCreate || work == workLimited {
+			contestant.Reset = func(ctx context.Context) error {
+				return fill(ctx, b.Calls, func(ctx context.Context, i int) error { _, err := p.store.Delete(ctx, more(i)); return err })
 			}
-			return nil
-		})
-		s.Value *= 1e3 / float64(b.Calls)
-		return s, err
-	}}, nil
-}
-
-// listOfOne lists one and the same owner, whatever others there are.
-func (b *bench) listOfOne(ctx context.Context, places []place) (Result, error) {
-	c := Contest{Name: "list of one"}
-	for _, p := range places {
-		who := Contestant{Name: p.name, Sample: averaged(b.Calls, func(ctx context.Context) error {
-			list, err := p.store.ListByPrefix(ctx, taskstore.Key{Owner: p.key(0).Owner})
-			return counted(len(list), err)(p.tasks)
-		})}
-		ms := who.Sample
-		who.Sample = func(ctx context.Context) (Sample, error) {
-			s, err := ms(ctx)
-			s.Value *= 1e3 // µs, as the others in its table
-			return s, err
+			resets = append(resets, contestant.Reset)
 		}
-		c.Contestants = append(c.Contestants, who)
+		c.Contestants = append(c.Contestants, contestant)
 	}
-	return b.contest(ctx, c)
+	if len(c.Contestants) == 0 {
+		return nil
+	}
+	err := b.contest(ctx, s, c)
+	for _, reset := range resets {
+		err = errors.Join(err, reset(ctx))
+	}
+	return err
 }
 
-// work returns the i-th call of a work, and what takes n of them back.
-func (p place) work(name string, n int) (do func(ctx context.Context, i int) error, reset func(context.Context) error) {
-	more := func(i int) taskstore.Key {
-		return taskstore.Key{Owner: p.key(i).Owner, Task: fmt.Sprint("more-", i)}
+// do does a work once. A create makes the task more.
+func (p place) do(ctx context.Context, work string, more taskstore.Key) error {
+	var err error
+	switch work {
+	case workCreate, workLimited:
+		_, err = p.store.PutIfVersion(ctx, more, grownValue(), 0)
+	case workRefused:
+		if _, err = p.full.PutIfVersion(ctx, more, grownValue(), 0); !errors.Is(err, taskstore.ErrCapacityExceeded) {
+			return fmt.Errorf("a create beyond the limit gives: %v", err)
+		}
+		err = nil
+	case workGet:
+		_, err = p.store.Get(ctx, p.anyKey())
+	case workUpdate:
+		err = p.update(ctx, p.anyKey())
+	case workPage:
+		pager, _ := taskstore.As[taskstore.Pager](p.store)
+		page, _, pageErr := pager.ListPage(ctx, taskstore.Key{Owner: p.anyKey().Owner}, "", pageSize)
+		err = counted(len(page), pageErr)(min(p.tasks, pageSize))
+	case workOneList:
+		list, listErr := p.store.ListByPrefix(ctx, taskstore.Key{Owner: p.key(0).Owner})
+		err = counted(len(list), listErr)(p.tasks)
 	}
-	remove := func(ctx context.Context) error {
-		return fill(ctx, n, func(ctx context.Context, i int) error { _, err := p.store.Delete(ctx, more(i)); return err })
-	}
-	v := grownValue()
-	switch name {
-	case "create":
-		return func(ctx context.Context, i int) error {
-			_, err := p.store.PutIfVersion(ctx, more(i), v, 0)
-			return err
-		}, remove
-	case refused:
-		return func(ctx context.Context, i int) error {
-			_, err := p.full.PutIfVersion(ctx, more(i), v, 0)
-			if !errors.Is(err, taskstore.ErrCapacityExceeded) {
-				return fmt.Errorf("a create beyond the limit gives: %v", err)
-			}
-			return nil
-		}, remove
-	case "get":
-		return func(ctx context.Context, _ int) error {
-			_, err := p.store.Get(ctx, p.key(rand.IntN(1<<30)))
-			return err
-		}, nil
-	case "update":
-		return func(ctx context.Context, _ int) error { return p.update(ctx, p.key(rand.IntN(1<<30)), v) }, nil
-	}
-	pager, _ := taskstore.As[taskstore.Pager](p.store)
-	return func(ctx context.Context, _ int) error {
-		page, _, err := pager.ListPage(ctx, taskstore.Key{Owner: p.key(rand.IntN(1 << 30)).Owner}, "", pageSize)
-		return counted(len(page), err)(min(p.tasks, pageSize))
-	}, remove
+	return err
 }

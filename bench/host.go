@@ -9,10 +9,10 @@ import (
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A host is to redistest what a test is: it starts a server for it, which ends
-// with it, or with the process, however that dies.
+// A host stands for a test before redistest: servers that it starts end with it, or with the
+// process, however that dies.
 type host struct {
-	testing.TB // for the methods that redistest does not call
+	testing.TB // for the methods that redistest leaves alone
 	cleanups   []func()
 }
 
@@ -22,16 +22,16 @@ func (*host) Log(...any)         {}
 func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
 func (*host) Fatal(args ...any)  { panic(fatal(fmt.Sprint(args...))) }
 
-// fatal is what ends start.
+// fatal is the panic that ends start.
 type fatal string
 
-// start starts a server. It persists nothing.
+// start starts a server without persistence.
 func (h *host) start() (server *redistest.Server, err error) {
 	defer h.recovered(&err)
 	return redistest.Start(h), nil
 }
 
-// recovered is deferred: it has a function return what Fatal said.
+// recovered is deferred. It has a function return the error that Fatal got.
 func (h *host) recovered(err *error) {
 	switch p := recover().(type) {
 	case nil:

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func TestSwappedExchangesTwoArguments(t *testing.T) {
@@ -18,5 +20,20 @@ func TestSwappedExchangesTwoArguments(t *testing.T) {
 		if _, err := swapped(bad, "2", "3"); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
+	}
+}
+
+// The store reads the server's clock between its writes, by a script too.
+func TestSentIgnoresScriptsWithoutTheTask(t *testing.T) {
+	s := new(sent)
+	s.begin("task-1")
+	for _, args := range [][]any{{"EVALSHA", "sha", "1", "key", "task-1"}, {"evalsha", "sha", "0"}, {"hmget", "key", "version"}} {
+		s.note(redis.NewCmd(t.Context(), args...))
+	}
+	if got := s.command("evalsha"); len(got) != 5 {
+		t.Errorf("recorded is %v", got)
+	}
+	if got := s.command("hmget"); len(got) != 3 {
+		t.Errorf("recorded is %v", got)
 	}
 }

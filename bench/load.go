@@ -13,22 +13,18 @@ import (
 // A call is one operation: the i-th of that caller.
 type call func(ctx context.Context, caller, i int) error
 
-// A load has many callers make calls at once, each its next one when it has the
-// answer to the last, and one at least.
+// A load has many callers make calls at once, each its next one after the answer to the
+// last, and one at least. It ends after a time or a number of calls.
 type load struct {
 	callers int
-	// What ends the load: time, calls in all, or somebody.
-	last  time.Duration
-	calls int
-	until <-chan struct{}
-	// Every how manyth call of a caller is timed. 1 for servers; calls that take
-	// less than a microsecond would mostly be timing.
-	every int
+	last    time.Duration // 0: calls end it
+	calls   int           // in all; 0: time ends it
+	every   int           // one of so many is timed, because timing takes longer than a call in memory
 }
 
-// run returns operations per second, times and allocations.
+// run returns operations per second, times and allocations. The ctx of calls can end, as that
+// of a server's requests.
 func (l load) run(ctx context.Context, do call) (Sample, error) {
-	// As a server's requests: their ctx can end.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -43,15 +39,6 @@ func (l load) run(ctx context.Context, do call) (Sample, error) {
 	if l.last > 0 {
 		timer := time.AfterFunc(l.last, func() { stop.Store(true) })
 		defer timer.Stop()
-	}
-	if l.until != nil {
-		go func() {
-			select {
-			case <-l.until:
-				stop.Store(true)
-			case <-ctx.Done():
-			}
-		}()
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -103,22 +90,24 @@ func (l load) run(ctx context.Context, do call) (Sample, error) {
 
 func micros(d time.Duration) float64 { return float64(d) / 1e3 }
 
-// timed returns how many milliseconds f takes, and its allocations.
-func timed(f func() error) (Sample, error) {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	start := time.Now()
-	if err := f(); err != nil {
-		return Sample{}, err
+// averaged measures the mean of n calls in a row, in parts of a second: 1e3 for milliseconds.
+func averaged(n int, parts float64, do func(ctx context.Context, i int) error) func(context.Context) (Sample, error) {
+	return func(ctx context.Context) (Sample, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		start := time.Now()
+		for i := range n {
+			if err := do(ctx, i); err != nil {
+				return Sample{}, err
+			}
+		}
+		return Sample{Value: time.Since(start).Seconds() * parts / float64(n)}, nil
 	}
-	ms := micros(time.Since(start)) / 1e3
-	runtime.ReadMemStats(&after)
-	return Sample{Value: ms, Allocs: float64(after.Mallocs - before.Mallocs)}, nil
 }
 
 // fill makes n calls by many callers at once, as fast as it goes.
 func fill(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	own := context.WithoutCancel(ctx) // a ctx that can end costs more
+	own := context.WithoutCancel(ctx) // it costs less
 	var next atomic.Int64
 	var once sync.Once
 	var failed error

@@ -1,154 +1,139 @@
 package main
 
 import (
+	"bytes"
+	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"text/tabwriter"
+	"text/template"
 )
 
-// A report is RESULTS.md while it is written.
+// A report has all that a run found.
 type report struct {
-	sections []*section
-	targets  []Target
-	whole    bool              // nothing was left out
-	files    map[string][]byte // plots, by file name
+	sheets []*sheet
+	plots  map[string][]byte // by file name
 }
 
-// A section answers one question.
-type section struct {
-	title string
-	parts []string // Markdown
-}
-
-// A table has a caption that says what its figures are.
-type table struct {
-	caption string
-	header  []string
-	rows    [][]string
-}
-
-func newReport() *report { return &report{files: make(map[string][]byte)} }
-
-// section begins the next one.
-func (r *report) section(title string) *section {
-	s := &section{title: title}
-	r.sections = append(r.sections, s)
-	return s
-}
-
-func (s *section) text(format string, args ...any) {
-	s.parts = append(s.parts, fmt.Sprintf(format, args...))
-}
-
-func (s *section) table(t table) { s.parts = append(s.parts, t.markdown()) }
-
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
-
-// markdown writes the table; the first column is text, the others are figures.
-func (t table) markdown() string {
-	var b strings.Builder
-	if t.caption != "" {
-		fmt.Fprintf(&b, "%s\n\n", t.caption)
-	}
-	line := func(cells []string) {
-		b.WriteString("|")
-		for i := range t.header {
-			cell := ""
-			if i < len(cells) {
-				cell = strings.ReplaceAll(cells[i], "|", "\\|")
-			}
-			fmt.Fprintf(&b, " %s |", cell)
+// sheet returns the sheet of that file; one without results if the run left it out.
+func (r *report) sheet(file string) *sheet {
+	for _, s := range r.sheets {
+		if s.file == file {
+			return s
 		}
-		b.WriteString("\n")
 	}
-	line(t.header)
+	return &sheet{file: file}
+}
+
+// markdown writes a table. Its first column is text, the others are figures.
+func markdown(rows [][]string) string {
+	var b strings.Builder
 	rule := []string{"---"}
-	for range len(t.header) - 1 {
+	for range len(rows[0]) - 1 {
 		rule = append(rule, "--:")
 	}
-	line(rule)
-	for _, row := range t.rows {
-		line(row)
+	for _, row := range slices.Insert(slices.Clone(rows), 1, rule) {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 	}
 	return b.String()
 }
 
-// plot adds a picture.
-func (r *report) plot(s *section, file, alt string, svg []byte) {
-	r.files[file] = svg
-	s.text("![%s](%s)\n", alt, file)
-}
-
-// comparison is the table of contests that have one thing to do and differ in its
-// circumstances: a row for each contestant, a column for each contest. A figure is
-// the median, then its spread in per cent of it, then its ratio to that of the
-// contestant reference.
-func comparison(caption, first, reference string, contests []Result) table {
-	t := table{caption: caption, header: []string{first}}
-	var names []string
-	seen := make(map[string]bool)
-	for _, c := range contests {
-		t.header = append(t.header, c.Name)
-		for _, name := range c.Names {
-			if !seen[name] {
-				seen[name] = true
-				names = append(names, name)
+// table has a row for each contestant of its first column. A column reads "title|file|metric|keys".
+func (r *report) table(title string, columns ...string) (string, error) {
+	rows := [][]string{{title}}
+	for i, column := range columns {
+		spec := strings.Split(column, "|")
+		if len(spec) != 4 {
+			return "", fmt.Errorf("%q is no column", column)
+		}
+		s := r.sheet(spec[1])
+		result := s.find(strings.Split(spec[3], ",")...)
+		if i == 0 {
+			for _, name := range result.Names {
+				rows = append(rows, []string{name})
 			}
 		}
-	}
-	for _, name := range names {
-		cells := []string{name}
-		for _, c := range contests {
-			cells = append(cells, cell(c, name, reference))
+		rows[0] = append(rows[0], spec[0])
+		for at, row := range rows[1:] {
+			text := "-"
+			if m := s.metric(spec[2]); m != nil {
+				text = figure(result.stat(row[0], m).Median)
+			}
+			rows[1+at] = append(row, text)
 		}
-		t.row(cells...)
 	}
-	return t
+	return markdown(rows), nil
 }
 
-func cell(c Result, name, reference string) string {
-	if !c.has(name) {
-		return "-"
-	}
-	s := c.stat(name, value)
-	text := withSpread(s)
-	if c.has(reference) && name != reference {
-		text += " · " + times(c.ratio(name, reference, value).Median)
+// wrapped joins items by commas, in lines of at most 118 characters.
+func wrapped(items []string, newline string) string {
+	text, length := items[0], len(items[0])
+	for _, item := range items[1:] {
+		if length += 2 + len(item); length > 116 {
+			text, length = text+","+newline+item, len(item)
+			continue
+		}
+		text += ", " + item
 	}
 	return text
 }
 
-// withSpread writes a median and how far apart the quartiles are.
-func withSpread(s Stat) string {
-	if s.Median == 0 {
-		return figure(0)
+// print writes the sheets as tables of text.
+func (r *report) print(w io.Writer, about string) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range r.sheets {
+		fmt.Fprintf(out, "%s\n", s.file)
+		for _, row := range s.rows() {
+			fmt.Fprintln(out, strings.Join(row, "\t"))
+		}
+		fmt.Fprintln(out)
 	}
-	return fmt.Sprintf("%s ±%.0f%%", figure(s.Median), 50*s.spread()/s.Median)
+	_, err := fmt.Fprintf(out, "%s\n%s\n", r.verdicts(), about)
+	return errors.Join(err, out.Flush())
 }
 
-func times(v float64) string { return "×" + figure(v) }
+// page is RESULTS.md without its figures.
+//
+//go:embed results.tmpl
+var page string
 
-// write writes the report.
-func (r *report) write(w io.Writer, about []string) error {
-	var b strings.Builder
-	b.WriteString("# Results\n\n")
-	b.WriteString("Generated by `go run .` in this directory; do not edit. ")
-	b.WriteString("Absolute figures are this machine's. What is to be compared was measured in turns in one run, so compare the ratios.\n\n")
-	for _, line := range about {
-		fmt.Fprintf(&b, "- %s\n", line)
-	}
-	b.WriteString("\n")
-	fmt.Fprintf(&b, "## Who takes part\n\n%s\n", participants)
-	if len(r.targets) > 0 {
-		fmt.Fprintf(&b, "## Targets\n\n%s\n", tally(r.targets))
-		if r.whole {
-			b.WriteString("Why the others are missed, and what it would take, is under [Reading the figures](#reading-the-figures).\n")
+// write writes all files into a directory, RESULTS.md last.
+func (r *report) write(dir, about string) error {
+	files := make(map[string][]byte)
+	var links []string
+	for _, s := range r.sheets {
+		text, err := s.csv()
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&b, "\n%s\n", targetTable(r.targets).markdown())
+		name := "results/" + s.file + ".csv"
+		files[name] = text
+		links = append(links, fmt.Sprintf("[%s](%s)", s.file, name))
 	}
-	for _, s := range r.sections {
-		fmt.Fprintf(&b, "## %s\n\n%s\n", s.title, strings.Join(s.parts, "\n"))
+	for name, svg := range r.plots {
+		files[name] = svg
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	t, err := template.New("").Funcs(template.FuncMap{
+		"table": r.table, "arithmetic": r.arithmetic, "verdicts": r.verdicts,
+		"about": func() string { return about },
+		"files": func() string { return wrapped(links, "\n") },
+	}).Parse(page)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := errors.Join(t.Execute(&text, nil), os.MkdirAll(filepath.Join(dir, "results"), 0o755)); err != nil {
+		return err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), text.Bytes(), 0o644)
 }

@@ -9,7 +9,7 @@ func TestMicrosecondsCountCommandsOfClients(t *testing.T) {
 	}{
 		{"# Commandstats\r\ncmdstat_hmget:calls=2,usec=6,usec_per_call=3.00\r\ncmdstat_info:calls=1,usec=99,usec_per_call=99\r\n", 6},
 		{"cmdstat_config|resetstat:calls=1,usec=50,x=1\ncmdstat_zrange:calls=1,usec=7,x=1\ncmdstat_hgetall:calls=3,usec=4,x=1\n", 11},
-		// What a script runs is counted with it, and again by itself.
+		// The commands of a script count with it, and again by themselves.
 		{"cmdstat_evalsha:calls=2,usec=20,x=1\ncmdstat_hset:calls=2,usec=8,x=1\n", 20},
 	} {
 		if got, err := microseconds(c.stats); err != nil || got != c.want {

@@ -7,16 +7,13 @@ import (
 	"strconv"
 )
 
-// A Stat is what is kept of repeated measurements: their median and their
-// quartiles. The distance between those is the spread.
+// A Stat is the median and the quartiles of repeated measurements.
 type Stat struct{ Median, Q1, Q3 float64 }
 
 func statOf(values []float64) Stat {
 	sorted := slices.Sorted(slices.Values(values))
 	return Stat{quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)}
 }
-
-func (s Stat) spread() float64 { return s.Q3 - s.Q1 }
 
 // quantile interpolates between the neighbours of the place q in sorted values.
 func quantile(sorted []float64, q float64) float64 {
@@ -31,8 +28,8 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
 }
 
-// ratios divides the rounds of a by those of b, each by the one that was measured
-// right beside it: what disturbs the machine for a while disturbs both.
+// ratios divides the rounds of a by those of b, each by its neighbour in time: disturbances of
+// the machine that last for a while are in both.
 func ratios(a, b []float64) Stat {
 	n := min(len(a), len(b))
 	quotients := make([]float64, n)
@@ -62,20 +59,4 @@ func figure(v float64) string {
 	default: // two
 		return strconv.FormatFloat(v, 'f', 1-int(math.Floor(math.Log10(magnitude))), 64)
 	}
-}
-
-// bytesText writes a number of bytes as people do.
-func bytesText(n int) string {
-	if n >= 1024 && n%1024 == 0 {
-		return fmt.Sprintf("%d KiB", n/1024)
-	}
-	return fmt.Sprintf("%d B", n)
-}
-
-// countText writes a whole number.
-func countText(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return figure(float64(n))
 }

@@ -12,11 +12,10 @@ import (
 	"github.com/a2aproject/a2a-go/a2asrv/eventqueue"
 )
 
-// A2A is the store in memory of a2aproject/a2a-go. It is internal, so it is
-// reached through that module's request handler: a get is OnGetTask, which adds
-// next to nothing, and a write is OnSendMessage with an agent that answers at
-// once, which adds goroutines and a queue. It has no compare-and-swap, no owners
-// and no list.
+// A2A is the store in memory of a2aproject/a2a-go. It is internal, so calls go through that
+// module's request handler. A get is OnGetTask, which adds little. A write is OnSendMessage
+// with an agent that answers at once, which adds goroutines and a queue. It lacks
+// compare-and-swap, owners and lists.
 func A2A() Peer {
 	s := new(a2aStore)
 	s.clear()
@@ -73,8 +72,8 @@ func (s *a2aStore) write(ctx context.Context, name string, data []byte) (Record,
 	return Record{1, data}, nil
 }
 
-// a2aAgent makes a message the status of its task, without the history, which
-// would make every update of a task larger than the one before.
+// a2aAgent makes a message the status of its task. It leaves out the history, which would
+// make each update of a task larger than the last.
 type a2aAgent struct{}
 
 func (a2aAgent) Execute(ctx context.Context, req *a2asrv.RequestContext, queue eventqueue.Queue) error {

@@ -9,8 +9,8 @@ import (
 )
 
 // Asynq is hibiken/asynq, a task queue in Redis, with a queue for each owner. The
-// tasks are scheduled for later: only those it updates. Its update reads and
-// writes without comparing.
+// tasks are scheduled for later, since it updates only such. Its update reads and writes
+// without a comparison.
 func Asynq(c *redis.Client) Peer {
 	client := asynq.NewClientFromRedisClient(c)
 	inspector := asynq.NewInspectorFromRedisClient(c)

@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// Map is the least that a store in memory can do: a map under a lock, which
-// neither copies data nor knows owners, expiry or order. It is the limit to
-// measure stores in memory against, not a peer.
+// Map is the limit of stores in memory: a map under a lock, without copies of data, owners,
+// expiry or order.
 func Map() Peer {
 	type name struct{ owner, task string }
 	var mu sync.RWMutex

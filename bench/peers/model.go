@@ -8,31 +8,25 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The model is the layout that the Rust crate pmcp-tasks uses: a hash for each
-// task, a sorted set for each owner, scripts that write everything each time, and
-// a listing of one round trip for each task. The scripts are ours; the commands in
-// them are those.
+// The model is the layout of the Rust crate pmcp-tasks: a hash for each task, a sorted set for
+// each owner, scripts that write the whole task, and a listing of one round trip for each
+// task. The scripts are ours; the commands in them are the crate's.
 const modelWrite = `
 local version = tonumber(current) + 1
 redis.call('HSET', KEYS[1], 'version', tostring(version), 'data', ARGV[1])
-if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[1], 'expires_at', ARGV[2])
-  redis.call('EXPIREAT', KEYS[1], tonumber(ARGV[2]))
-else
-  redis.call('HDEL', KEYS[1], 'expires_at')
-  redis.call('PERSIST', KEYS[1])
-end
+redis.call('HSET', KEYS[1], 'expires_at', ARGV[2])
+redis.call('EXPIREAT', KEYS[1], tonumber(ARGV[2]))
 redis.call('ZADD', KEYS[2], 'NX', ARGV[3], ARGV[4])
 return version`
 
-// Both: KEYS 1 task, 2 index; ARGV 1 data, 2 expiry in Unix seconds or empty,
+// Both have KEYS 1 task, 2 index; ARGV 1 data, 2 expiry in Unix seconds,
 // 3 time of creation, 4 task id.
 var (
 	modelPut = redis.NewScript(`
 local current = redis.call('HGET', KEYS[1], 'version') or '0'` + modelWrite)
 
-	// ModelSwap has ARGV 5, the expected version, besides.
-	ModelSwap = redis.NewScript(`
+	// modelSwap has ARGV 5, the expected version, besides.
+	modelSwap = redis.NewScript(`
 local current = redis.call('HGET', KEYS[1], 'version')
 if not current then return -1 end
 if tonumber(current) ~= tonumber(ARGV[5]) then return 0 end` + modelWrite)
@@ -44,32 +38,24 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return 1`)
 )
 
-// ModelKeys returns the keys of a task and of its owner's index.
-func ModelKeys(owner, task string) (record, index string) {
+func modelKeys(owner, task string) (record, index string) {
 	return "model:task:" + owner + ":" + task, "model:idx:" + owner
 }
 
-// Model is the model on Redis. Its create overwrites what may be there.
-func Model(c *redis.Client) Peer { return ModelExpiring(c, time.Now().Add(life)) }
-
-// ModelExpiring is Model with tasks that expire at an instant; the zero Time is
-// never.
-func ModelExpiring(c *redis.Client, at time.Time) Peer {
-	expires := ""
-	if !at.IsZero() {
-		expires = strconv.FormatInt(at.Unix(), 10)
-	}
+// Model is the model on Redis. Its create overwrites a task that is there.
+func Model(c *redis.Client) Peer {
+	expires := strconv.FormatInt(time.Now().Add(life).Unix(), 10)
 	created := strconv.FormatInt(time.Now().Unix(), 10)
-	p := Peer{
+	return Peer{
 		Name:  "model",
 		Swaps: true,
 		Create: func(ctx context.Context, owner, task string, data []byte) (Record, error) {
-			record, index := ModelKeys(owner, task)
+			record, index := modelKeys(owner, task)
 			n, err := modelPut.Run(ctx, c, []string{record, index}, data, expires, created, task).Uint64()
 			return Record{n, data}, err
 		},
 		Get: func(ctx context.Context, owner, task string) (Record, error) {
-			record, _ := ModelKeys(owner, task)
+			record, _ := modelKeys(owner, task)
 			fields, err := c.HGetAll(ctx, record).Result()
 			if err != nil {
 				return Record{}, err
@@ -77,8 +63,8 @@ func ModelExpiring(c *redis.Client, at time.Time) Peer {
 			return modelDecode(fields)
 		},
 		Update: func(ctx context.Context, owner, task string, data []byte, prev Record) (Record, error) {
-			record, index := ModelKeys(owner, task)
-			n, err := ModelSwap.Run(ctx, c, []string{record, index}, data, expires, created, task,
+			record, index := modelKeys(owner, task)
+			n, err := modelSwap.Run(ctx, c, []string{record, index}, data, expires, created, task,
 				strconv.FormatUint(prev.Revision, 10)).Int64()
 			if err == nil && n <= 0 {
 				err = ErrConflict
@@ -86,15 +72,14 @@ func ModelExpiring(c *redis.Client, at time.Time) Peer {
 			return Record{uint64(max(n, 0)), data}, err
 		},
 		Delete: func(ctx context.Context, owner, task string) error {
-			record, index := ModelKeys(owner, task)
+			record, index := modelKeys(owner, task)
 			return modelDelete.Run(ctx, c, []string{record, index}, task).Err()
 		},
 		List: func(ctx context.Context, owner string) (int, error) { return modelList(ctx, c, owner) },
 	}
-	return p
 }
 
-// modelDecode reads a hash, and judges by the process's clock whether it is over.
+// modelDecode reads a hash. The process's clock judges its expiry.
 func modelDecode(fields map[string]string) (Record, error) {
 	n, err := strconv.ParseUint(fields["version"], 10, 64)
 	if err != nil {
@@ -110,14 +95,14 @@ func modelDecode(fields map[string]string) (Record, error) {
 }
 
 func modelList(ctx context.Context, c *redis.Client, owner string) (n int, err error) {
-	_, index := ModelKeys(owner, "")
+	_, index := modelKeys(owner, "")
 	tasks, err := c.ZRange(ctx, index, 0, -1).Result()
 	if err != nil {
 		return 0, err
 	}
 	var gone []any
 	for _, task := range tasks {
-		record, _ := ModelKeys(owner, task)
+		record, _ := modelKeys(owner, task)
 		fields, err := c.HGetAll(ctx, record).Result()
 		if err != nil {
 			return 0, err

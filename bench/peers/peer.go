@@ -1,5 +1,5 @@
-// Package peers puts stores of tasks, each behind its own API, side by side: what
-// is compared does the same work on the same data.
+// Package peers puts stores of tasks, each behind its own API, side by side. All do the same
+// work on the same data.
 package peers
 
 import (
@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// A Peer is a store of tasks. A nil function is something that its API cannot do.
+// A Peer is a store of tasks. Its API lacks the operations that are nil.
 type Peer struct {
 	Name string
 
-	// Create adds a task. Task names are not used twice.
+	// Create adds a task under a new name.
 	Create func(ctx context.Context, owner, task string, data []byte) (Record, error)
 	// Get returns a task.
 	Get func(ctx context.Context, owner, task string) (Record, error)
-	// Update replaces the data of the task that prev is, and fails with ErrConflict
-	// where that is not the latest. Peers without Swaps replace it anyway.
+	// Update replaces the data of the task that prev is, and fails with ErrConflict if
+	// prev is not the latest. Peers without Swaps replace it anyway.
 	Update func(ctx context.Context, owner, task string, data []byte, prev Record) (Record, error)
 	// Delete removes a task.
 	Delete func(ctx context.Context, owner, task string) error
@@ -28,9 +28,9 @@ type Peer struct {
 
 	// Swaps says that Update compares.
 	Swaps bool
-	// Clear forgets all tasks, where there is no Delete.
+	// Clear forgets all tasks of a peer without Delete.
 	Clear func()
-	// Close ends what the peer holds; it may be nil.
+	// Close ends the peer's server and connections; it may be nil.
 	Close func() error
 }
 
@@ -40,8 +40,8 @@ type Record struct {
 	Data     []byte
 }
 
-// ErrConflict says that somebody else was faster.
+// ErrConflict says that another writer was faster.
 var ErrConflict = errors.New("peers: the task has changed")
 
-// life is how long tasks live, in stores that let them expire.
+// life is the life of tasks in stores that let them expire.
 const life = 24 * time.Hour

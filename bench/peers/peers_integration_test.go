@@ -12,11 +12,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/taskstore/taskstore"
 	"github.com/taskstore/taskstore/bench/peers"
 	"github.com/taskstore/taskstore/internal/redistest"
 )
 
-// A comparison is worth something only if every peer really does the work.
+// A comparison is worth something if every peer really does the work.
 func TestPeersDoTheirMeasuredWork(t *testing.T) {
 	server := redistest.Start(t)
 	database := func(n int) *redis.Client {
@@ -24,16 +25,16 @@ func TestPeersDoTheirMeasuredWork(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	ours, err := peers.Redis(database(0))
+	ours, err := taskstore.NewRedisBackend(database(0), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := []peers.Peer{
-		peers.Memory(), peers.Map(), peers.A2A(),
-		ours, peers.Model(database(1)), peers.Valkeyrie(database(2)), peers.Asynq(database(3)),
+		peers.Taskstore("memory", taskstore.NewMemoryBackend(nil)), peers.Map(), peers.A2A(),
+		peers.Taskstore("taskstore", ours), peers.Model(database(1)), peers.Valkeyrie(database(2)), peers.Asynq(database(3)),
 	}
 	for _, tcp := range []bool{false, true} {
-		p, _, err := peers.NATS(t.Context(), tcp)
+		p, err := peers.NATS(t.Context(), tcp)
 		if err != nil {
 			t.Fatal(err)
 		}

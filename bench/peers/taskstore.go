@@ -5,38 +5,12 @@ import (
 	"errors"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/taskstore/taskstore"
 )
 
-// Memory is taskstore in memory.
-func Memory() Peer { return Taskstore("taskstore, memory", taskstore.NewMemoryBackend(nil)) }
-
-// Redis is taskstore in Redis, on a client as it is.
-func Redis(c *redis.Client) (Peer, error) { return onRedis("taskstore", c, nil) }
-
-// Piped is the same with automatic pipelining.
-func Piped(c *redis.Client) (Peer, error) {
-	return onRedis("taskstore, automatic pipelining", c, &taskstore.RedisOptions{AutoPipeline: true})
-}
-
-func onRedis(name string, c *redis.Client, opts *taskstore.RedisOptions) (Peer, error) {
-	b, err := taskstore.NewRedisBackend(c, opts)
-	if err != nil {
-		return Peer{}, err
-	}
-	return Taskstore(name, b), nil
-}
-
-// Taskstore is any of its backends. Its tasks expire, as those of servers do.
+// Taskstore is any backend of it. Its tasks expire, as those of servers do.
 func Taskstore(name string, b taskstore.StorageBackend) Peer {
-	return TaskstoreExpiring(name, b, time.Now().Add(life))
-}
-
-// TaskstoreExpiring is Taskstore with tasks that expire at an instant; the zero
-// Time is never.
-func TaskstoreExpiring(name string, b taskstore.StorageBackend, expires time.Time) Peer {
+	expires := time.Now().Add(life)
 	p := Peer{
 		Name:  name,
 		Swaps: true,

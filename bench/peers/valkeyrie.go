@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A pair is what kvtools/valkeyrie stores of a key with its JSON codec, the one
-// with which its compare-and-swap works.
+// A pair is the value of a key in kvtools/valkeyrie with its JSON codec, which its
+// compare-and-swap needs.
 type pair struct {
 	Key       string
 	Value     []byte
@@ -31,7 +31,7 @@ return redis.call('SET', ARGV[1], ARGV[3], 'EX', ARGV[4])`)
 
 // Valkeyrie sends the commands of valkeyrie's Redis store, through code of ours:
 // SETNX, GET, the script, DEL, and SCAN with MGET to list. It needs a database of
-// its own, since SCAN walks through all keys there are.
+// its own, since SCAN walks through all keys.
 func Valkeyrie(c *redis.Client) Peer {
 	name := func(owner, task string) string { return owner + "/" + task }
 	next := func(key string, data []byte) (pair, string, error) {

@@ -6,81 +6,41 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/taskstore/taskstore"
-	"github.com/taskstore/taskstore/bench/peers"
 )
 
-// changesPerSecond is how fast a task is changed while somebody watches it.
+// changesPerSecond is how fast a watched task is changed.
 const changesPerSecond = 1000
 
 const bare = "PUBLISH and SUBSCRIBE"
 
-// watchSections measures from before a write is sent until a watcher has it.
-func (b *bench) watchSections(ctx context.Context) (err error) {
-	s := b.report.section("Watching")
-	s.text("A task of 1 KiB is changed %s times a second. Microseconds from before a write until the watcher, in the same process, is told. "+
-		"The bare way is a PUBLISH of the same size of hint, received by go-redis, without a write.\n", countText(changesPerSecond))
-	nats, kv, err := peers.NATS(ctx, true)
-	if err != nil {
-		return err
+// hints measures the time from before a write until the watcher has its hint, in the same
+// process. Bare is a message of the same size without a write, received by go-redis.
+func (b *bench) hints(ctx context.Context, all []kept) error {
+	s := b.sheet(sheet{file: "hints", keys: []string{"changes_per_s"}, reference: bare, columns: []column{
+		{"p99_us", p99}, {"p50_us", p50}, {"changes_made_per_s", value}, {"hints_per_write", extra},
+	}})
+	c := Contest{Keys: []string{strconv.Itoa(changesPerSecond)}, Pinned: true, Contestants: []Contestant{{Name: bare, Sample: b.watchBare}}}
+	for _, k := range all {
+		c.Contestants = append(c.Contestants, Contestant{Name: k.Name, Sample: func(ctx context.Context) (Sample, error) {
+			return b.watchStore(ctx, k.backend)
+		}})
 	}
-	defer func() { err = errors.Join(err, nats.Close()) }()
-	onRedis, err := taskstore.NewRedisBackend(b.client(dbOurs), nil)
-	if err != nil {
-		return err
-	}
-	c := Contest{Name: "watch", Contestants: []Contestant{
-		{Name: bare, Sample: func(ctx context.Context) (Sample, error) { return b.watchBare(ctx) }},
-		{Name: ours, Sample: func(ctx context.Context) (Sample, error) { return b.watchStore(ctx, onRedis) }},
-		{Name: oursInMemory, Sample: func(ctx context.Context) (Sample, error) {
-			return b.watchStore(ctx, taskstore.NewMemoryBackend(nil))
-		}},
-		{Name: nats.Name, Sample: func(ctx context.Context) (Sample, error) {
-			w, err := kv.Watch(ctx, "watched", jetstream.UpdatesOnly())
-			if err != nil {
-				return Sample{}, err
-			}
-			t := b.trip()
-			go func() {
-				for e := range w.Updates() {
-					if e != nil {
-						n, _ := strconv.Atoi(string(e.Value()[:trim(e.Value())]))
-						t.arrived(n)
-					}
-				}
-			}()
-			s, err := t.measure(ctx, func(ctx context.Context, n int) error {
-				_, err := kv.Put(ctx, "watched", numbered(n))
-				return err
-			})
-			return s, errors.Join(err, w.Stop())
-		}},
-	}}
-	r, err := b.contest(ctx, c)
-	if err != nil {
-		return err
-	}
-	t := table{header: []string{"", "p50 µs", "p99 µs", "p99, times the bare", "changes/s", "hints for a write"}}
-	for _, name := range r.Names {
-		t.row(name, withSpread(r.stat(name, p50)), withSpread(r.stat(name, p99)), times(r.ratio(name, bare, p99).Median), figure(r.stat(name, value).Median), figure(r.stat(name, extra).Median))
-	}
-	s.table(t)
-	b.report.atMost(1.5, r.ratio(ours, bare, p99), "watch, p99 at %s changes/s: of bare PUBLISH and SUBSCRIBE", countText(changesPerSecond))
-	return b.flush(ctx)
+	return b.contest(ctx, s, c)
 }
 
-// A trip is what a turn of watching notes: when each change was sent and when it,
-// or a later one in its stead, came.
+// A trip is a turn of watching: the times at which changes were sent and at which they, or
+// later ones in their stead, came.
 type trip struct {
 	sent []atomic.Int64
 	came []atomic.Int64
 	mu   sync.Mutex
-	next int // the first change that has not come
+	next int // the first change that is to come
 	all  chan struct{}
 	hits int
 }
@@ -90,7 +50,7 @@ func (b *bench) trip() *trip {
 	return &trip{sent: make([]atomic.Int64, n), came: make([]atomic.Int64, n), all: make(chan struct{})}
 }
 
-// arrived says that change n, and with it every earlier one, has come.
+// arrived notes that change n, and with it every earlier one, has come.
 func (t *trip) arrived(n int) {
 	now := time.Now().UnixNano()
 	t.mu.Lock()
@@ -126,6 +86,8 @@ func (t *trip) measure(ctx context.Context, send func(ctx context.Context, n int
 	select {
 	case <-t.all:
 	case <-ctx.Done():
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		return Sample{}, fmt.Errorf("change %d of %d did not come: %w", t.next, len(t.sent), ctx.Err())
 	}
 	took := make([]float64, len(t.sent))
@@ -182,7 +144,7 @@ func (b *bench) watchStore(ctx context.Context, store taskstore.StorageBackend) 
 	return s, err
 }
 
-// watchBare publishes what a hint says, and nothing is written.
+// watchBare publishes the text of a hint, without a write.
 func (b *bench) watchBare(ctx context.Context) (Sample, error) {
 	c := b.client(dbScratch)
 	const channel = "bare"
@@ -195,9 +157,9 @@ func (b *bench) watchBare(ctx context.Context) (Sample, error) {
 		for {
 			m, err := sub.ReceiveMessage(ctx)
 			if err != nil {
-				return // what does not come is missed
+				return
 			}
-			n, _ := strconv.Atoi(m.Payload[:trim([]byte(m.Payload))])
+			n, _ := strconv.Atoi(strings.TrimSuffix(m.Payload, " task"))
 			t.arrived(n)
 		}
 	}()
@@ -207,11 +169,14 @@ func (b *bench) watchBare(ctx context.Context) (Sample, error) {
 	return s, errors.Join(err, sub.Close())
 }
 
-// numbered is a payload that starts with a number.
-func numbered(n int) []byte { return append([]byte(strconv.Itoa(n)+" "), payload(1<<10)...) }
-
-// trim returns where the number at the start of data ends.
-func trim(data []byte) int {
-	at := slices.Index(data, ' ')
-	return max(at, 0)
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
