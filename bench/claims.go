@@ -34,6 +34,8 @@ var claims = []claim{
 	{"tasks/get, in Redis, 1 caller: time, of a constant's", true, 1.5, "stack", "tasks/get,1", constantServer, stackRedis, ""},
 	{"tasks/get, in memory, 64 callers: time, of a constant's", true, 1.5, "stack", "tasks/get,64", constantServer, stackMemory, ""},
 	{"tasks/get, in Redis, 64 callers: time, of a constant's", true, 1.5, "stack", "tasks/get,64", constantServer, stackRedis, ""},
+	{"tools/call to its task, 16 callers: rate in Redis, of memory's", false, 0.7, "stack", "tools/call to its task,16", stackRedis, stackMemory, ""},
+	{"tools/call to its task, 64 callers: rate in Redis, of memory's", false, 0.7, "stack", "tools/call to its task,64", stackRedis, stackMemory, ""},
 }
 
 // judged is a claim with its measurement.

@@ -28,7 +28,7 @@ type Config struct {
 var (
 	full = Config{
 		Name: "full", Rounds: 5, SlowRounds: 3, Turns: 11, Slice: 60 * time.Millisecond, Calls: 1000,
-		Sizes: []int{1 << 10, 64 << 10}, Callers: []int{16, 64, 256}, StoreCallers: []int{1, 16}, MemoryCallers: []int{1, 64}, StackCallers: []int{1, 64},
+		Sizes: []int{1 << 10, 64 << 10}, Callers: []int{16, 64, 256}, StoreCallers: []int{1, 16}, MemoryCallers: []int{1, 64}, StackCallers: []int{1, 16, 64},
 		Lists: []int{10, 1000, 100_000}, Quotas: []int{10, 10_000},
 		GrowthTasks: []int{10, 100, 1000, 10_000, 100_000, 1_000_000}, GrowthOwners: []int{1, 100, 10_000, 100_000}, PerOwner: 10,
 		Owned: 20_000, WatchFor: time.Second,
@@ -36,7 +36,7 @@ var (
 	// quick shows that everything runs.
 	quick = Config{
 		Name: "quick", Rounds: 1, SlowRounds: 1, Turns: 1, Slice: 5 * time.Millisecond, Calls: 20,
-		Sizes: []int{1 << 10}, Callers: []int{16, 64, 256}, StoreCallers: []int{1, 16}, MemoryCallers: []int{1, 64}, StackCallers: []int{1, 64},
+		Sizes: []int{1 << 10}, Callers: []int{16, 64, 256}, StoreCallers: []int{1, 16}, MemoryCallers: []int{1, 64}, StackCallers: []int{1, 16, 64},
 		Lists: []int{10, 1000}, Quotas: []int{10, 100},
 		GrowthTasks: []int{10, 100}, GrowthOwners: []int{1, 10}, PerOwner: 2,
 		Owned: 100, WatchFor: 250 * time.Millisecond,
