@@ -100,6 +100,7 @@ func byCaller(fn func(*Task) error) step {
 			}
 		}
 		r.Task = t.clone() // fn may keep references to its values
+		r.key = before.key // fn cannot copy it into another Task
 		return nil
 	}
 }

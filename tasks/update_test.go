@@ -129,6 +129,33 @@ func TestUpdateMayNotTouchTheRest(t *testing.T) {
 	assert.Equal(t, task, get(t, s, task.ID))
 }
 
+// A fn may put a whole Task together in the place of the present one. It cannot copy the
+// idempotency key, which the record keeps all the same.
+func TestUpdateByAWholeTaskKeepsTheIdempotencyKey(t *testing.T) {
+	s := memoryStore(t, nil)
+	p := CreateParams{Holder: "x", IdempotencyKey: "key"}
+	task := create(t, s, p)
+	whole := func(t *Task) error {
+		*t = Task{
+			ID: t.ID, Owner: t.Owner, Status: t.Status, StatusMessage: t.StatusMessage + "m", CreatedAt: t.CreatedAt,
+			UpdatedAt: t.UpdatedAt, TTL: t.TTL, ExpiresAt: t.ExpiresAt, PollInterval: t.PollInterval, Lease: t.Lease,
+			Revision: t.Revision, Version: t.Version,
+		}
+		return nil
+	}
+	_, err := s.Update(ctx, owner, task.ID, whole)
+	require.NoError(t, err)
+	_, err = s.RunOf(task).Update(ctx, whole)
+	require.NoError(t, err)
+	ended, err := s.Complete(ctx, owner, task.ID, raw(`1`))
+	require.NoError(t, err)
+	keys := dump(t, s, idempotencyKey(owner, ""))
+	require.Len(t, keys, 1)
+	assert.Equal(t, ended.ExpiresAt, keys[0].ExpiresAt)
+	require.NoError(t, s.Delete(ctx, owner, task.ID))
+	assert.Zero(t, keyRecords(t, s))
+}
+
 func TestUpdateGivesUpInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &script{StorageBackend: taskstore.NewMemoryBackend(nil)}
