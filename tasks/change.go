@@ -159,7 +159,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 			conflict = err
 		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
-		case cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
+		case cur.Lease.over(now) && cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):
 			full = true
 		case next.LostRuns > cur.LostRuns && tooBig(err):
 			crammed = true

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -163,6 +165,26 @@ func TestTaskGoesOnIfItsEndDoesNotFit(t *testing.T) {
 	got, err := run.Fail(ctx, Error{Message: "the result was too big"})
 	require.NoError(t, err)
 	assert.Equal(t, got, get(t, s, task.ID))
+}
+
+// A question that does not fit is refused at once, also on a detached task, whose lease
+// it marks as a suspicion does.
+func TestQuestionThatDoesNotFitIsRefusedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 1024}), nil)
+		task, run := running(t, s)
+		_, err := run.Detach(ctx, time.Hour, nil)
+		require.NoError(t, err)
+		big := map[string]json.RawMessage{"q": raw(`"` + strings.Repeat("x", 1024) + `"`)}
+		begin := time.Now()
+		_, err = s.RunOf(run.Task()).RequireInput(ctx, big)
+		assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		_, err = s.RequireInput(ctx, owner, task.ID, big)
+		assert.ErrorIs(t, err, taskstore.ErrCapacityExceeded)
+		assert.Equal(t, begin, time.Now(), "with no further attempt")
+		_, err = s.RequireInput(ctx, owner, task.ID, inputs("small"))
+		assert.NoError(t, err)
+	})
 }
 
 // Prints of errors and tasks redact all that may be personal.
