@@ -157,6 +157,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 			unknown, replaced, created = err, cur.Version, cur.CreatedAt
 		case errors.Is(err, taskstore.ErrVersionConflict):
 			conflict = err
+		case attempt == guess && tooBig(err): // another caller may have made room
 		case next.Status.Terminal() && next.Request != nil && tooBig(err):
 			bare = true
 		case cur.Lease.over(now) && cur.Lease.IdleSince.IsZero() && !next.Lease.IdleSince.IsZero() && tooBig(err):

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +101,27 @@ func TestRunOfATaskThatWasPutTogetherByHandReadsIt(t *testing.T) {
 	keys := dump(t, s, idempotencyKey(owner, ""))
 	require.Len(t, keys, 1)
 	assert.Equal(t, got.ExpiresAt, keys[0].ExpiresAt)
+}
+
+// The backend's refusal of a big record counts only for a state that was read: another
+// caller may have made room.
+func TestRunFindsTheRoomThatAnotherCallerMade(t *testing.T) {
+	for name, try := range map[string]func(run *Run) (Task, error){
+		"a report": func(run *Run) (Task, error) { return run.SaveState(ctx, make([]byte, 500)) },
+		"an end": func(run *Run) (Task, error) {
+			return run.Complete(ctx, raw(`"`+strings.Repeat("x", 650)+`"`))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 1100}), nil)
+			task := create(t, s, CreateParams{Holder: "x", Request: raw(`1`), Trace: Trace{Call: strings.Repeat("c", 250)}})
+			run := s.RunOf(task)
+			_, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.Trace = Trace{}; return nil })
+			require.NoError(t, err)
+			got, err := try(run)
+			require.NoError(t, err)
+			assert.Equal(t, `1`, string(got.Request))
+			assert.Equal(t, got, get(t, s, task.ID))
+		})
+	}
 }
