@@ -141,6 +141,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 				return give(Task{}, err)
 			}
 		}
+		next.sum = 0 // it is no first state
 		if next.write = name; next.settledNow {
 			next.write = settling
 		}

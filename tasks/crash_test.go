@@ -160,7 +160,7 @@ func whole(t *testing.T, s *Store) {
 		r, err := recordOf(raw)
 		require.NoError(t, err)
 		want[raw.Key] = raw.ExpiresAt
-		if r.hasKey() {
+		if r.key != "" {
 			want[idempotencyKey(owner, r.key)] = raw.ExpiresAt
 		}
 		if r.Status.Terminal() {

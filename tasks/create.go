@@ -102,7 +102,7 @@ func (s *Store) newRecord(owner string, p CreateParams, now time.Time) (*record,
 		Task: Task{
 			ID: id.String(), Owner: owner, Status: Working, StatusMessage: s.statusMessage(p.StatusMessage),
 			CreatedAt: now, UpdatedAt: now, TTL: s.opts.ttl(p.TTL), PollInterval: s.opts.PollInterval,
-			Resumable: p.Resumable, Service: p.Service, Trace: p.Trace, Revision: 1, key: noKey,
+			Resumable: p.Resumable, Service: p.Service, Trace: p.Trace, Revision: 1,
 		},
 	}
 	if p.IdempotencyKey != "" {

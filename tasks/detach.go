@@ -110,7 +110,7 @@ func (s *Store) Open(ctx context.Context, ref Ref) (*Run, error) {
 		return nil, err
 	}
 	t, err := s.Get(ctx, named.owner, named.id)
-	run := &Run{store: s, id: named.id, owner: named.owner, token: named.token, createdAt: named.createdAt, last: t.clone()}
+	run := &Run{store: s, id: named.id, owner: named.owner, token: named.token, createdAt: named.createdAt, last: t.clone(), known: true}
 	if err == nil {
 		err = run.lost(&t)
 	} else if errors.Is(err, ErrNotFound) {

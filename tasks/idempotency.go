@@ -56,7 +56,7 @@ func decodeKey(data []byte) (k keyRecord, err error) {
 
 // keyValue returns the record of r's key, which expires at the time at.
 func keyValue(r *record, at time.Time) taskstore.Value {
-	if !r.hasKey() {
+	if r.key == "" {
 		return taskstore.Value{}
 	}
 	return taskstore.Value{Data: keyRecord{id: r.ID, request: hash(r.Request)}.encode(), ExpiresAt: at}

@@ -256,7 +256,7 @@ func wholeAfterKill(t *testing.T, s *Store, owner string) int {
 	for _, raw := range all {
 		r, err := recordOf(raw)
 		require.NoError(t, err)
-		if r.hasKey() {
+		if r.key != "" {
 			expiries(want, idempotencyKey(owner, r.key), raw.ExpiresAt)
 		}
 		if !r.Status.Terminal() {

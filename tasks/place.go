@@ -59,6 +59,7 @@ func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing 
 		switch {
 		case refused == nil:
 			r.Version = 1
+			r.sign()
 			return nil, nil
 		case undecided(refused):
 			if unknown, lost = refused, lost+1; lost == maxUnknown {
@@ -72,14 +73,14 @@ func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing 
 		var key keyRecord
 		var there *record
 		err := error(ErrNotFound)
-		if r.hasKey() || !errors.Is(refused, ErrLimit) {
+		if r.key != "" || !errors.Is(refused, ErrLimit) {
 			key, there, err = s.holder(ctx, r)
 		}
 		switch {
 		case err == nil && there.write == r.write: // the write whose answer got lost
 			r.Version, r.Task = there.Version, there.Task
 			return nil, nil
-		case err == nil && !r.hasKey(): // two equal random ids
+		case err == nil && r.key == "": // two equal random ids
 			return nil, &taskstore.VersionConflictError{Actual: there.Version}
 		case err == nil && key.request != hash(r.Request):
 			return nil, then(unknown, ErrIdempotencyMismatch)
@@ -112,7 +113,7 @@ func (s *Store) insert(ctx context.Context, r *record, now time.Time) (existing 
 // r.
 func (s *Store) holder(ctx context.Context, r *record) (key keyRecord, there *record, err error) {
 	id := r.ID
-	if r.hasKey() {
+	if r.key != "" {
 		raw, err := s.backend.Get(ctx, idempotencyKey(r.Owner, r.key))
 		if errors.Is(err, taskstore.ErrNotFound) {
 			return keyRecord{}, nil, ErrNotFound

@@ -54,7 +54,7 @@ func (r *record) encode() []byte {
 	w.open()
 	w.uint("format", recordFormat)
 	w.string("write", r.write)
-	if r.hasKey() {
+	if r.key != "" {
 		w.string("key", r.key)
 	}
 	w.string("status", string(r.Status))

@@ -36,9 +36,6 @@ func decode(data []byte) (*record, error) {
 	if err := r.check(given); err != nil {
 		return nil, corrupt(err)
 	}
-	if !given.has("key") {
-		r.key = noKey
-	}
 	return r, nil
 }
 
@@ -87,9 +84,7 @@ func (r *record) decodeField(name string, value json.RawMessage) (err error) {
 	case "write":
 		r.write, err = jsonString(value)
 	case "key":
-		if r.key, err = jsonString(value); err == nil && r.key == noKey {
-			err = errors.New("not a hash")
-		}
+		r.key, err = jsonString(value)
 	case "status":
 		var s string
 		s, err = jsonString(value)

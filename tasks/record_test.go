@@ -24,7 +24,7 @@ func examples() map[string]*record {
 	at := time.UnixMilli(1767225600123).UTC()
 	base := func(status Status) *record {
 		return &record{write: "THENAMEOFTHEWRITE", Task: Task{
-			Status: status, CreatedAt: at, UpdatedAt: at.Add(time.Minute), TTL: time.Hour, PollInterval: time.Second, Revision: 3, key: noKey,
+			Status: status, CreatedAt: at, UpdatedAt: at.Add(time.Minute), TTL: time.Hour, PollInterval: time.Second, Revision: 3,
 		}}
 	}
 	working := base(Working)
@@ -130,7 +130,6 @@ func TestDecodingIsStrict(t *testing.T) {
 		"no status":              change(working, `"status":"working",`, ""),
 		"no write":               change(working, `"write":"THENAMEOFTHEWRITE",`, ""),
 		"empty write":            change(working, "THENAMEOFTHEWRITE", ""),
-		"a key that is no hash":  change(working, `"write":"THENAMEOFTHEWRITE"`, `"write":"THENAMEOFTHEWRITE","key":"-"`),
 		"unknown status":         change(working, `"working"`, `"paused"`),
 		"null":                   change(working, `"message":"half`, `"message":null,"x":"half`),
 		"empty message":          change(failed, `"message":"the server that ran this task is gone","created`, `"message":"","created`),

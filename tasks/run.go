@@ -29,8 +29,9 @@ type Run struct {
 	token     uint64
 	createdAt time.Time // with the token, tells the task from a later one of the same id
 
-	mu   sync.Mutex
-	last Task // the latest state that it has read or written
+	mu    sync.Mutex
+	last  Task // the latest state that it has read or written
+	known bool // last is a state of the store, and not one that a caller has changed
 }
 
 // Acquire takes a working task over and returns the work on it. While another runner
@@ -69,7 +70,7 @@ func (s *Store) Acquire(ctx context.Context, owner, id, holder string) (*Run, er
 		lent := t
 		o.Acquired(ctx, &lent, wait, lost)
 	}
-	return s.RunOf(t), nil
+	return s.runOf(t, true), nil
 }
 
 // waited returns how long t, which waits for a runner, has done so at now: since its
@@ -90,9 +91,15 @@ func (t *Task) waited(now time.Time) time.Duration {
 // RunOf returns the work on a task that Create made with a Holder and returned with
 // created true. It does not call the backend and checks neither task nor lease: its
 // writes carry the token in t. So do not use it on a task of another runner; the two
-// would count as one.
-func (s *Store) RunOf(t Task) *Run {
-	return &Run{store: s, id: t.ID, owner: t.Owner, token: t.Lease.Token, createdAt: t.CreatedAt, last: t.clone()}
+// would count as one. A Run of a t that its caller has changed reads the task before its
+// first write.
+func (s *Store) RunOf(t Task) *Run { return s.runOf(t, t.signed()) }
+
+func (s *Store) runOf(t Task, known bool) *Run {
+	return &Run{
+		store: s, id: t.ID, owner: t.Owner, token: t.Lease.Token, createdAt: t.CreatedAt,
+		last: t.clone(), known: known,
+	}
 }
 
 // holds reports whether t, not ended, is under the lease of r.
@@ -255,7 +262,7 @@ const reusable = time.Second
 func (r *Run) guess(now time.Time) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last.key == "" || now.Sub(r.last.UpdatedAt).Abs() > reusable {
+	if !r.known || now.Sub(r.last.UpdatedAt).Abs() > reusable {
 		return nil
 	}
 	return &record{Task: r.last}
@@ -266,6 +273,6 @@ func (r *Run) keep(t Task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t.Version > r.last.Version {
-		r.last = t.clone()
+		r.last, r.known = t.clone(), true
 	}
 }

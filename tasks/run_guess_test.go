@@ -84,23 +84,53 @@ func TestRunSeesWhatAnotherCallerWrote(t *testing.T) {
 	}
 }
 
-// A Run of a task that was put together by hand does not know the idempotency key, so it
-// reads the record, and the key ends with the task.
-func TestRunOfATaskThatWasPutTogetherByHandReadsIt(t *testing.T) {
-	s, calls := countedStore(t)
-	task := create(t, s, CreateParams{Holder: "x", IdempotencyKey: "key"})
-	copied := Task{
-		ID: task.ID, Owner: task.Owner, Status: task.Status, CreatedAt: task.CreatedAt, UpdatedAt: task.UpdatedAt,
-		TTL: task.TTL, ExpiresAt: task.ExpiresAt, PollInterval: task.PollInterval, Lease: task.Lease,
-		Revision: task.Revision, Version: task.Version,
+// A Task is the caller's own copy: RunOf reads the record in the place of a Task that the
+// caller has changed or put together by hand.
+func TestRunOfAChangedTaskReadsTheRecord(t *testing.T) {
+	for name, c := range map[string]struct {
+		alter func(t *Task)
+		calls int64
+	}{
+		"nothing":          {func(*Task) {}, 1},
+		"Request":          {func(t *Task) { t.Request = nil }, 2},
+		"Request in place": {func(t *Task) { t.Request[2] = 'N' }, 2},
+		"TTL":              {func(t *Task) { t.TTL *= 2 }, 2},
+		"ExpiresAt":        {func(t *Task) { t.ExpiresAt = t.ExpiresAt.Add(time.Minute) }, 2},
+		"Service":          {func(t *Task) { t.Service = "other" }, 2},
+		"Resumable":        {func(t *Task) { t.Resumable = true }, 2},
+		"Holder":           {func(t *Task) { t.Lease.Holder = "other" }, 2},
+		"State":            {func(t *Task) { t.State = []byte("other") }, 2},
+		"by hand": {func(t *Task) {
+			*t = Task{
+				ID: t.ID, Owner: t.Owner, Status: t.Status, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
+				TTL: t.TTL, ExpiresAt: t.ExpiresAt, PollInterval: t.PollInterval, Request: t.Request, Lease: t.Lease,
+				Revision: t.Revision, Version: t.Version,
+			}
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, calls := countedStore(t)
+			task := create(t, s, CreateParams{Holder: "x", Request: raw(`{"a":1}`), IdempotencyKey: "key"})
+			want := get(t, s, task.ID)
+			c.alter(&task)
+			run := s.RunOf(task)
+			calls()
+			got, err := run.SetProgress(ctx, Progress{Current: 1}, "")
+			require.NoError(t, err)
+			assert.Equal(t, c.calls, calls())
+			want.Progress, want.UpdatedAt, want.Revision, want.Version, want.sum = got.Progress, got.UpdatedAt, 2, 2, 0
+			assert.Equal(t, want, got)
+			assert.Equal(t, want, get(t, s, task.ID))
+
+			calls()
+			ended, err := run.Complete(ctx, raw(`1`))
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, calls(), "by now the Run knows the state")
+			keys := dump(t, s, idempotencyKey(owner, ""))
+			require.Len(t, keys, 1)
+			assert.Equal(t, ended.ExpiresAt, keys[0].ExpiresAt, "the key ends with the task")
+		})
 	}
-	calls()
-	got, err := s.RunOf(copied).Complete(ctx, raw(`1`))
-	require.NoError(t, err)
-	assert.EqualValues(t, 2, calls())
-	keys := dump(t, s, idempotencyKey(owner, ""))
-	require.Len(t, keys, 1)
-	assert.Equal(t, got.ExpiresAt, keys[0].ExpiresAt)
 }
 
 // The backend's refusal of a big record counts only for a state that was read: another

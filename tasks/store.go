@@ -188,6 +188,7 @@ func recordOf(raw taskstore.Record) (*record, error) {
 	r.Owner, r.ID = named(raw.Key)
 	r.Version = raw.Version
 	r.ExpiresAt = raw.ExpiresAt
+	r.sign()
 	return r, nil
 }
 

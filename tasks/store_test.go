@@ -50,7 +50,7 @@ func TestCreateAndGet(t *testing.T) {
 		assert.WithinDuration(t, before, task.CreatedAt, time.Second)
 		assert.Equal(t, Task{
 			ID: task.ID, Owner: owner, Status: Working, StatusMessage: "soon", CreatedAt: task.CreatedAt, UpdatedAt: task.CreatedAt,
-			TTL: time.Hour, ExpiresAt: task.CreatedAt.Add(time.Hour), PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1, key: noKey,
+			TTL: time.Hour, ExpiresAt: task.CreatedAt.Add(time.Hour), PollInterval: time.Second, Request: raw(`{"a":1}`), Revision: 1, Version: 1,
 		}, task)
 		assert.Equal(t, task, get(t, s, task.ID))
 		rec, err := s.backend.Get(ctx, taskstore.Key{Owner: "u:owner", Task: task.ID})
@@ -288,4 +288,51 @@ func TestNewChecksItsArguments(t *testing.T) {
 		MaxTasks: 1000, MaxActive: 100, MaxRequestBytes: 256 << 10, MaxResultBytes: 4 << 20, MaxStateBytes: 256 << 10, MaxStatusMessageBytes: 1 << 10,
 		MaxInputRequests: 32, MaxInputKeyBytes: 128, MaxInputKeys: 1024, MaxInputBytes: 256 << 10,
 	}, memoryStore(t, nil).Options())
+}
+
+// However a caller comes to a state of a task, the Tasks are equal, also by
+// reflect.DeepEqual.
+func TestTaskIsTheSameToAllReaders(t *testing.T) {
+	for name, p := range map[string]CreateParams{
+		"plain": {}, "keyed": {IdempotencyKey: "key"}, "leased": {Holder: "x", IdempotencyKey: "key", Request: raw(`1`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var created, ended Task
+			s := memoryStore(t, &Options{Observer: &Observer{
+				Created: func(_ context.Context, t *Task) { created = t.clone() },
+				Ended:   func(_ context.Context, t *Task, _ bool) { ended = t.clone() },
+			}})
+			check := func(want Task) {
+				t.Helper()
+				assert.Equal(t, want, get(t, s, want.ID), "Get")
+				page, _, err := s.List(ctx, owner, "", 10)
+				require.NoError(t, err)
+				assert.Equal(t, []Task{want}, page, "List")
+				stored, err := NewInspector(s.backend).Get(ctx, owner, want.ID)
+				require.NoError(t, err)
+				assert.Equal(t, want, stored.Task, "Inspector")
+				for got, err := range s.Changes(ctx, owner, want.ID) {
+					require.NoError(t, err)
+					assert.Equal(t, want, got, "Changes")
+					break
+				}
+				if p.IdempotencyKey != "" {
+					again, _, err := s.Create(ctx, owner, p)
+					require.NoError(t, err)
+					assert.Equal(t, want, again, "Create again")
+				}
+			}
+			task := create(t, s, p)
+			assert.Equal(t, task, created, "Observer")
+			check(task)
+			assert.Equal(t, task, s.RunOf(task).Task(), "Run")
+			task, err := s.Update(ctx, owner, task.ID, func(t *Task) error { t.StatusMessage = "m"; return nil })
+			require.NoError(t, err)
+			check(task)
+			task, err = s.Complete(ctx, owner, task.ID, raw(`1`))
+			require.NoError(t, err)
+			check(task)
+			assert.Equal(t, task, ended, "Observer")
+		})
+	}
 }

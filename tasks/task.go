@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -90,14 +91,38 @@ type Task struct {
 	// Version is the record's version; it grows with every write.
 	Version taskstore.Version
 
-	// key is the hash of the idempotency key, noKey if there is none, and empty in a Task
-	// that was not read or written by a Store.
+	// key is the hash of the idempotency key. Empty: there is none, or the caller has put
+	// the Task together by hand.
 	key string
+	// sum is the digest of a task's first state under a lease. By it RunOf tells a Task
+	// that the caller has changed. 0: any other state.
+	sum uint64
 }
 
-const noKey = "-"
+var digestSeed = maphash.MakeSeed()
 
-func (t *Task) hasKey() bool { return t.key != "" && t.key != noKey }
+// digest returns a hash of all that the store keeps of t. The request, which may be big,
+// is hashed without a copy.
+func (t *Task) digest() uint64 {
+	rest := *t
+	rest.Request = nil
+	return maphash.Comparable(digestSeed, struct {
+		owner, id, rest string
+		request         uint64
+		expires         int64
+		version         taskstore.Version
+	}{t.Owner, t.ID, string((&record{Task: rest}).encode()), maphash.Bytes(digestSeed, t.Request), t.ExpiresAt.UnixMilli(), t.Version})
+}
+
+// sign sets the sum of t, which the store has just read or created.
+func (t *Task) sign() {
+	if t.Version == 1 && t.Lease.Holder != "" {
+		t.sum = t.digest()
+	}
+}
+
+// signed reports whether t is a first state under a lease, as the store had it.
+func (t *Task) signed() bool { return t.sum != 0 && t.sum == t.digest() }
 
 // A Trace names spans as the traceparent of W3C Trace Context does. Each text is UTF-8
 // of at most 256 bytes; the store does not look into it.

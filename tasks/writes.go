@@ -39,7 +39,7 @@ func (s *Store) birth(ctx context.Context, r *record, version taskstore.Version)
 	// The ctx may carry a limit of the caller's for this owner.
 	writes[taskWrite].MaxRecords = limit(taskstore.RecordLimit(ctx, s.opts.MaxTasks))
 	writes[activeWrite].MaxRecords = limit(s.opts.MaxActive)
-	if r.hasKey() {
+	if r.key != "" {
 		writes[keyWrite].Expected = version
 	}
 	return writes
@@ -93,7 +93,7 @@ func together(r *record, task, entry, key taskstore.Value) []taskstore.Write {
 		{Key: storedKey(r.Owner, r.ID), Value: task, Expected: r.Version},
 		{Key: activeKey(r.Owner, r.ID), Value: entry, Expected: taskstore.AnyVersion, MaxRecords: anyNumber},
 	}
-	if r.hasKey() {
+	if r.key != "" {
 		writes = append(writes, taskstore.Write{
 			Key: idempotencyKey(r.Owner, r.key), Value: key, Expected: taskstore.AnyVersion, MaxRecords: anyNumber,
 		})
