@@ -50,7 +50,10 @@ const (
 	maxBackoff  = 64 * time.Millisecond
 )
 
-// change applies c by compare-and-swap. Every change after Create takes this path.
+// change applies c by compare-and-swap. Every change after Create takes this path. The
+// attempt guess writes over the state that the Run knows. An error of the step, a change
+// that leaves all as it is and a record that is too big count only on a state that was
+// read.
 //
 // Every state carries a random name, that of the write that made it. So after a write
 // whose answer got lost, a second read usually decides:
@@ -119,7 +122,7 @@ func (s *Store) change(ctx context.Context, owner, id string, c change) (t Task,
 		}
 		next, err := s.apply(c, cur, now)
 		if attempt == guess && (err != nil || same(&cur.Task, &next.Task)) {
-			continue // only a state that was read can decide that there is no write
+			continue
 		}
 		if err != nil {
 			return give(cur.Task.ended(), err)
@@ -197,7 +200,7 @@ func tooBig(err error) bool {
 // concurrent callers spread.
 func backoff(ctx context.Context, attempt int) error {
 	if attempt <= 0 {
-		return nil // the next read checks ctx
+		return nil // the next call of the backend checks ctx
 	}
 	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)
 	timer := time.NewTimer(mathrand.N(limit))

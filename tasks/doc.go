@@ -17,9 +17,10 @@
 //	input_required   working         completed  failed  cancelled
 //	completed, failed, cancelled: terminal; the first to end a task wins
 //
-// A change reads the task, computes the next state and writes it by compare-and-swap.
-// If another writer was faster, the change is retried on the newer state, so no update
-// is lost and no update undoes another.
+// A change reads the task, computes the next state and writes it by compare-and-swap. A
+// [Run] first tries the state that it knows, if that is young. If another writer was
+// faster, the change is retried on the newer state, so no update is lost and no update
+// undoes another.
 //
 // # Leases
 //

@@ -17,7 +17,8 @@ import (
 //
 // A write within a second of the task's last visible change, as the Run knows it, is one
 // call of the backend; a later one is two, since it reads the task first. If another
-// caller has written meanwhile, it is three.
+// caller has written meanwhile, it is three. Renewals, checkpoints and Acquire are no
+// visible changes.
 //
 // A Run does not renew the lease by itself: call Renew at a third of [Options.Lease].
 // Its methods may be called by any number of goroutines at once. They return the task
@@ -165,7 +166,9 @@ func checkLease(argument string, d time.Duration) error {
 }
 
 // Update is [Store.Update] under the lease. So fn can choose how the task ends by its
-// state at the moment of the write, such as whether a cancel was requested.
+// state at the moment of the write, such as whether a cancel was requested. If fn fails
+// or changes nothing on the state that the Run knows, it is called again on one that was
+// read, which decides.
 func (r *Run) Update(ctx context.Context, fn func(*Task) error) (Task, error) {
 	return r.change(ctx, byCaller(fn))
 }
