@@ -88,6 +88,19 @@ func TestObserverIsToldOfEachEndOnce(t *testing.T) {
 	assert.Empty(t, w.take(), "another process tells of its writes")
 }
 
+// The observer gets the request of a task that has lost it at its end for want of room.
+func TestObserverIsToldTheRequestThatTheEndDropped(t *testing.T) {
+	w := &witness{}
+	s := newStore(t, taskstore.NewMemoryBackend(&taskstore.MemoryOptions{MaxDataBytes: 1024}), &Options{Observer: w.observer()})
+	request := jsonOf(500)
+	task := create(t, s, CreateParams{Request: request, Holder: "runner"})
+	w.take()
+	got, err := s.RunOf(task).Complete(ctx, jsonOf(500))
+	require.NoError(t, err)
+	assert.Nil(t, got.Request)
+	assert.Equal(t, []string{"ended completed for " + string(request) + ", settled false"}, w.take())
+}
+
 func TestObserverIsToldOfSettledAndAcquiredTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &witness{}
