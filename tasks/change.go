@@ -182,7 +182,8 @@ func (s *Store) current(ctx context.Context, key taskstore.Key, r *Run, attempt 
 		if cur, err = s.read(ctx, key); err == nil {
 			now, err = s.now(ctx)
 		}
-	} else if r != nil {
+	} else if _, batches := taskstore.As[taskstore.Batcher](s.backend); r != nil && batches {
+		// Without batches a crash can free the id of a task, and its versions begin anew.
 		if now, err = s.now(ctx); err == nil {
 			cur = r.guess(now)
 		}

@@ -17,7 +17,8 @@ import (
 //
 // A write within a second of the task's last visible change, as the Run knows it, is one
 // call of the backend; a later one is two, since it reads the task first. If another
-// caller has written meanwhile, it is three. Renewals, checkpoints and Acquire are no
+// caller has written meanwhile, it is three. On a backend that is no [taskstore.Batcher]
+// each write reads first. Renewals, checkpoints and Acquire are no
 // visible changes.
 //
 // A Run does not renew the lease by itself: call Renew at a third of [Options.Lease].

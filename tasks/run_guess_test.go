@@ -312,3 +312,15 @@ func TestUpdatesOfARunAreAllKept(t *testing.T) {
 	assert.GreaterOrEqual(t, kept, sure.Load())
 	assert.LessOrEqual(t, kept, sure.Load()+unsure.Load())
 }
+
+// Without batches a crash can leave a key without its task, whose id is then used again. So
+// a Run on such a backend reads the task before each write.
+func TestRunReadsFirstWithoutBatches(t *testing.T) {
+	c := &counting{StorageBackend: taskstore.NewMemoryBackend(nil)}
+	s := newStore(t, plain{c}, nil)
+	run := s.RunOf(create(t, s, CreateParams{Holder: "x"}))
+	c.calls.Store(0)
+	_, err := run.SetStatusMessage(ctx, "m")
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, c.calls.Load())
+}
