@@ -90,7 +90,7 @@ func serveHTTP(ctx context.Context, addr, hint string, t *mcptasks.Tasks, server
 	if err != nil {
 		return fmt.Errorf("cannot serve at %s; choose another address, or -addr 127.0.0.1:0 for any port: %w", addr, err)
 	}
-	fmt.Printf("serving MCP at http://%s/ with the tools count, delete, fail and refuse\n"+
+	fmt.Printf("serving the tools count, delete, fail and refuse at http://%s/\n"+
 		"try: client -url http://%[1]s/ -to 20%s\n", listener.Addr(), hint)
 	web := &http.Server{
 		Handler:           t.HTTPHandler(func(*http.Request) *mcp.Server { return server }, nil),
