@@ -88,7 +88,7 @@ release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45
 mutants: need-go ## report the one-place changes of mcptasks and tasks that pass all tests (hours)
 	@bash scripts/mutants.sh $(FILES)
 
-bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (20 min)
+bench: need-go ## measure beside other stores and the limit; writes bench/RESULTS.md (12 min)
 	@$(redis); $(postgres); cd bench && go run .
 
 need-go:
