@@ -93,6 +93,10 @@ func TestSubscriptionsOfOneConnectionAreTheirOwn(t *testing.T) {
 		}
 	}
 	s.send(c, 1, map[string]any{"taskIds": tasks}) // which the SDK drops: the id is in use
+	s.send(c, 2, map[string]any{"taskIds": "none"})
+	if e := s.next(); e.Error == nil { // so the server has read the one before
+		t.Errorf("the refusal: %s", e.Raw)
+	}
 	for i, task := range tasks {
 		c.cancel(task)
 		if e := s.next(); e.Params["taskId"] != task || e.Params["status"] != "cancelled" {
