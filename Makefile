@@ -18,20 +18,20 @@ chromium = browser=$$(bash scripts/ensure-chromium.sh); export TASKSTORE_CHROMIU
 help: ## list the targets, with the time that each takes on two cores, once its modules are built
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-# $(call together,MODULES) tests modules, two at a time: tests mostly wait, for leases and
-# failovers. The lines of a package come together. The tag only adds tests.
-together = echo "testing $(1), two at a time"; $(MAKE) --no-print-directory --keep-going -j2 RACE=$(RACE) $(1:%=in/%)
-
+# The tag only adds tests: one run has all of them. Tests mostly wait, for leases and
+# failovers, so two modules share the processors. The lines of a package come together.
 test: need-go ## run the tests of the library, the command and the examples; finds redis-server, PostgreSQL, PgBouncer and Chromium or installs them (7 min)
-	@$(redis); $(postgres); $(chromium); $(call together,$(TESTED))
+	@$(redis); $(postgres); $(chromium); \
+	echo "testing $(TESTED), two at a time"; \
+	$(MAKE) --no-print-directory --keep-going -j2 $(TESTED:%=in/%)
 
-race: RACE = -race
-race: need-go ## run those of the library with the race detector; needs a C compiler (9 min)
+$(TESTED:%=in/%): in/%:
+	@echo "-- $*: go test"; cd $* && go test -parallel 8 -count=1 -timeout 7m -tags integration ./...
+
+race: need-go ## run those of the library with the race detector; needs a C compiler (11 min)
 	@[ "$$(go env CGO_ENABLED)" = 1 ] || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
-	@$(redis); $(postgres); $(call together,$(RACED))
-
-$(MODULES:%=in/%): in/%:
-	@echo "-- $*: go test $(RACE)"; cd $* && go test $(RACE) -parallel 8 -count=1 -timeout 9m -tags integration ./...
+	@$(redis); $(postgres); \
+	$(call each,$(RACED),go test -race -parallel 8 -count=1 -timeout 9m -tags integration ./...)
 
 faults: need-go ## check histories of calls under lost answers, crashes and failovers (4 min)
 	@$(redis); $(postgres); $(call each,./torture,go test -count=1 -timeout 8m -tags integration ./...)
