@@ -60,7 +60,7 @@ check: need-go ## check format, go vet, staticcheck, go.mod and go.sum, and scri
 	@$(call each,$(MODULES),$(STATICCHECK) -tags integration ./...)
 
 # SQLite's driver is other code on each system.
-cross: need-go ## build and vet sqlitestore and pgstore for other systems, without cgo (2 min)
+cross: need-go ## build and vet sqlitestore and pgstore for other systems, without cgo (5 min)
 	@set -e; for m in sqlitestore pgstore; do for target in linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
 		echo "-- $$m: $$target"; \
 		(cd $$m && GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go build ./...); \
@@ -82,6 +82,7 @@ release: need-go ## check everything, and tag VERSION=vX.Y.Z; see RELEASE.md (45
 	@[ -n "$(VERSION)" ] || { echo "Set the version: make release VERSION=v0.1.0"; exit 1; }
 	@cd release && go run . -version $(VERSION) -check
 	@bash .ci/run
+	@$(MAKE) consumers
 	@cd release && go run . -version $(VERSION)
 
 # FILES="mcptasks/wire.go tasks" restricts it.
